@@ -1,0 +1,29 @@
+# Five verbs. Each creates .venv from requirements.txt first; nothing outside this folder is touched.
+PYTHON ?= python3
+CONFIG ?= configs/hnerv/hnerv_bunny_160x320_cpu.py
+ARGS   ?=
+BIN    := .venv/bin
+MARKS  := not slow and not gpu and not peer$(if $(VISLAB_DATA),, and not data)
+
+.PHONY: train test lint bench clean
+
+.venv/installed: requirements.txt setup.cfg pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+train: .venv/installed  ## train any config: make train CONFIG=configs/... ARGS="--resume"
+	$(BIN)/python tools/train.py $(CONFIG) $(ARGS)
+
+test: .venv/installed   ## the default tests: no GPU, no network; `data` tests as well where VISLAB_DATA is set
+	$(BIN)/python -m pytest -m "$(MARKS)" $(ARGS)
+
+lint: .venv/installed
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: .venv/installed  ## the quick form of every benchmark
+	set -e; for b in $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))); do echo "== $$b"; $(BIN)/python $$b --quick; done
+
+clean:
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,167 @@
+"""The one shape of a benchmark script: interleaved timing, peak memory, a table, a RESULT line, a record.
+
+A script parses `--quick`, prints a parity line first where a peer is involved, times with `interleave`, prints with
+`print_table`, appends to RESULTS.md with `record`, ends with `result(...)`. Ratios of medians over interleaved rounds
+hold on a shared machine, where absolute wall times do not; CPU time stands beside wall time for the same reason.
+
+Scripts in this folder import it as `import _common` (their own folder is first on the path).
+"""
+
+import argparse
+import datetime
+import gc
+import importlib.metadata
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+VERSIONS_OF = ("torch", "mmengine", "timm")
+
+Timings = dict[str, dict[str, list[float]]]
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The arguments every benchmark has: `--quick` (at most two minutes), `--threads` and `--no-record`."""
+    p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true", help="at most two minutes, smaller sizes")
+    p.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
+    p.add_argument("--no-record", action="store_true", help="do not append to benchmarks/RESULTS.md")
+    return p
+
+
+def interleave(fns: dict[str, Callable[[], object]], pairs: int = 7, warmup: int = 3) -> Timings:
+    """Time functions in turn, A B A B ..., so that a change of the machine's load meets all of them alike.
+
+    Args:
+        fns: name -> function without arguments; a GPU function must synchronise before it returns.
+        pairs: timed rounds, each calling every function once. The order turns round from one round to the next.
+        warmup: rounds before, not timed.
+
+    Returns:
+        name -> {"wall": [seconds], "cpu": [seconds of this process, all threads]}, one entry a round.
+    """
+    for _ in range(warmup):
+        for fn in fns.values():
+            fn()
+    times: Timings = {name: {"wall": [], "cpu": []} for name in fns}
+    names = list(fns)
+    gc.collect()
+    for _ in range(pairs):
+        for name in names:
+            wall, cpu = time.perf_counter(), time.process_time()
+            fns[name]()
+            times[name]["cpu"].append(time.process_time() - cpu)
+            times[name]["wall"].append(time.perf_counter() - wall)
+        names.reverse()
+    return times
+
+
+def ratio(a: Sequence[float], b: Sequence[float]) -> float:
+    """Median of `a` over median of `b`: below 1, `a` is the faster one."""
+    return statistics.median(a) / statistics.median(b)
+
+
+def spread(values: Sequence[float]) -> float:
+    """Half the distance between the quartiles, as a fraction of the median: how much rounds differ."""
+    if len(values) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2 / middle if middle else 0.0
+
+
+def peak_rss(cmd: Sequence[str], **kwargs) -> float:
+    """Peak resident memory of a command and its children, in MiB. `kwargs` go to subprocess.run.
+
+    Raises:
+        RuntimeError: the command failed; its last error lines are in the message.
+    """
+    # A helper process asks for RUSAGE_CHILDREN, which would otherwise remember every child this process ever had.
+    code = (
+        "import resource, subprocess, sys; rc = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode;"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(rc)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *cmd], capture_output=True, text=True, **kwargs)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(cmd)} ended with status {done.returncode}: {done.stderr[-500:]}")
+    scale = 1 if sys.platform == "darwin" else 1024  # macOS counts bytes, Linux KiB
+    return int(done.stdout.split()[-1]) * scale / 2**20
+
+
+def timing_row(name: str, times: dict[str, list[float]], base: dict[str, list[float]] | None = None) -> dict[str, str]:
+    """One table row of `interleave`'s output: median wall and CPU in ms, spread, and both ratios to `base`."""
+    row = {
+        "what": name,
+        "wall ms": f"{statistics.median(times['wall']) * 1e3:.2f}",
+        "cpu ms": f"{statistics.median(times['cpu']) * 1e3:.2f}",
+        "spread": f"{spread(times['wall']):.1%}",
+    }
+    if base is not None:
+        row["wall ratio"] = f"{ratio(times['wall'], base['wall']):.3f}"
+        row["cpu ratio"] = f"{ratio(times['cpu'], base['cpu']):.3f}"
+    return row
+
+
+def format_table(rows: Sequence[dict[str, object]]) -> str:
+    """Rows of equal or differing keys as a Markdown table with aligned columns."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [columns] + [[str(row.get(c, "")) for c in columns] for row in rows]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |" for line in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (w + 2) for w in widths) + "|", *lines[1:]])
+
+
+def print_table(rows: Sequence[dict[str, object]]) -> str:
+    """Print `format_table(rows)` and return it."""
+    table = format_table(rows)
+    print(table, flush=True)
+    return table
+
+
+def conditions() -> str:
+    """Date, versions, processor count, threads and load average, in one line."""
+    versions = []
+    for name in VERSIONS_OF:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{name} absent")
+    torch = sys.modules.get("torch")
+    threads = f", {torch.get_num_threads()} torch threads" if torch else ""
+    load = " ".join(f"{x:.1f}" for x in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+    return (
+        f"{datetime.date.today().isoformat()}, Python {platform.python_version()}, {', '.join(versions)}, "
+        f"{os.cpu_count()} CPUs{threads}, load {load}"
+    )
+
+
+def record(table: str, quick: bool, path: str | Path = RESULTS, script: str | None = None) -> None:
+    """Append `table` to the results file under the script's name, form, date, versions and load.
+
+    Args:
+        table: what was printed; a parity line may stand before it.
+        quick: True when this was the `--quick` form.
+        path: the file; tests give their own.
+        script: name in the heading; by default the running script's.
+    """
+    script = script or Path(sys.argv[0]).stem
+    form = "quick" if quick else "full"
+    path = Path(path)
+    head = "" if path.exists() else "# Results of the benchmark scripts, appended by them\n"
+    with path.open("a") as f:
+        f.write(f"{head}\n## {script} ({form})\n\n{conditions()}\n\n{table}\n")
+
+
+def result(**values: object) -> str:
+    """Print the script's last line, `RESULT key=value key=value ...`, and return it; floats get 4 digits."""
+    bad = [key for key, value in values.items() if " " in str(value)]
+    if bad:
+        raise ValueError(f"a RESULT value holds a space: {bad[0]}={values[bad[0]]!r}; the line is split at spaces")
+    line = "RESULT " + " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
+    print(line, flush=True)
+    return line

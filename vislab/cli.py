@@ -1,4 +1,4 @@
-"""What every command-line tool shares: error reporting and `--cfg-options`. Imports nothing heavy, so `--help` is instant.
+"""What every command-line tool shares: error reporting and `--cfg-options`. Imports nothing heavy: `--help` is instant.
 
 A tool is a `parse_args()` and a `main(args)`; heavy imports stand inside `main`::
 
@@ -63,8 +63,8 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 def parse_cfg_options(options: list[str] | None) -> dict[str, Any]:
     """Turn `["a.b=1", "c=[x,2.5]"]` into `{"a.b": 1, "c": ["x", 2.5]}`.
 
-    Values become int, float, bool, None, list (`[..]` or `1,2`), tuple (`(..)`), else stay text. Quotes around a value keep
-    it text: `name='1'`.
+    Values become int, float, bool, None, list (`[..]` or `1,2`), tuple (`(..)`), else stay text. Quotes around a value
+    keep it text: `name='1'`.
 
     Raises:
         ConfigError: an option has no `=`, an empty key, or brackets that do not close.

@@ -1,0 +1,241 @@
+"""Any timm model as an encoder: a list of 2-D maps with known channels and strides, classifier removed.
+
+Hierarchical models (ResNet, ConvNeXt, Swin, EfficientNet ...) give their stages of stride 4 and more; plain vision
+transformers give evenly spaced blocks, their tokens put back on the grid. Parameter names are timm's own under
+`model.`, so timm checkpoints, timm's layer grouping and this encoder agree.
+"""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+import timm
+from timm.models import group_parameters
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.errors import CheckpointError, ConfigError
+from vislab.registry import MODELS
+
+# What lets a transformer take images of any size; a family knows at most one of them.
+_ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+
+
+@MODELS.register_module()
+class TimmEncoder(nn.Module):
+    """Maps of a timm model: `encoder(images)` gives a list of (B, channels[i], ~H/strides[i], ~W/strides[i]).
+
+    Sizes that are no multiple of a stride are legal; a side is then rounded up or down as the timm model does.
+
+    Args:
+        name: timm model name, e.g. "resnet50" or "vit_small_patch16_224".
+        pretrained: True: timm's own weights (downloaded once); False: random; a path: a .safetensors or .pth file with
+            timm's names, a classifier in it is ignored. A whole vislab checkpoint with such an encoder works too.
+        out_indices: which entries of timm's feature list to give, negative from the end. Default: all of stride 4 and
+            more; for a plain transformer four evenly spaced blocks, the last included. Later layers are removed.
+        in_channels: of the input; timm adapts pre-trained first layers.
+        img_size: side or (H, W) that position embeddings are made for; other sizes are interpolated in any case.
+        drop_path: stochastic depth rate, rising from 0 to this over the layers. Default: the timm model's own.
+        out_norm: "final": timm's last norm, on the outputs that timm defines it for (every block of a plain
+            transformer); "layer": a new LayerNorm over the channels of each output; "none".
+        frozen_stages: how many leading groups get no gradient and stay in eval mode; the stem is the first.
+        norm_eval: keep batch norms in eval mode while training.
+        checkpointing: recompute activations in backward instead of keeping them (batch-norm statistics then count
+            each batch twice).
+        normalize: subtract `mean` and divide by `std` inside, for images in [0, 1].
+        model_args: further arguments of the timm model.
+
+    Attributes:
+        channels, strides: tuples, one entry an output.
+        mean, std: per channel, in [0, 1] units, that the weights were trained with.
+
+    Raises:
+        ConfigError: unknown name, argument, or index.
+        CheckpointError: the file is missing or fits another model.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        pretrained: bool | str = False,
+        out_indices: Sequence[int] | None = None,
+        in_channels: int = 3,
+        img_size: int | Sequence[int] | None = None,
+        drop_path: float | None = None,
+        out_norm: Literal["none", "final", "layer"] = "none",
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        checkpointing: bool = False,
+        normalize: bool = False,
+        model_args: dict | None = None,
+    ) -> None:
+        super().__init__()
+        if out_norm not in ("none", "final", "layer"):
+            raise ConfigError(f"TimmEncoder: out_norm={out_norm!r} is not one of 'none', 'final', 'layer'")
+        args = dict(model_args or {}, in_chans=in_channels, num_classes=0)
+        args.update({"img_size": img_size} if img_size is not None else {})
+        args.update({"drop_path_rate": drop_path} if drop_path is not None else {})
+        self.model = _create(name, args, download=pretrained is True)
+        info = list(self.model.feature_info)
+        strides, channels = [f["reduction"] for f in info], [f["num_chs"] for f in info]
+        self.out_indices = _choose_outputs(name, strides, out_indices)
+        self.strides = tuple(strides[i] for i in self.out_indices)
+        self.channels = tuple(channels[i] for i in self.out_indices)
+        self.name, self.out_norm, self.norm_eval, self.normalize = name, out_norm, norm_eval, normalize
+        stats = self.model.pretrained_cfg
+        self.mean, self.std = tuple(stats["mean"]), tuple(stats["std"])
+        if normalize and in_channels != len(self.mean):
+            raise ConfigError(
+                f"TimmEncoder: normalize=True knows {len(self.mean)} channels, in_channels={in_channels}: "
+                "normalise in the data preprocessor instead"
+            )
+        self.patch = _patch_size(self.model)
+
+        missing = _load_file(self.model, pretrained) if isinstance(pretrained, str) else []
+        self.model.prune_intermediate_layers(list(self.out_indices), prune_norm=out_norm != "final", prune_head=True)
+        lost = [key for key in missing if key in self.model.state_dict()]
+        if lost:
+            raise CheckpointError(
+                f"{pretrained} does not fit timm model {name!r}: {len(lost)} parameters are not in it, "
+                f"e.g. {', '.join(lost[:3])}"
+            )
+        if checkpointing:
+            self._enable_checkpointing()
+        self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels) if out_norm == "layer" else None
+        self._freeze(frozen_stages)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, in_channels, H, W) float -> the maps, from fine to coarse."""
+        if self.normalize:
+            shape = (1, -1, 1, 1)
+            images = (images - images.new_tensor(self.mean).view(shape)) / images.new_tensor(self.std).view(shape)
+        height, width = images.shape[-2:]
+        below, right = -height % self.patch[0], -width % self.patch[1]
+        if below or right:
+            images = F.pad(images, (0, right, 0, below))
+        maps = self.model.forward_intermediates(
+            images, indices=list(self.out_indices), norm=self.out_norm == "final", intermediates_only=True
+        )
+        if self.norms is not None:
+            pairs = zip(self.norms, maps, strict=True)
+            maps = [norm(m.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, m in pairs]
+        return maps
+
+    def train(self, mode: bool = True) -> "TimmEncoder":
+        super().train(mode)
+        if mode:
+            for module in self._frozen_modules:
+                module.eval()
+            if self.norm_eval:
+                for module in self.model.modules():
+                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                        module.eval()
+        return self
+
+    def layer_ids(self) -> dict[str, int]:
+        """Depth of each parameter for layer-wise learning rates: 0 = stem; what is not named is as deep as the head."""
+        ids = group_parameters(self.model, self.model.group_matcher(coarse=False), reverse=True)
+        return {f"model.{name}": depth for name, depth in ids.items()}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that timm trains without weight decay (position embeddings, class token ...)."""
+        names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
+        return {f"model.{name}" for name in names}
+
+    def _enable_checkpointing(self) -> None:
+        try:
+            self.model.set_grad_checkpointing(True)
+        except (AssertionError, AttributeError):
+            raise ConfigError(f"TimmEncoder: timm model {self.name!r} cannot do checkpointing=True") from None
+
+    def _freeze(self, stages: int) -> None:
+        groups = group_parameters(self.model, self.model.group_matcher(coarse=True), reverse=True)
+        count = max(groups.values()) + 1
+        if not 0 <= stages <= count:
+            raise ConfigError(f"TimmEncoder: frozen_stages={stages}, {self.name!r} has 0..{count}, the stem included")
+        for name, parameter in self.model.named_parameters():
+            if groups[name] < stages:
+                parameter.requires_grad_(False)
+        frozen = [m for m in self.model.modules() if any(True for _ in m.parameters())]
+        self._frozen_modules = [m for m in frozen if not any(p.requires_grad for p in m.parameters())]
+        self.train(self.training)
+
+
+def _create(name: str, args: dict, *, download: bool) -> nn.Module:
+    """A timm model that takes images of any size, if its family can."""
+    if not timm.is_model(name):
+        nearest = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
+        hint = f"; nearest: {', '.join(nearest)}" if nearest else "; timm.list_models('*part*') lists names"
+        raise ConfigError(f"TimmEncoder: timm {timm.__version__} has no model {name!r}{hint}")
+    for extra in _ANY_SIZE:
+        try:
+            model = timm.create_model(name, pretrained=download, **extra, **args)
+            break
+        except TypeError as error:
+            if not any(key in str(error) for key in extra):
+                raise ConfigError(f"TimmEncoder: timm model {name!r}: {error}") from error
+        except Exception as error:
+            if not download:
+                raise
+            raise CheckpointError(
+                f"timm has no weights for {name!r} or cannot fetch them ({error}); "
+                "give pretrained=PATH of a file or pretrained=False"
+            ) from error
+    if not hasattr(model, "forward_intermediates") or not hasattr(model, "prune_intermediate_layers"):
+        raise ConfigError(f"TimmEncoder: timm model {name!r} cannot give intermediate maps (no forward_intermediates)")
+    return model
+
+
+def _choose_outputs(name: str, strides: list[int], wanted: Sequence[int] | None) -> tuple[int, ...]:
+    count = len(strides)
+    if wanted is None:
+        if strides[0] == strides[-1]:  # a plain transformer
+            wanted = sorted({max(round(count * quarter / 4) - 1, 0) for quarter in (1, 2, 3, 4)})
+        else:
+            wanted = [i for i, stride in enumerate(strides) if stride >= 4]
+    chosen = [i + count if i < 0 else i for i in wanted]
+    if not chosen or sorted(set(chosen)) != chosen or not 0 <= chosen[0] <= chosen[-1] < count:
+        raise ConfigError(
+            f"TimmEncoder: out_indices={list(wanted)} must be rising indices below {count}; "
+            f"the strides of {name!r} are {strides}"
+        )
+    return tuple(chosen)
+
+
+def _patch_size(model: nn.Module) -> tuple[int, int]:
+    """What the sides must be multiples of: transformers cut the image into patches, others take any size."""
+    size = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
+def _load_file(model: nn.Module, path: str) -> list[str]:
+    """Load a file of timm's, or of a model that holds such an encoder. Returns the names that are not in it.
+
+    Raises:
+        CheckpointError: nothing in the file has this model's names, or shapes differ.
+    """
+    from vislab.engine.checkpoint import load_checkpoint  # the project's one reader; it brings mmengine, hence late
+
+    state = load_checkpoint(path)
+    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
+        if isinstance(state.get(key), dict):
+            state = state[key]
+            break
+    first = next(iter(model.state_dict()))
+    prefix = next((key[: -len(first)] for key in state if key.endswith("." + first)), "")
+    state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix) and isinstance(v, Tensor)}
+    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if convert is not None:  # older layouts of the same model, position embeddings of another size ...
+        state = convert(state, model)
+    own = model.state_dict()
+    wrong = [f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in own if _differs(own, state, k)]
+    if wrong or not any(key in state for key in own):
+        reason = f"shapes differ: {', '.join(wrong[:3])}" if wrong else f"none of its {len(state)} names is known"
+        raise CheckpointError(f"{path} does not fit this timm model: {reason}")
+    return model.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False).missing_keys
+
+
+def _differs(own: dict[str, Tensor], state: dict[str, Tensor], key: str) -> bool:
+    return key in state and state[key].shape != own[key].shape

@@ -1,0 +1,64 @@
+"""The one record in which labels and predictions of every task travel from the loader to the metric and the picture."""
+
+from typing import Any
+
+import torch
+from mmengine.structures import BaseDataElement, InstanceData, LabelData, PixelData
+
+_FIELD_TYPES = {
+    f"{side}_{name}": kind
+    for side in ("gt", "pred")
+    for name, kind in {
+        "instances": InstanceData,
+        "sem_seg": PixelData,
+        "panoptic": PixelData,
+        "depth": PixelData,
+        "label": LabelData,
+    }.items()
+} | {"pred_image": torch.Tensor}
+
+
+class DataSample(BaseDataElement):
+    """Labels (gt_*) and predictions (pred_*) of one image; further fields may be set freely.
+
+    - gt_instances, pred_instances: InstanceData with labels (N,) int64, bboxes (N, 4) xyxy pixels, rbboxes (N, 5)
+      (cx, cy, w, h, theta) radians le90 clockwise, masks (N, H, W), scores (N,) in [0, 1], ignore (N,) bool, ids (N,):
+      each instance's place in the record it came from.
+    - gt_sem_seg, pred_sem_seg: PixelData, data (1, H, W) of class indices, 255 = ignore.
+    - gt_panoptic, pred_panoptic: PixelData, data (1, H, W) of segment ids, 0 = void; segments_info, a list of dict(id,
+      category, iscrowd, area), is metainfo of the PixelData.
+    - gt_depth, pred_depth: PixelData, data (1, H, W) float32 metres, 0 = unknown.
+    - gt_label, pred_label: LabelData, label (1,) int64 and score (C,).
+    - pred_image: (3, H, W) float tensor in [0, 1].
+
+    Metainfo: img_path, ori_shape and img_shape (h, w), scale_factor (sx, sy), flip. Setting a known field to a value of
+    another type raises TypeError.
+    """
+
+    gt_instances: InstanceData
+    pred_instances: InstanceData
+    gt_sem_seg: PixelData
+    pred_sem_seg: PixelData
+    gt_panoptic: PixelData
+    pred_panoptic: PixelData
+    gt_depth: PixelData
+    pred_depth: PixelData
+    gt_label: LabelData
+    pred_label: LabelData
+    pred_image: torch.Tensor
+
+    def set_field(self, value: Any, name: str, dtype: type | None = None, field_type: str = "data") -> None:
+        """Store a field; called by every assignment."""
+        expected = _FIELD_TYPES.get(name)
+        # numpy() turns tensors into arrays, hence the second look
+        if (
+            expected is not None
+            and not isinstance(value, expected)
+            and not (expected is torch.Tensor and _is_array(value))
+        ):
+            raise TypeError(f"DataSample.{name} is a {type(value).__name__}, expected {expected.__name__}")
+        super().set_field(value, name, dtype, field_type)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "__array__") and hasattr(value, "shape")

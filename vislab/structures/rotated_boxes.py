@@ -1,0 +1,245 @@
+"""Rotated boxes in one convention, and the converters to and from the others at the border.
+
+A box is (cx, cy, w, h, theta): image axes (x right, y down), pixels, theta in radians from the x axis to the side of
+length w, clockwise positive on the screen, w >= h, theta in [-pi/2, pi/2) ("le90"). Every function is vectorised over
+the leading axes and takes NumPy arrays as well as tensors, returning what it was given.
+"""
+
+import math
+from itertools import combinations
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import torch
+
+Array = TypeVar("Array", np.ndarray, torch.Tensor)
+_LOCAL = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))  # corners in the box's own frame, clockwise
+
+
+def _lib(x: Array):
+    return torch if isinstance(x, torch.Tensor) else np
+
+
+def _stack(parts, axis: int = -1):
+    return torch.stack(parts, dim=axis) if isinstance(parts[0], torch.Tensor) else np.stack(parts, axis=axis)
+
+
+def _columns(x: Array) -> tuple:
+    return tuple(x[..., i] for i in range(x.shape[-1]))
+
+
+def _wrap(theta: Array, start: float, period: float = math.pi) -> Array:
+    """Angle to [start, start + period), safe against rounding up to the open end."""
+    lib = _lib(theta)
+    wrapped = lib.remainder(theta - start, period) + start
+    return lib.where(wrapped >= start + period, wrapped - period, wrapped)
+
+
+# --- the convention -------------------------------------------------------------------------------------------------
+
+
+def normalize(rboxes: Array) -> Array:
+    """Any (..., 5) box with a clockwise angle in radians to w >= h and theta in [-pi/2, pi/2)."""
+    lib = _lib(rboxes)
+    cx, cy, w, h, theta = _columns(rboxes)
+    tall = h > w
+    theta = _wrap(lib.where(tall, theta + math.pi / 2, theta), -math.pi / 2)
+    return _stack((cx, cy, lib.where(tall, h, w), lib.where(tall, w, h), theta))
+
+
+def rboxes_to_corners(rboxes: Array) -> Array:
+    """(..., 5) to (..., 4, 2): the corner at (-w/2, -h/2) of the box's own frame first, then clockwise."""
+    lib = _lib(rboxes)
+    cx, cy, w, h, theta = _columns(rboxes)
+    cos, sin = lib.cos(theta), lib.sin(theta)
+    corners = [
+        _stack((cx + u * w * cos - v * h * sin, cy + u * w * sin + v * h * cos)) for u, v in _LOCAL
+    ]  # 4 x (..., 2)
+    return _stack(corners, axis=-2)
+
+
+def corners_to_rboxes(corners: Array) -> Array:
+    """Smallest-area rectangles around (..., 4, 2) points in any order, to (..., 5).
+
+    A smallest rectangle has a side along an edge of the points' hull, and the hull's edges are among the six lines
+    through two of the points: the best of the six is exact, and needs no loop. Computed in float64.
+    """
+    lib = _lib(corners)
+    dtype = corners.dtype
+    points = corners.double() if lib is torch else corners.astype(np.float64)
+    best = None
+    for i, j in combinations(range(4), 2):
+        side = points[..., j, :] - points[..., i, :]
+        length = lib.sqrt((side * side).sum(-1))
+        nonzero = length > 0
+        safe = lib.where(nonzero, length, lib.ones_like(length))
+        cos = lib.where(nonzero, side[..., 0] / safe, lib.ones_like(length))
+        sin = lib.where(nonzero, side[..., 1] / safe, lib.zeros_like(length))
+        along = points[..., 0] * cos[..., None] + points[..., 1] * sin[..., None]  # (..., 4)
+        across = points[..., 1] * cos[..., None] - points[..., 0] * sin[..., None]
+        a0, a1, b0, b1 = _min(along), _max(along), _min(across), _max(across)
+        w, h = a1 - a0, b1 - b0
+        u, v = (a0 + a1) / 2, (b0 + b1) / 2
+        box = _stack((u * cos - v * sin, u * sin + v * cos, w, h, lib.arctan2(sin, cos)))
+        if best is None:
+            best, best_area = box, w * h
+        else:
+            # the margin keeps the first of equal candidates, so that rounding does not turn a box by a diagonal
+            better = w * h < best_area * (1 - 1e-9)
+            best = lib.where(better[..., None], box, best)
+            best_area = lib.where(better, w * h, best_area)
+    best = normalize(best)
+    return best.to(dtype) if lib is torch else best.astype(dtype if dtype.kind == "f" else np.float64)
+
+
+def _min(x: Array) -> Array:
+    return x.amin(-1) if isinstance(x, torch.Tensor) else x.min(-1)
+
+
+def _max(x: Array) -> Array:
+    return x.amax(-1) if isinstance(x, torch.Tensor) else x.max(-1)
+
+
+def rboxes_to_hboxes(rboxes: Array) -> Array:
+    """(..., 5) to the axis-aligned boxes around them, (..., 4) xyxy."""
+    lib = _lib(rboxes)
+    cx, cy, w, h, theta = _columns(rboxes)
+    cos, sin = lib.abs(lib.cos(theta)), lib.abs(lib.sin(theta))
+    dx, dy = (w * cos + h * sin) / 2, (w * sin + h * cos) / 2
+    return _stack((cx - dx, cy - dy, cx + dx, cy + dy))
+
+
+def hboxes_to_rboxes(boxes: Array) -> Array:
+    """(..., 4) xyxy to (..., 5)."""
+    x1, y1, x2, y2 = _columns(boxes)
+    return normalize(_stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, _lib(boxes).zeros_like(x1))))
+
+
+# --- moving boxes ---------------------------------------------------------------------------------------------------
+
+
+def translate(rboxes: Array, dx: float, dy: float) -> Array:
+    """Boxes moved by (dx, dy) pixels."""
+    cx, cy, w, h, theta = _columns(rboxes)
+    return _stack((cx + dx, cy + dy, w, h, theta))
+
+
+def scale(rboxes: Array, sx: float, sy: float) -> Array:
+    """Boxes of an image stretched by (sx, sy). An uneven stretch shears a box: it is refitted to its moved corners."""
+    if sx == sy:
+        cx, cy, w, h, theta = _columns(rboxes)
+        return _stack((cx * sx, cy * sx, w * sx, h * sx, theta))
+    corners = rboxes_to_corners(rboxes)
+    return corners_to_rboxes(_stack((corners[..., 0] * sx, corners[..., 1] * sy)))
+
+
+def flip(rboxes: Array, size: tuple[int, int], direction: str = "horizontal") -> Array:
+    """Boxes of a mirrored image. `size` is (height, width); `direction` is horizontal, vertical or diagonal (both)."""
+    if direction not in ("horizontal", "vertical", "diagonal"):
+        raise ValueError(f"flip direction {direction!r} is not one of horizontal, vertical, diagonal")
+    cx, cy, w, h, theta = _columns(rboxes)
+    if direction != "vertical":
+        cx, theta = size[1] - cx, -theta
+    if direction != "horizontal":
+        cy, theta = size[0] - cy, -theta
+    return normalize(_stack((cx, cy, w, h, theta)))
+
+
+def rotate(rboxes: Array, angle: float, center: tuple[float, float] = (0.0, 0.0)) -> Array:
+    """Boxes turned clockwise by `angle` radians about `center` (x, y)."""
+    cx, cy, w, h, theta = _columns(rboxes)
+    cos, sin = math.cos(angle), math.sin(angle)
+    dx, dy = cx - center[0], cy - center[1]
+    return normalize(_stack((center[0] + dx * cos - dy * sin, center[1] + dx * sin + dy * cos, w, h, theta + angle)))
+
+
+# --- the border: other conventions ----------------------------------------------------------------------------------
+
+
+def from_cv2(rects: Array) -> Array:
+    """(..., 5) of OpenCV's RotatedRect (cx, cy, w, h, degrees), any OpenCV version."""
+    cx, cy, w, h, degrees = _columns(rects)
+    return normalize(_stack((cx, cy, w, h, degrees * (math.pi / 180))))
+
+
+def to_cv2(rboxes: Array) -> Array:
+    """(..., 5) to cx, cy, w, h and degrees, as cv2.boxPoints and cv2.rotatedRectangleIntersection take them."""
+    cx, cy, w, h, theta = _columns(rboxes)
+    return _stack((cx, cy, w, h, theta * (180 / math.pi)))
+
+
+def from_radians(rboxes: Array) -> Array:
+    """Boxes of any convention with clockwise radians (le135, oc, HIT-UAV's [0, pi]) to ours."""
+    return normalize(rboxes)
+
+
+def to_le135(rboxes: Array) -> Array:
+    """Ours to w >= h, theta in [-pi/4, 3 pi/4)."""
+    cx, cy, w, h, theta = _columns(normalize(rboxes))
+    return _stack((cx, cy, w, h, _wrap(theta, -math.pi / 4)))
+
+
+def to_oc(rboxes: Array) -> Array:
+    """Ours to OpenCV's range: theta in (0, pi/2], w the side that encloses it, which may be the shorter one."""
+    lib = _lib(rboxes)
+    cx, cy, w, h, theta = _columns(normalize(rboxes))
+    turned = theta <= 0  # le90 is [-pi/2, pi/2): these are a quarter turn short
+    turned_twice = theta <= -math.pi / 2 + 1e-7  # exactly -pi/2 stands for pi/2 with the same sides
+    angle = lib.where(turned_twice, theta + math.pi, lib.where(turned, theta + math.pi / 2, theta))
+    swap = turned & ~turned_twice
+    return _stack((cx, cy, lib.where(swap, h, w), lib.where(swap, w, h), angle))
+
+
+def from_dota(corners: Array) -> Array:
+    """DOTA's (..., 8) x1 y1 .. x4 y4 pixels to boxes; a quadrilateral becomes the smallest rectangle around it."""
+    return corners_to_rboxes(corners.reshape(*corners.shape[:-1], 4, 2))
+
+
+def to_dota(rboxes: Array) -> Array:
+    """Boxes to DOTA's (..., 8) corner list."""
+    corners = rboxes_to_corners(rboxes)
+    return corners.reshape(*corners.shape[:-2], 8)
+
+
+# --- boxes from pixels and windows ----------------------------------------------------------------------------------
+
+
+def mask_to_rbox(mask: np.ndarray) -> np.ndarray:
+    """Smallest rotated box (5,) float32 around the pixels of an (H, W) mask; zeros for an empty one.
+
+    Pixel (x, y) covers [x, x+1] x [y, y+1], as in xyxy boxes: the fit through pixel centres is shifted by half a pixel
+    and widened by one.
+    """
+    contours = cv2.findContours(mask.astype(np.uint8, copy=False), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
+    if not contours:
+        return np.zeros(5, np.float32)
+    (cx, cy), (w, h), degrees = cv2.minAreaRect(np.concatenate([c.reshape(-1, 2) for c in contours]))
+    return from_cv2(np.array([cx + 0.5, cy + 0.5, w + 1, h + 1, degrees], np.float32))
+
+
+def clip_to_window(rboxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes cut by the image border, refitted around the part inside; and the share of each box's area that is inside.
+
+    Args:
+        rboxes: (N, 5) float.
+        size: image (height, width).
+
+    Returns:
+        (N, 5) boxes, untouched where nothing is cut, and (N,) shares in [0, 1].
+    """
+    rboxes = np.array(rboxes, copy=True)
+    share = np.ones(len(rboxes), np.float32)
+    h, w = size
+    hull = rboxes_to_hboxes(rboxes)
+    cut = (hull[:, 0] < -1e-3) | (hull[:, 1] < -1e-3) | (hull[:, 2] > w + 1e-3) | (hull[:, 3] > h + 1e-3)
+    window = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
+    for i in np.flatnonzero(cut):
+        area, inside = cv2.intersectConvexConvex(rboxes_to_corners(rboxes[i]).astype(np.float32), window)
+        if area <= 0 or inside is None:
+            share[i] = 0
+            continue
+        share[i] = min(1.0, area / max(float(rboxes[i, 2] * rboxes[i, 3]), 1e-12))
+        (cx, cy), (bw, bh), degrees = cv2.minAreaRect(inside.reshape(-1, 2).astype(np.float32))
+        rboxes[i] = from_cv2(np.array([cx, cy, bw, bh, degrees], rboxes.dtype))
+    return rboxes, share

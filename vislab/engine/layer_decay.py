@@ -1,0 +1,131 @@
+"""Layer-wise learning rates for fine-tuning: the deeper a layer of a pre-trained encoder, the faster it learns.
+
+The encoder says how deep each of its parameters lies (`layer_ids()`, see TimmEncoder); whatever is not in an encoder
+(decoders, heads) learns at the full rate. The scales are BEiT's: `layer_decay ** (number of layers - depth)`.
+"""
+
+import re
+from typing import Any
+
+from mmengine.optim import OptimWrapper
+from torch import nn
+
+from vislab.errors import ConfigError
+from vislab.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayOptimConstructor:
+    """Builds the optimizer with one parameter group for each pair of learning-rate scale and weight decay.
+
+    `optim_wrapper=dict(constructor=LayerDecayOptimConstructor, paramwise_cfg=dict(layer_decay=0.75), ...)` in a config.
+
+    Args:
+        optim_wrapper_cfg: the `optim_wrapper` section without `constructor` and `paramwise_cfg`.
+        paramwise_cfg: the arguments of `Rules`.
+    """
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        try:
+            self.rules = Rules(**(paramwise_cfg or {}))
+        except TypeError as error:
+            known = ", ".join(Rules.__init__.__kwdefaults__)
+            raise ConfigError(f"optim_wrapper.paramwise_cfg: {error}; it takes {known}") from None
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = getattr(model, "module", model)  # out of a distributed wrapper
+        wrapper_cfg = self.optim_wrapper_cfg.copy()
+        wrapper_cfg.setdefault("type", "OptimWrapper")
+        optimizer_cfg = dict(wrapper_cfg.pop("optimizer"))
+        if "lr" not in optimizer_cfg:
+            raise ConfigError("optim_wrapper.optimizer: LayerDecayOptimConstructor scales `lr`: give it explicitly")
+        optimizer_cfg["params"] = self.rules.groups(
+            model, lr=optimizer_cfg["lr"], weight_decay=optimizer_cfg.get("weight_decay", 0.0)
+        )
+        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
+
+
+class Rules:
+    """Which learning rate and weight decay each parameter gets.
+
+    Args:
+        layer_decay: factor from one layer to the next shallower one, in (0, 1]; 1 = the same rate everywhere.
+        min_scale: no layer is scaled below this.
+        no_decay_norm_bias: no weight decay for parameters of at most one dimension: norms, biases, layer scales.
+        respect_no_weight_decay: no weight decay for what a module's `no_weight_decay()` names.
+        lr_mult: factors on top, by the beginning of the parameter name, e.g. {"decoder": 10}; the longest match counts.
+        decay_mult: the same for weight decay.
+    """
+
+    def __init__(
+        self,
+        *,
+        layer_decay: float = 0.75,
+        min_scale: float = 0.0,
+        no_decay_norm_bias: bool = True,
+        respect_no_weight_decay: bool = True,
+        lr_mult: dict[str, float] | None = None,
+        decay_mult: dict[str, float] | None = None,
+    ) -> None:
+        if not 0 < layer_decay <= 1:
+            raise ConfigError(f"optim_wrapper.paramwise_cfg.layer_decay={layer_decay!r} is not in (0, 1]")
+        self.layer_decay, self.min_scale = layer_decay, min_scale
+        self.no_decay_norm_bias, self.respect = no_decay_norm_bias, respect_no_weight_decay
+        self.lr_mult, self.decay_mult = dict(lr_mult or {}), dict(decay_mult or {})
+
+    def groups(self, model: nn.Module, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
+        """Optimizer groups over the parameters that need a gradient; each has `lr`, `weight_decay`, `lr_scale`."""
+        scales, exempt = self._scales(model), self._exempt(model)
+        for setting, table in (("lr_mult", self.lr_mult), ("decay_mult", self.decay_mult)):
+            for start in table:
+                if not any(_starts(name, start) for name, _ in model.named_parameters()):
+                    raise ConfigError(f"optim_wrapper.paramwise_cfg.{setting}: no parameter begins with {start!r}")
+        groups: dict[tuple[float, float], dict[str, Any]] = {}
+        for name, parameter in model.named_parameters():  # names a shared parameter once
+            if not parameter.requires_grad:
+                continue
+            scale = scales.get(name, 1.0) * _longest(self.lr_mult, name)
+            bare = name in exempt or (self.no_decay_norm_bias and parameter.ndim <= 1)
+            decay = 0.0 if bare else weight_decay * _longest(self.decay_mult, name)
+            new = {"params": [], "lr": lr * scale, "weight_decay": decay, "lr_scale": scale}
+            groups.setdefault((scale, decay), new)["params"].append(parameter)
+        return list(groups.values())
+
+    def _scales(self, model: nn.Module) -> dict[str, float]:
+        scales = {}
+        for prefix, module in model.named_modules():
+            if not callable(getattr(module, "layer_ids", None)):
+                continue
+            ids = module.layer_ids()
+            count = max(ids.values()) + 1  # what follows the encoder is layer number `count`, at full rate
+            for name, depth in ids.items():
+                full = f"{prefix}.{name}" if prefix else name
+                scales[full] = max(self.min_scale, self.layer_decay ** (count - depth))
+        if not scales and self.layer_decay != 1:
+            raise ConfigError(
+                "optim_wrapper.paramwise_cfg.layer_decay: no part of this model has layers to tell apart "
+                "(a module with layer_ids(), e.g. TimmEncoder); remove the constructor or set layer_decay=1"
+            )
+        return scales
+
+    def _exempt(self, model: nn.Module) -> set[str]:
+        names = set()
+        if not self.respect:
+            return names
+        for prefix, module in model.named_modules():
+            if callable(getattr(module, "no_weight_decay", None)):
+                own = {f"{prefix}.{name}" if prefix else name for name in module.no_weight_decay()}
+                names |= own
+        return names
+
+
+def _longest(table: dict[str, float], name: str) -> float:
+    starts = [start for start in table if _starts(name, start)]
+    return table[max(starts, key=len)] if starts else 1.0
+
+
+def _starts(name: str, start: str) -> bool:
+    """Whether `start` covers whole parts of a dotted name: "head" begins "head.weight", not "header.weight"."""
+    return re.match(re.escape(start) + r"(\.|$)", name) is not None

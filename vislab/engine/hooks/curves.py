@@ -1,0 +1,71 @@
+"""A picture of how the run went: training loss by epoch, and beside it the chosen validation metrics.
+
+The values are kept in the message hub, so that they survive a resume; the picture is redrawn after each validation.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from vislab.registry import HOOKS
+
+_STORE = "curves"
+
+
+@HOOKS.register_module()
+class CurveHook(Hook):
+    """Write WORK_DIR/`file` with the loss (log scale) and the metrics over epochs, or over iterations in such a run.
+
+    Args:
+        metrics: names of validation metrics to draw, as they stand in metrics.json, one panel each.
+        file: name of the picture.
+    """
+
+    priority = "LOW"
+
+    def __init__(self, *, metrics: Sequence[str] = (), file: str = "curves.png"):
+        self.metrics = list(metrics)
+        self.file = file
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        losses = runner.message_hub.log_scalars.get("train/loss")
+        if losses is not None:
+            # the hook runs before the epoch counter moves on
+            self._store(runner, "loss", runner.epoch + 1, float(losses.mean(len(runner.train_dataloader))))
+
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        for name in self.metrics:
+            if name in (metrics or {}):
+                self._store(runner, name, runner.epoch, float(metrics[name]))
+        self._draw(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        self._draw(runner)
+
+    def _store(self, runner: Runner, name: str, epoch: int, value: float) -> None:
+        hub = runner.message_hub
+        curves = hub.get_info(_STORE, {})
+        points = [p for p in curves.get(name, []) if p[0] < epoch]
+        hub.update_info(_STORE, {**curves, name: [*points, [epoch, value]]})
+
+    def _draw(self, runner: Runner) -> None:
+        curves = runner.message_hub.get_info(_STORE, {})
+        names = [name for name in ("loss", *self.metrics) if curves.get(name)]
+        if not names or not is_main_process():
+            return
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure  # not pyplot, whose global state would choose a window system
+
+        figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+            epochs, values = zip(*curves[name], strict=True)
+            axes.plot(epochs, values, marker=".", linewidth=1)
+            axes.set(xlabel="epoch", title=f"{name}: {values[-1]:.4g} at the end")
+            if name == "loss" and min(values) > 0:
+                axes.set_yscale("log")
+            axes.grid(alpha=0.3)
+        figure.savefig(Path(runner.work_dir, self.file), dpi=100)

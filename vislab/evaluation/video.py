@@ -1,0 +1,58 @@
+"""Quality of reconstructed video frames: PSNR and MS-SSIM a frame, averaged over the frames as the NeRV papers do.
+
+Both are taken twice: on the network's float output, as published, and on it rounded to 8 bits, which is what a real
+decoder shows. Nothing but four numbers a frame is kept.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.evaluator import BaseMetric
+from torch import Tensor
+
+from vislab.ops.ssim import ms_ssim, ms_ssim_scales
+from vislab.registry import METRICS
+
+
+def psnr(image: Tensor, other: Tensor) -> Tensor:
+    """Peak signal-to-noise ratio of (B, C, H, W) images in [0, 1], in dB: one value an image, (B,).
+
+    Equal images give 100 dB, not infinity, so that means stay finite.
+    """
+    error = (image.float() - other.float()).square().flatten(1).mean(dim=1)
+    return -10 * error.clamp(min=1e-10).log10()
+
+
+def to_8bit(image: Tensor) -> Tensor:
+    """Images in [0, 1] rounded to the 256 levels of a byte, still as floats in [0, 1]."""
+    return (image.float().clamp(0, 1) * 255).round() / 255
+
+
+@METRICS.register_module()
+class VideoQuality(BaseMetric):
+    """psnr, ms_ssim (float output), psnr_8bit, ms_ssim_8bit (rounded output), and ms_ssim_scales.
+
+    `ms_ssim_scales` is 5 for the standard quantity. It is 4 for sides of 81 to 160 pixels, such as 160x320 frames: the
+    fifth scale has no room, the other weights are renormalised, and values are not comparable with those of five scales.
+
+    Targets are the uint8 frames (3, H, W) of the batch's "inputs"; predictions are the samples' `pred_image`.
+    """
+
+    default_prefix = None
+
+    def __init__(self, *, collect_device: str = "cpu", prefix: str | None = None):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        for frame, sample in zip(data_batch["inputs"], data_samples, strict=True):
+            image = sample["pred_image"][None]  # (1, 3, H, W)
+            target = frame[None].to(image.device).float() / 255
+            images = torch.cat([image.float(), to_8bit(image)])
+            targets = target.expand_as(images)
+            decibels, similarity = psnr(images, targets), ms_ssim(images, targets)
+            self.results.append((*decibels.tolist(), *similarity.tolist(), ms_ssim_scales(*image.shape[-2:])))
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        means = torch.tensor(results, dtype=torch.float64).mean(dim=0).tolist()
+        names = ("psnr", "psnr_8bit", "ms_ssim", "ms_ssim_8bit", "ms_ssim_scales")
+        return dict(zip(names, means, strict=True))

@@ -1,0 +1,96 @@
+"""SSIM and multi-scale SSIM (Wang et al. 2003 and 2004) with an 11x11 Gaussian window of sigma 1.5, on RGB in [0, 1].
+
+Windows lie fully inside the image, channels are treated apart and averaged, and each scale halves the image by 2x2
+means. Differentiable, float32 whatever the input. Five scales need sides above 160 pixels; smaller images use fewer
+scales with the published weights renormalised, which is another quantity: compare only values with equal scales.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WINDOW = 11
+SIGMA = 1.5
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+C1, C2 = 0.01**2, 0.03**2
+
+
+def ssim(image: Tensor, other: Tensor) -> Tensor:
+    """Mean structural similarity of (B, C, H, W) images in [0, 1]: one value an image, (B,).
+
+    Raises:
+        ValueError: shapes differ, or a side is below 11 pixels.
+    """
+    _check(image, other, smallest=WINDOW)
+    similarity, _ = _ssim_and_contrast(image.float(), other.float())
+    return similarity.mean(dim=1)
+
+
+def ms_ssim_scales(height: int, width: int) -> int:
+    """How many of the five scales fit: five when both sides exceed 160 pixels, four above 80, and so on."""
+    scales = 0
+    while scales < len(SCALE_WEIGHTS) and min(height, width) > (WINDOW - 1) * 2**scales:
+        scales += 1
+    return scales
+
+
+def ms_ssim(image: Tensor, other: Tensor, scales: int | None = None) -> Tensor:
+    """Multi-scale SSIM of (B, C, H, W) images in [0, 1]: one value an image, (B,).
+
+    Args:
+        image: first images.
+        other: second images, same shape.
+        scales: number of scales; by default as many as fit, at most the standard five (`ms_ssim_scales`).
+
+    Raises:
+        ValueError: shapes differ, or the images are too small for the scales.
+    """
+    fitting = ms_ssim_scales(*image.shape[-2:])
+    scales = fitting if scales is None else scales
+    _check(image, other, smallest=WINDOW)
+    if scales > fitting:
+        raise ValueError(
+            f"{scales} scales need sides above {(WINDOW - 1) * 2 ** (scales - 1)} pixels, got "
+            f"{image.shape[-2]}x{image.shape[-1]}, where {fitting} fit: pass scales={fitting} or larger images"
+        )
+    weights = torch.tensor(SCALE_WEIGHTS[:scales], device=image.device)
+    weights = weights / weights.sum() if scales < len(SCALE_WEIGHTS) else weights
+    image, other = image.float(), other.float()
+    factors = []
+    for scale in range(scales):
+        similarity, contrast = _ssim_and_contrast(image, other)  # (B, C) each
+        factors.append(contrast if scale < scales - 1 else similarity)
+        if scale < scales - 1:
+            image, other = _halve(image), _halve(other)
+    factors = torch.relu(torch.stack(factors))  # (scales, B, C); a negative factor has no real power
+    return (factors ** weights[:, None, None]).prod(dim=0).mean(dim=1)
+
+
+def _check(image: Tensor, other: Tensor, smallest: int) -> None:
+    if image.shape != other.shape or image.dim() != 4:
+        raise ValueError(f"expected two tensors of one shape (B, C, H, W), got {image.shape} and {other.shape}")
+    if min(image.shape[-2:]) < smallest:
+        raise ValueError(f"SSIM's window needs sides of {smallest} pixels or more, got {tuple(image.shape[-2:])}")
+
+
+def _ssim_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean SSIM and mean contrast-structure term of (B, C, H, W) images, each (B, C)."""
+    b, c = x.shape[:2]
+    moments = torch.stack([x, y, x * x, y * y, x * y]).flatten(0, 2)[:, None]  # (5 B C, 1, H, W)
+    mu_x, mu_y, xx, yy, xy = _blur(moments).view(5, b, c, -1)
+    contrast = (2 * (xy - mu_x * mu_y) + C2) / (xx - mu_x * mu_x + yy - mu_y * mu_y + C2)
+    luminance = (2 * mu_x * mu_y + C1) / (mu_x * mu_x + mu_y * mu_y + C1)
+    return (luminance * contrast).mean(-1), contrast.mean(-1)
+
+
+def _blur(x: Tensor) -> Tensor:
+    """Gaussian window over (N, 1, H, W), separable, without padding."""
+    offset = torch.arange(WINDOW, dtype=torch.float32, device=x.device) - WINDOW // 2
+    window = torch.exp(-(offset**2) / (2 * SIGMA**2))
+    window = window / window.sum()
+    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+
+
+def _halve(x: Tensor) -> Tensor:
+    """2x2 means; an odd side is padded with zeros on both ends, which are counted, as in the usual implementations."""
+    return F.avg_pool2d(x, 2, padding=[side % 2 for side in x.shape[-2:]])

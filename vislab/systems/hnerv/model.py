@@ -1,0 +1,230 @@
+"""HNeRV (Chen et al., CVPR 2023, section 3.1): an encoder that makes small embeddings, a decoder that is the video.
+
+Architecture only: data, loss and schedule are given from outside; coding the weights into a file is not done here.
+Parts from small to large: channel norm, ConvNeXt block, encoder, decoder, model. Memory is channels-last throughout,
+which oneDNN's convolutions and the pixel shuffle run faster on.
+"""
+
+from collections.abc import Sequence
+from math import prod
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from vislab.errors import ConfigError
+from vislab.losses import L2Loss
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+from vislab.systems.hnerv.size import (
+    decoder_parameters,
+    embedding_size,
+    embedding_values,
+    solve_width,
+    stage_kernels,
+    stage_widths,
+)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, H, W); the permutes are free in channels-last memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ConvNeXtBlock(nn.Module):
+    """7x7 depthwise convolution, norm, 4x MLP, layer scale, residual: (B, C, H, W) -> the same."""
+
+    def __init__(self, *, dim: int, expansion: int = 4, layer_scale: float = 1e-6):
+        super().__init__()
+        self.depthwise = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = nn.Sequential(nn.Linear(dim, expansion * dim), nn.GELU(), nn.Linear(expansion * dim, dim))
+        self.scale = nn.Parameter(torch.full((dim,), layer_scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.depthwise(x).permute(0, 2, 3, 1)  # (B, H, W, C)
+        y = self.scale * self.mlp(self.norm(y))
+        return x + y.permute(0, 3, 1, 2)
+
+
+class HNeRVEncoder(nn.Sequential):
+    """Frame to embedding: a patch convolution and a ConvNeXt block a stage.
+
+    Args:
+        strides: kernel and stride of each stage's patch convolution.
+        width: channels of all stages but the last.
+        embed_dim: channels of the last stage, d.
+
+    (B, 3, H, W) in [0, 1] -> (B, d, H / S, W / S), S the product of the strides.
+    """
+
+    def __init__(self, *, strides: Sequence[int], width: int = 64, embed_dim: int = 16):
+        layers: list[nn.Module] = []
+        channels = 3
+        for i, stride in enumerate(strides):
+            out = embed_dim if i == len(strides) - 1 else width
+            patches = nn.Conv2d(channels, out, stride, stride)
+            # the first stage normalises its output, the others their input
+            layers += [patches, ChannelNorm(out, eps=1e-6)] if i == 0 else [ChannelNorm(channels, eps=1e-6), patches]
+            layers.append(ConvNeXtBlock(dim=out))
+            channels = out
+        super().__init__(*layers)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+
+
+class HNeRVDecoder(nn.Module):
+    """Embedding to frame: 1x1 convolution, then convolution, pixel shuffle and GELU a stage, then 3x3 to RGB.
+
+    (B, d, H / S, W / S) -> (B, 3, H, W) in [0, 1]. Channels c2, then divided by `reduction` a stage down to
+    `min_width`; kernels grow by 2 a stage within `kernel` = (smallest, largest).
+    """
+
+    def __init__(
+        self,
+        *,
+        strides: Sequence[int],
+        width: int,
+        embed_dim: int = 16,
+        reduction: float = 1.2,
+        min_width: int = 12,
+        kernel: tuple[int, int] = (1, 5),
+    ):
+        super().__init__()
+        widths = stage_widths(width, len(strides), reduction, min_width)
+        kernels = stage_kernels(len(strides), kernel)
+        self.stem = nn.Sequential(nn.Conv2d(embed_dim, width, 1), nn.GELU())
+        self.stages = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(widths[i], widths[i + 1] * stride**2, kernels[i], padding=kernels[i] // 2),
+                nn.PixelShuffle(stride),
+                nn.GELU(),
+            )
+            for i, stride in enumerate(strides)
+        )
+        self.to_rgb = nn.Conv2d(widths[-1], 3, 3, padding=1)
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        x = self.stem(embedding)
+        for stage in self.stages:
+            x = stage(x)  # each multiplies height and width by its stride
+        return torch.tanh(self.to_rgb(x)) * 0.5 + 0.5
+
+
+@MODELS.register_module()
+class HNeRV(BaseModel):
+    """One network for one video: training it encodes the video, running its decoder decodes a frame.
+
+    Give either `decoder_width` or `target_size`; with the latter the width is the largest whose decoder, together with
+    the video's embeddings when `frames` and `frame_size` are given, has at most that many values.
+
+    Args:
+        strides: upsampling of the decoder's stages, and downsampling of the encoder's; their product divides the frame.
+        embed_dim: channels of an embedding, d.
+        encoder_width: channels inside the encoder.
+        decoder_width: channels after the decoder's first convolution, c2.
+        target_size: number of values to spend instead, e.g. 0.3e6.
+        frames: length of the video, so that target_size pays for the embeddings too.
+        frame_size: (height, width) of the frames, for the same purpose.
+        reduction: factor by which the channels shrink from one decoder stage to the next, r.
+        min_width: smallest number of channels of a decoder stage.
+        kernel: smallest and largest kernel of the decoder's stages.
+        loss: module (prediction, target) -> scalar, or its config; L2Loss by default.
+        data_preprocessor: gives float frames (B, 3, H, W) in [0, 1].
+
+    Raises:
+        ConfigError: both or neither of decoder_width and target_size, or a size too small for any decoder.
+    """
+
+    def __init__(
+        self,
+        *,
+        strides: Sequence[int],
+        embed_dim: int = 16,
+        encoder_width: int = 64,
+        decoder_width: int | None = None,
+        target_size: float | None = None,
+        frames: int | None = None,
+        frame_size: tuple[int, int] | None = None,
+        reduction: float = 1.2,
+        min_width: int = 12,
+        kernel: tuple[int, int] = (1, 5),
+        loss: dict | nn.Module | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        if (decoder_width is None) == (target_size is None):
+            raise ConfigError(
+                f"HNeRV got decoder_width={decoder_width} and target_size={target_size}; give exactly one of them."
+            )
+        if (frames is None) != (frame_size is None):
+            raise ConfigError(
+                f"HNeRV got frames={frames} and frame_size={frame_size}; give both, so that target_size pays for "
+                "the embeddings too, or neither."
+            )
+        shape = {
+            "strides": tuple(strides),
+            "embed_dim": embed_dim,
+            "reduction": reduction,
+            "min_width": min_width,
+            "kernel": tuple(kernel),
+        }
+        if decoder_width is None:
+            embeddings = 0
+            if frames is not None:
+                embeddings = embedding_values(
+                    frames=frames, frame_size=frame_size, strides=strides, embed_dim=embed_dim
+                )
+            decoder_width = solve_width(decoder_size=target_size - embeddings, **shape)
+        self.strides = shape["strides"]
+        self.embed_dim = embed_dim
+        self.decoder_width = decoder_width
+        self.decoder_parameters = decoder_parameters(width=decoder_width, **shape)
+        self.encoder = HNeRVEncoder(strides=strides, width=encoder_width, embed_dim=embed_dim)
+        self.decoder = HNeRVDecoder(width=decoder_width, **shape)
+        self.loss = MODELS.build(loss) if isinstance(loss, dict) else (loss or L2Loss())
+        self.to(memory_format=torch.channels_last)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames (B, 3, H, W) in [0, 1] -> embeddings (B, d, H / S, W / S).
+
+        Raises:
+            ConfigError: the strides do not divide the frames.
+        """
+        embedding_size(tuple(frames.shape[-2:]), self.strides)
+        return self.encoder(frames.contiguous(memory_format=torch.channels_last))
+
+    def decode(self, embedding: Tensor) -> Tensor:
+        """Embeddings (B, d, h, w) -> frames (B, 3, h * S, w * S) in [0, 1], S the product of the strides."""
+        return self.decoder(embedding.contiguous(memory_format=torch.channels_last))
+
+    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
+        """Run on frames (B, 3, H, W) in [0, 1].
+
+        Returns:
+            mode "tensor": {"embedding": (B, d, h, w), "image": (B, 3, H, W)};
+            "loss": {"loss": scalar}; the frames are their own target;
+            "predict": a DataSample a frame with `pred_image` (3, H, W), float32 in [0, 1].
+        """
+        embedding = self.encode(inputs)
+        image = self.decode(embedding)
+        if mode == "tensor":
+            return {"embedding": embedding, "image": image}
+        if mode == "loss":
+            return {"loss": self.loss(image, inputs)}
+        if mode == "predict":
+            samples = data_samples or [DataSample() for _ in image]
+            for sample, one in zip(samples, image.float(), strict=True):
+                sample.pred_image = one
+            return samples
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    @property
+    def stride(self) -> int:
+        """Frame pixels to a side of one embedding position, S."""
+        return prod(self.strides)

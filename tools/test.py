@@ -1,0 +1,52 @@
+"""Evaluate a checkpoint on the config's test set.
+
+    python tools/test.py CONFIG CKPT
+    python tools/test.py CONFIG CKPT --out predictions.pkl --show-dir pictures
+
+Prints the metrics and writes them to WORK_DIR/metrics.json.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+from vislab.cli import add_cfg_options, parse_cfg_options, run  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="weights")
+    parser.add_argument("--out", metavar="F", help="write all predictions to this .pkl file")
+    parser.add_argument("--show-dir", metavar="D", help="write a picture of every prediction into this folder")
+    parser.add_argument("--tta", action="store_true", help="test-time augmentation, as the config describes it")
+    parser.add_argument("--work-dir", help="for logs and metrics.json (default: work_dirs/<config name>)")
+    add_cfg_options(parser)
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    from vislab import apis
+
+    metrics = apis.test(
+        args.config,
+        args.checkpoint,
+        out=args.out,
+        show_dir=args.show_dir,
+        tta=args.tta,
+        work_dir=args.work_dir,
+        launcher=args.launcher,
+        cfg_options=parse_cfg_options(args.cfg_options),
+    )
+    if int(os.environ.get("RANK", 0)) == 0:
+        print("  ".join(f"{key}: {value:.6g}" for key, value in metrics.items()))
+
+
+if __name__ == "__main__":
+    args = parse_args()
+    run(lambda: main(args))

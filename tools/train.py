@@ -1,0 +1,69 @@
+"""Train a config.
+
+    python tools/train.py configs/hnerv/hnerv_bunny_160x320_cpu.py
+    python tools/train.py CONFIG --resume                       # go on where a run stopped
+    python tools/train.py CONFIG --check                        # everything up to the first step, then stop
+    python tools/train.py CONFIG --cfg-options train_cfg.max_epochs=3 optim_wrapper.optimizer.lr=1e-3
+
+Ends with the metrics on the terminal and in WORK_DIR/metrics.json.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+from vislab.cli import add_cfg_options, parse_cfg_options, run  # noqa: E402
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", help="config file")
+    parser.add_argument("--work-dir", help="for checkpoints, logs and metrics.json (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const=True,
+        default=False,
+        metavar="CKPT",
+        help="go on from CKPT; without CKPT from the newest checkpoint in the work dir, or from the start",
+    )
+    parser.add_argument("--load-from", metavar="CKPT", help="start from these weights, with a fresh optimizer")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (float16 on a GPU, bfloat16 on a CPU)")
+    parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
+    parser.add_argument("--seed", type=int, help="of everything random in the run")
+    parser.add_argument("--check", action="store_true", help="check config, model and one batch; train nothing")
+    add_cfg_options(parser)
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    from vislab import apis
+
+    flags = {
+        "work_dir": args.work_dir,
+        "resume": args.resume,
+        "load_from": args.load_from,
+        "amp": args.amp,
+        "auto_scale_lr": args.auto_scale_lr,
+        "seed": args.seed,
+        "launcher": args.launcher,
+        "cfg_options": parse_cfg_options(args.cfg_options),
+    }
+    if args.check:
+        for key, value in apis.dry_run(args.config, **flags).items():
+            print(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value:,}")
+        print("OK")
+    else:
+        metrics = apis.train(args.config, **flags)
+        if metrics and int(os.environ.get("RANK", 0)) == 0:
+            print("  ".join(f"{key}: {value:.6g}" for key, value in metrics.items()))
+
+
+if __name__ == "__main__":
+    args = parse_args()
+    run(lambda: main(args))

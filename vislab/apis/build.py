@@ -1,0 +1,92 @@
+"""From a config file and a few flags to a checked config, and from a config to a model with its weights."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+
+import vislab.engine  # noqa: F401  the mmengine fixes and the registered engine parts
+from vislab.engine.checkpoint import load_checkpoint, load_state
+from vislab.engine.config import load_config
+from vislab.engine.config_check import check_config
+from vislab.errors import ConfigError
+from vislab.registry import MODELS
+
+Launcher = Literal["none", "pytorch", "slurm", "mpi"]
+
+
+def load(config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None) -> Config:
+    """A config from its file, with `cfg_options` ({"optim_wrapper.optimizer.lr": 0.1}) applied; a Config stays as it is.
+
+    Raises:
+        ConfigError: the file or an option is wrong.
+    """
+    if isinstance(config, Config):
+        if cfg_options:
+            raise ConfigError("cfg_options change a config file; change a loaded Config itself")
+        return config
+    return load_config(config, dict(cfg_options or {}))
+
+
+def prepare(
+    config: str | Path | Config,
+    *,
+    cfg_options: Mapping[str, Any] | None = None,
+    work_dir: str | Path | None = None,
+    seed: int | None = None,
+    launcher: Launcher = "none",
+) -> Config:
+    """Load a config and set what every run needs. The work folder is `work_dir`, else the config's, else
+    work_dirs/<config name>."""
+    cfg = load(config, cfg_options)
+    if launcher not in ("none", "pytorch", "slurm", "mpi"):
+        raise ConfigError(f"launcher={launcher!r} is not one of none, pytorch, slurm, mpi")
+    cfg.launcher = launcher
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
+    elif not cfg.get("work_dir"):
+        cfg.work_dir = os.path.join("work_dirs", Path(cfg.filename or "notebook").stem)
+    if seed is not None:
+        cfg.randomness = {**cfg.get("randomness", {}), "seed": seed}
+    return cfg
+
+
+def checked(cfg: Config) -> Config:
+    """The config itself, once `check_config` has nothing against it."""
+    check_config(cfg)
+    return cfg
+
+
+def build_model(
+    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | None = None
+) -> nn.Module:
+    """Only the model, in eval mode; no data is touched.
+
+    Args:
+        config: a file or a Config.
+        checkpoint: weights that must fit exactly; None: initial weights.
+        device: e.g. "cuda:0"; None: where mmengine would train.
+
+    Raises:
+        ConfigError, CheckpointError.
+    """
+    cfg = load(config)
+    init_default_scope(cfg.get("default_scope", "vislab"))
+    model_cfg = dict(cfg.model)
+    if "data_preprocessor" in cfg:
+        model_cfg.setdefault("data_preprocessor", cfg.data_preprocessor)
+    model = MODELS.build(model_cfg)
+    if checkpoint is None:
+        if hasattr(model, "init_weights"):
+            model.init_weights()
+    else:
+        load_state(model, load_checkpoint(checkpoint), source=str(checkpoint))
+    if device is None:
+        from mmengine.device import get_device
+
+        device = get_device()
+    return model.to(device).eval()

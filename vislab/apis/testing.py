@@ -1,0 +1,76 @@
+"""Evaluate a checkpoint with the config's test loader and metrics, optionally with test-time augmentation."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+
+from vislab.apis.build import Launcher, checked, prepare
+from vislab.errors import ConfigError
+
+
+def test(
+    config: str | Path | Config,
+    checkpoint: str | Path,
+    *,
+    out: str | Path | None = None,
+    show_dir: str | Path | None = None,
+    tta: bool = False,
+    work_dir: str | Path | None = None,
+    launcher: Launcher = "none",
+    cfg_options: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """The metrics of a checkpoint; they are also written to WORK_DIR/metrics.json.
+
+    Args:
+        config: a file or a Config.
+        checkpoint: weights that must fit the model.
+        out: a .pkl file for all predictions, a list with one dict an image.
+        show_dir: a folder for a picture of every prediction.
+        tta: test-time augmentation; the config has `tta_model` and `tta_pipeline`.
+        work_dir, launcher, cfg_options: as for `train`.
+
+    Raises:
+        ConfigError, DataError, CheckpointError: see vislab.errors.
+    """
+    cfg = prepare(config, work_dir=work_dir, launcher=launcher, cfg_options=cfg_options)
+    cfg.load_from, cfg.resume = str(checkpoint), False
+    if not cfg.get("test_dataloader"):
+        raise ConfigError("this config has no test_dataloader, so there is nothing to test on")
+    if tta:
+        _use_tta(cfg)
+    if show_dir is not None:
+        _draw_all(cfg, show_dir)
+    if out is not None and Path(out).suffix not in (".pkl", ".pickle"):
+        raise ConfigError(f"out={str(out)!r}: predictions are written as .pkl")
+    from mmengine.evaluator import DumpResults
+
+    from vislab.engine.runner import Runner
+
+    runner = Runner.from_cfg(checked(cfg))
+    if out is not None:
+        Path(out).parent.mkdir(parents=True, exist_ok=True)
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(out)))
+    return dict(runner.test())
+
+
+test.__test__ = False  # pytest must not collect it where it is imported
+
+
+def _use_tta(cfg: Config) -> None:
+    missing = [key for key in ("tta_model", "tta_pipeline") if not cfg.get(key)]
+    if missing:
+        raise ConfigError(f"tta: this config has no {' and no '.join(missing)}; see mmengine.model.BaseTTAModel")
+    dataset = cfg.test_dataloader.dataset
+    while "dataset" in dataset:  # wrappers
+        dataset = dataset.dataset
+    dataset.pipeline = cfg.tta_pipeline
+    cfg.model = ConfigDict(**cfg.tta_model, module=cfg.model)
+
+
+def _draw_all(cfg: Config, show_dir: str | Path) -> None:
+    from vislab.engine.hooks.visualization import VisualizationHook
+
+    hooks = [hook for hook in cfg.get("custom_hooks", []) if "VisualizationHook" not in str(hook.get("type"))]
+    cfg.custom_hooks = [*hooks, {"type": VisualizationHook, "test_out_dir": str(Path(show_dir).absolute())}]

@@ -1,0 +1,136 @@
+"""Train a config: check it, build the Runner, train; `dry_run` goes as far as the first batch."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from vislab.apis.build import Launcher, build_model, checked, prepare
+from vislab.errors import ConfigError
+
+
+def train(
+    config: str | Path | Config,
+    *,
+    work_dir: str | Path | None = None,
+    resume: bool | str | Path = False,
+    load_from: str | Path | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    seed: int | None = None,
+    launcher: Launcher = "none",
+    cfg_options: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """Train, and return the metrics of the last validation (empty when the config validates nothing).
+
+    Args:
+        config: a file or a Config.
+        work_dir: where checkpoints, logs and metrics.json go; default work_dirs/<config name>.
+        resume: True: go on from the newest complete checkpoint in `work_dir`, from the start if there is none; a path:
+            go on from that one.
+        load_from: start from these weights, with a fresh optimizer.
+        amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
+        auto_scale_lr: scale the learning rate by batch size / the config's `auto_scale_lr.base_batch_size`.
+        seed: of everything random in the run.
+        launcher: how processes were started; "none" for one process.
+        cfg_options: changes to the config, by dotted key.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, TrainingError: see vislab.errors.
+    """
+    cfg = training_config(
+        config, work_dir=work_dir, resume=resume, load_from=load_from, amp=amp, auto_scale_lr=auto_scale_lr, seed=seed,
+        launcher=launcher, cfg_options=cfg_options,
+    )  # fmt: skip
+    from vislab.engine.runner import Runner
+
+    runner = Runner.from_cfg(checked(cfg))
+    runner.train()
+    return dict(runner.last_metrics or {})
+
+
+def training_config(
+    config: str | Path | Config,
+    *,
+    resume: bool | str | Path = False,
+    load_from: str | Path | None = None,
+    amp: bool = False,
+    auto_scale_lr: bool = False,
+    **run: Any,
+) -> Config:
+    """The config as `train` hands it to the Runner; arguments as there."""
+    cfg = prepare(config, **run)
+    if resume and load_from:
+        raise ConfigError("resume goes on with a run, load_from starts a new one from its weights: give one of the two")
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume is True else str(resume)
+    elif load_from:
+        cfg.load_from = str(load_from)
+    if amp:
+        _enable_amp(cfg)
+    if auto_scale_lr:
+        if not cfg.get("auto_scale_lr", {}).get("base_batch_size"):
+            raise ConfigError(
+                "auto_scale_lr needs the batch size that the learning rate was chosen for: "
+                "put auto_scale_lr=dict(base_batch_size=N) into the config"
+            )
+        cfg.auto_scale_lr.enable = True
+    return cfg
+
+
+def _enable_amp(cfg: Config) -> None:
+    from mmengine.optim import OptimWrapper
+
+    from vislab.engine.amp import AmpOptimWrapper
+
+    if not cfg.get("optim_wrapper"):
+        raise ConfigError("amp=True changes `optim_wrapper`, which this config does not have")
+    kind = cfg.optim_wrapper.get("type", "OptimWrapper")
+    name = kind if isinstance(kind, str) else kind.__name__
+    if name.endswith("AmpOptimWrapper"):
+        return
+    if kind is not OptimWrapper and name.split(".")[-1] != "OptimWrapper":
+        raise ConfigError(f"amp=True replaces a plain OptimWrapper; optim_wrapper.type is {name}: set its own option")
+    cfg.optim_wrapper.type = AmpOptimWrapper
+
+
+def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:
+    """All that can go wrong before the first step: config check, model, one batch of each loader through the model.
+
+    Args:
+        config: a file or a Config.
+        flags: as for `train`.
+
+    Returns:
+        Number of parameters, and for each loader its batches and seconds to the first one; "loss" of the first batch.
+    """
+    from mmengine.registry import init_default_scope
+
+    from vislab.engine.runner import Runner
+
+    cfg = checked(training_config(config, **flags))
+    model = build_model(cfg)
+    init_default_scope(cfg.get("default_scope", "vislab"))
+    found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
+    for split in ("train", "val", "test"):
+        section = cfg.get(f"{split}_dataloader")
+        if not section:
+            continue
+        start = time.perf_counter()
+        loader = Runner.build_dataloader({**section, "num_workers": 0, "persistent_workers": False}, seed=0)
+        batch = next(iter(loader))
+        found[f"{split}_batches"], found[f"{split}_seconds"] = len(loader), time.perf_counter() - start
+        with torch.no_grad():
+            data = model.data_preprocessor(batch, split == "train")
+            if split == "train":
+                model.train()
+                losses, _ = model.parse_losses(model(**data, mode="loss"))
+                found["loss"] = float(losses)
+                model.eval()
+            else:
+                model(**data, mode="predict")
+    return found

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
-from vislab.cli import add_cfg_options, parse_cfg_options, run  # noqa: E402
+from vislab.cli import add_cfg_options, parse_cfg_options, run
 
 
 def parse_args() -> argparse.Namespace:

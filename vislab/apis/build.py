@@ -20,7 +20,7 @@ Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
 def load(config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """A config from its file, with `cfg_options` ({"optim_wrapper.optimizer.lr": 0.1}) applied; a Config stays as it is.
+    """A config from its file, with `cfg_options` ({"model.depth": 3}) applied; a Config stays as it is.
 
     Raises:
         ConfigError: the file or an option is wrong.

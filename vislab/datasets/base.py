@@ -1,0 +1,154 @@
+"""The base of every dataset: paths with $VISLAB_DATA, errors that name the file, one random state for each sample."""
+
+import os
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset as MMEngineDataset
+from torch.utils.data import get_worker_info
+
+from vislab.datasets.samplers import SeededIndex
+from vislab.errors import DataError, VislabError
+
+DATA_VARIABLE = "VISLAB_DATA"
+
+
+def expand_data_root(path: str) -> str:
+    """Replace `$VISLAB_DATA` and `~` in a path.
+
+    Raises:
+        DataError: the path names an environment variable that is not set.
+    """
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    if "$" in expanded:
+        name = expanded.split("$", 1)[1].split("/", 1)[0].strip("{}")
+        raise DataError(
+            f"data_root={path!r} uses the environment variable {name}, which is not set. "
+            f"Set it (export {name}=/path/to/data) or give the folder: --cfg-options data_root=/path/to/folder"
+        )
+    return expanded
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block with Python's, numpy's and torch's CPU generators seeded; in the main process they are put back.
+
+    Data-loader workers have no state worth keeping, and skip the putting back.
+    """
+    keep = get_worker_info() is None
+    if keep:
+        states = random.getstate(), np.random.get_state(legacy=True), torch.default_generator.get_state()
+    random.seed(seed)
+    np.random.seed(seed & 0xFFFFFFFF)
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach into the accelerators as well
+    try:
+        yield
+    finally:
+        if keep:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.default_generator.set_state(states[2])
+
+
+class BaseDataset(MMEngineDataset):
+    """A list of records, and a pipeline of transforms that turns one record into one sample.
+
+    A subclass writes `load_data_list() -> list[dict]`: it reads and checks annotations, never pixels.
+
+    Args:
+        data_root: Folder of the dataset; may hold `$VISLAB_DATA`. Empty: the paths below stand alone.
+        ann_file: Annotation file, relative to `data_root`.
+        data_prefix: Folders by kind of file, relative to `data_root`.
+        pipeline: Transforms, as objects or as dicts with a `type`.
+        metainfo: Class names and the like; wins over the class's `METAINFO`.
+        filter_cfg: What `filter_data` of the subclass understands.
+        indices: Use the first n records, or the records with these indices.
+        serialize_data: Keep the records in one shared block of memory, which workers do not copy.
+        test_mode: A sample that the pipeline rejects (returns None for) is an error, not replaced by another one.
+        lazy_init: Do not read the annotations yet.
+        max_refetch: How many other samples are tried when the pipeline rejects one.
+
+    Raises:
+        DataError: the folder or the annotation file is missing, there are no records, or a record is broken.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_root: str = "",
+        ann_file: str = "",
+        data_prefix: Mapping[str, str] | None = None,
+        pipeline: Sequence[dict | Callable] = (),
+        metainfo: Mapping[str, Any] | None = None,
+        filter_cfg: dict | None = None,
+        indices: int | Sequence[int] | None = None,
+        serialize_data: bool = True,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+        max_refetch: int = 100,
+    ) -> None:
+        data_root = expand_data_root(str(data_root)) if data_root else ""
+        if data_root and not lazy_init and not Path(data_root).exists():
+            raise DataError(
+                f"data_root {data_root!r} of {type(self).__name__} does not exist. data/README.md shows the tree it "
+                "expects; give another folder with --cfg-options data_root=..."
+            )
+        super().__init__(
+            ann_file=ann_file,
+            metainfo=metainfo,
+            data_root=data_root,
+            data_prefix=dict(data_prefix or {}),
+            filter_cfg=filter_cfg,
+            indices=indices,
+            serialize_data=serialize_data,
+            pipeline=list(pipeline),
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+            max_refetch=max_refetch,
+        )
+
+    def full_init(self) -> None:
+        if self._fully_initialized:
+            return
+        try:
+            self.data_list = self.load_data_list()
+        except FileNotFoundError as error:
+            raise DataError(
+                f"{type(self).__name__} needs {error.filename or error}, which does not exist. "
+                "data/README.md shows the tree it expects."
+            ) from error
+        found = len(self.data_list)
+        self.data_list = self.filter_data()
+        if not self.data_list:
+            place = self.ann_file or self.data_root or "its source"
+            why = f"all {found} records were filtered out by filter_cfg={self.filter_cfg}" if found else "none found"
+            raise DataError(f"{type(self).__name__} has no samples in {place}: {why}.")
+        if self._indices is not None:
+            self.data_list = self._get_unserialized_subset(self._indices)
+        if self.serialize_data:
+            self.data_bytes, self.data_address = self._serialize_data()
+        self._fully_initialized = True
+
+    def __getitem__(self, idx: int) -> Any:
+        """One sample, drawn under its own random state when `idx` is a SeededIndex."""
+        if isinstance(idx, SeededIndex) and self.pipeline.transforms:
+            with seeded(idx.seed):
+                return super().__getitem__(idx)
+        return super().__getitem__(idx)
+
+    def prepare_data(self, idx: int) -> Any:
+        record = self.get_data_info(idx)
+        name = next((record[key] for key in ("img_path", "video_path") if key in record), f"record {int(idx)}")
+        try:
+            return self.pipeline(record)
+        except VislabError:
+            raise
+        except (OSError, EOFError, ValueError) as error:  # anything else is a bug and keeps its own traceback
+            raise DataError(
+                f"cannot prepare {name} of {type(self).__name__}: {type(error).__name__}: {error}"
+            ) from error

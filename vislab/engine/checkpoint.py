@@ -1,0 +1,356 @@
+"""Reads and writes checkpoints: nothing that is loaded can run code, nothing that is written can be half there.
+
+Every load in the project goes through `load_checkpoint`, mmengine's own ones included (Runner, EMA, `init_cfg` with
+`Pretrained`): its loader schemes are replaced when this module is imported.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
+
+from vislab.errors import CheckpointError
+
+TEMPORARY_SUFFIX = ".tmp"
+_LEFTOVER = re.compile(r"(\.pth|\.json|^last_checkpoint)\.\d+\.tmp$")
+_STEP_NAME = re.compile(r"(epoch|iter)_(\d+)\.pth")
+
+
+# ------------------------------------------------------------------------------------------------------------ writing
+
+
+def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
+    """Write tensors and plain Python to `path` so that it holds either the old content or all of the new one.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written; what stood at `path` before is untouched.
+    """
+    _write_atomically(Path(path), lambda file: torch.save(obj, file))
+
+
+def write_text_atomically(text: str, path: str | os.PathLike) -> None:
+    """Replace the text file `path` in one step."""
+    _write_atomically(Path(path), lambda file: file.write(text.encode()))
+
+
+def _write_atomically(path: Path, write: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path}: {error}. Is the disk full or the folder read-only? What was saved before is "
+            "untouched."
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # make the new name itself survive a power cut
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
+    """Delete what killed runs left half-written in `folder`; returns the paths."""
+    leftovers = [p for p in Path(folder).iterdir() if _LEFTOVER.search(p.name)]
+    for path in leftovers:
+        path.unlink(missing_ok=True)
+    return leftovers
+
+
+# ------------------------------------------------------------------------------------------------------------ reading
+
+
+def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
+    """Read a checkpoint; no code in it is ever run.
+
+    Args:
+        path: A `.pth`/`.pt` file, a `.safetensors` file (returned as `{"state_dict": ...}`), or an http(s) address.
+        map_location: As in `torch.load`.
+
+    Raises:
+        CheckpointError: missing, truncated, not a checkpoint, or holding more than tensors and plain Python.
+    """
+    text = os.fspath(path)
+    if text.startswith(("http://", "https://")):
+        return _load_from_http(text, map_location)
+    file = Path(text).expanduser()
+    _check_readable(file)
+    if file.suffix == ".safetensors":
+        return _load_safetensors(file, map_location)
+    checkpoint = _load_pickle_free(file, map_location)
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{file} holds a {type(checkpoint).__name__}; a checkpoint is a dict of weights.")
+    return checkpoint
+
+
+def _check_readable(file: Path) -> None:
+    if file.is_dir():
+        names = sorted(p.name for p in file.glob("*.pth"))
+        hint = f"give one of the files in it: {', '.join(names[-5:])}" if names else "there is no .pth file in it"
+        raise CheckpointError(f"{file} is a folder, not a checkpoint; {hint}.")
+    if not file.is_file():
+        raise CheckpointError(f"checkpoint {file} does not exist.{_nearest_names(file)}")
+    if file.stat().st_size == 0:
+        raise CheckpointError(f"checkpoint {file} is empty: it was never written completely. Use an earlier one.")
+    with open(file, "rb") as stream:
+        head = stream.read(200)
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{file} is a Git LFS pointer, not the weights themselves. Fetch them with `git lfs pull`."
+        )
+    if file.suffix != ".safetensors" and not head.startswith((b"PK", b"\x80")) and _is_text(head):
+        raise CheckpointError(f"{file} is a text file (it begins {head[:40]!r}), not a checkpoint.")
+
+
+def _is_text(head: bytes) -> bool:
+    return all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head)
+
+
+def _nearest_names(file: Path) -> str:
+    folder = file.parent
+    if not folder.is_dir():
+        return f" The folder {folder} does not exist either."
+    names = [p.name for p in folder.iterdir() if p.suffix in (".pth", ".pt", ".safetensors")]
+    near = difflib.get_close_matches(file.name, names, n=3, cutoff=0.3)
+    return (
+        f" In the same folder: {', '.join(near or sorted(names)[-3:])}." if names else f" {folder} holds no checkpoint."
+    )
+
+
+def _load_safetensors(file: Path, map_location: Any) -> dict:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return {"state_dict": load_file(file, device=str(map_location or "cpu"))}
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is no complete safetensors file: {error}. Copy or download it again.") from error
+
+
+def _load_pickle_free(file: Path, map_location: Any, **options: Any) -> Any:
+    from pickle import UnpicklingError
+
+    try:
+        return torch.load(file, map_location=map_location, weights_only=True, **options)
+    except UnpicklingError as error:
+        if _looks_unsafe(error):
+            raise CheckpointError(
+                f"{file} was not loaded: besides tensors it holds {_what_is_unsafe(file, error)}, and loading that "
+                "would "
+                "run code from the file. Take a file of weights only; or, in a project that trusts it, load it there "
+                "and "
+                'save its weights alone: torch.save({"state_dict": checkpoint["state_dict"]}, "weights.pth")'
+            ) from None
+        raise _truncated(file, error) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
+        raise _truncated(file, error) from error
+
+
+def _looks_unsafe(error: Exception) -> bool:
+    return any(
+        word in str(error)
+        for word in ("GLOBAL", "Unsupported class", "Unsupported operand", "REDUCE", "BUILD", "NEWOBJ")
+    )
+
+
+def _what_is_unsafe(file: Path, error: Exception) -> str:
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+    except Exception:  # the old format cannot be listed
+        names = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    return ", ".join(sorted(set(names))[:5]) or "Python objects"
+
+
+def _truncated(file: Path, error: Exception) -> CheckpointError:
+    reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    size = file.stat().st_size if file.exists() else 0
+    return CheckpointError(
+        f"checkpoint {file} ({size} bytes) cannot be read: truncated or damaged ({reason}). "
+        "Copy or download it again, or use an earlier one."
+    )
+
+
+def _load_from_http(url: str, map_location: Any = "cpu") -> dict:
+    from mmengine.dist import is_main_process
+    from mmengine.dist.dist import barrier
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    target = folder / os.path.basename(url.split("?", 1)[0])
+    if is_main_process() and not target.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(target), progress=False)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot download {url}: {error}. Download it by other means and give its path."
+            ) from error
+    barrier()
+    return load_checkpoint(target, map_location)
+
+
+def find_latest_checkpoint(folder: str | os.PathLike) -> Path | None:
+    """The newest complete checkpoint of a run, or None.
+
+    All files `epoch_N.pth` and `iter_N.pth` are looked at, the largest step first; a damaged one is passed over with a
+    warning. When both kinds are there, the more recently written kind wins.
+    """
+    found = [
+        (m.group(1), int(m.group(2)), p) for p in Path(folder).glob("*.pth") if (m := _STEP_NAME.fullmatch(p.name))
+    ]
+    written = {kind: max(p.stat().st_mtime_ns for k, _, p in found if k == kind) for kind in {k for k, _, _ in found}}
+    for _, _, path in sorted(found, key=lambda f: (written[f[0]], f[1]), reverse=True):
+        try:
+            _check_readable(path)
+            _load_pickle_free(path, "cpu", mmap=True)  # reads the structure only; the directory stands at the end
+        except CheckpointError as error:
+            print_log(f"passed over: {error}", logger="current", level=30)
+        else:
+            return path
+    return None
+
+
+# ------------------------------------------------------------------------------------------------- weights into a model
+
+
+class LoadReport(NamedTuple):
+    """Which names did not meet: in the model only, in the checkpoint only, in both with different shapes."""
+
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: list[str]
+
+
+def get_weights(checkpoint: Mapping, source: str | os.PathLike = "checkpoint") -> dict[str, torch.Tensor]:
+    """The weights inside a checkpoint: its `state_dict`, its `model`, or itself; a leading `module.` is cut off.
+
+    Raises:
+        CheckpointError: there are no weights in it.
+    """
+    weights = next(
+        (checkpoint[key] for key in ("state_dict", "model") if isinstance(checkpoint.get(key), Mapping)), None
+    )
+    if weights is None:
+        weights = checkpoint
+    tensors = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{source} holds no weights; its top-level keys are {_some(list(map(str, checkpoint)))}.")
+    return {key.removeprefix("module."): value for key, value in tensors.items()}
+
+
+def load_state(
+    model: torch.nn.Module, checkpoint: Mapping, source: str | os.PathLike = "checkpoint", *, partial: bool = False
+) -> LoadReport:
+    """Put a checkpoint's weights into a model.
+
+    Args:
+        model: Wrapped models (DDP, TTA) are unwrapped.
+        checkpoint: What `load_checkpoint` returned.
+        source: Its path, for the messages.
+        partial: Accept that some weights are missing or have another shape, as for a new head on old features; they
+            keep their initial values and one warning lists them. Otherwise each is an error. Weights that the model has
+            no place for are always left out with a warning.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another model.
+    """
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    weights = get_weights(checkpoint, source)
+    own = model.state_dict()
+    mismatched = [
+        f"{key} ({_shape(weights[key])} in the file, {_shape(own[key])} in the model)"
+        for key in weights
+        if key in own and isinstance(own[key], torch.Tensor) and own[key].shape != weights[key].shape
+    ]
+    wrong = {entry.split(" ", 1)[0] for entry in mismatched}
+    fitting = {key: value for key, value in weights.items() if key not in wrong}
+    if not partial and mismatched or (own and not any(key in own for key in fitting) and not _has_load_hooks(model)):
+        raise CheckpointError(_other_model(model, source, weights, own, mismatched))
+    try:
+        missing, unexpected = model.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{source} does not fit {type(model).__name__}: {error}") from error
+    missing = [key for key in missing if key not in wrong and not key.endswith("num_batches_tracked")]
+    if not partial and missing or (own and len(missing) + len(wrong) >= len(own)):
+        raise CheckpointError(_other_model(model, source, weights, own, mismatched))
+    report = LoadReport(missing, list(unexpected), mismatched)
+    if any(report):
+        print_log(_summary(report, source), logger="current", level=30)
+    return report
+
+
+def _has_load_hooks(model: torch.nn.Module) -> bool:
+    """Whether some module renames weights while loading, so that names cannot be judged beforehand."""
+    return any(module._load_state_dict_pre_hooks for module in model.modules())
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "") or "none"
+
+
+def _other_model(model: torch.nn.Module, source: Any, weights: Mapping, own: Mapping, mismatched: list[str]) -> str:
+    missing, unknown = [k for k in own if k not in weights], [k for k in weights if k not in own]
+    lines = [
+        f"{source} belongs to another model than {type(model).__name__}: "
+        f"{len(own) - len(missing) - len(mismatched)} of the model's {len(own)} weights are in it with the right shape."
+    ]
+    lines += [f"  missing in the file ({len(missing)}): {_some(missing)}"] if missing else []
+    lines += [f"  unknown to the model ({len(unknown)}): {_some(unknown)}"] if unknown else []
+    lines += [f"  of another shape ({len(mismatched)}): {_some(mismatched, 3)}"] if mismatched else []
+    return "\n".join([*lines, "Use the config the checkpoint was trained with, or a checkpoint of this config."])
+
+
+def _summary(report: LoadReport, source: Any) -> str:
+    kinds = ("not in the file, kept at their initial values", "not in the model, left out", "of another shape, skipped")
+    parts = [f"{len(names)} {kind}: {_some(names)}" for kind, names in zip(kinds, report, strict=True) if names]
+    return f"loaded {source} except for weights\n  " + "\n  ".join(parts)
+
+
+# --------------------------------------------------------------------------------------------------- mmengine's schemes
+
+
+def _load_torchvision(filename: str, map_location: Any = "cpu") -> dict:
+    name = filename.split("://", 1)[1]
+    urls = get_torchvision_models()
+    if name not in urls:
+        raise CheckpointError(
+            f"torchvision has no weights {name!r}. Near: {difflib.get_close_matches(name, urls) or 'none'}"
+        )
+    return _load_from_http(urls[name], map_location)
+
+
+def _refuse_scheme(filename: str, map_location: Any = "cpu") -> dict:
+    raise CheckpointError(f"{filename}: this kind of address is not supported. Download the file and give its path.")
+
+
+def install_loaders() -> None:
+    """Replace every loader of mmengine: the stock ones unpickle whatever the file holds."""
+    for prefix in list(CheckpointLoader._schemes):
+        CheckpointLoader.register_scheme(prefix, _refuse_scheme, force=True)
+    CheckpointLoader.register_scheme("", load_checkpoint, force=True)
+    CheckpointLoader.register_scheme(("http://", "https://"), _load_from_http, force=True)
+    CheckpointLoader.register_scheme(("torchvision://", "modelzoo://"), _load_torchvision, force=True)
+
+
+install_loaders()

@@ -1,0 +1,98 @@
+"""Stops a run whose loss or weights are no longer finite, and says where it began."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+
+from vislab.errors import TrainingError
+from vislab.registry import HOOKS
+
+
+@HOOKS.register_module()
+class NanGuardHook(Hook):
+    """Raises TrainingError at the first loss that is NaN or infinite, and before a checkpoint of such weights is
+    written.
+
+    On the CPU every step is looked at. On an accelerator reading a number makes it wait, so losses are kept there and
+    read together every `interval` steps and before each checkpoint; the message still names the first bad step.
+
+    Args:
+        interval: Steps between two looks on an accelerator.
+    """
+
+    priority = "HIGH"
+
+    def __init__(self, *, interval: int = 10) -> None:
+        self.interval = interval
+        self._unread: deque[tuple[int, dict[str, torch.Tensor], Any]] = deque()
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: dict | None = None) -> None:
+        losses = {k: v.detach() for k, v in (outputs or {}).items() if isinstance(v, torch.Tensor) and v.numel() == 1}
+        if not losses:
+            return
+        self._unread.append((runner.iter + 1, losses, _image_names(data_batch)))
+        on_cpu = next(iter(losses.values())).device.type == "cpu"
+        if on_cpu or len(self._unread) >= self.interval:
+            self._read(runner)
+
+    def before_train_epoch(self, runner) -> None:
+        self._unread.clear()
+
+    def collect_rank_states(self, runner) -> None:
+        """Called on every rank before a checkpoint is put together."""
+        self._read(runner)
+        bad = [name for name, parameter in runner.model.named_parameters() if not _all_finite(parameter)]
+        if bad:
+            raise TrainingError(
+                f"after iteration {runner.iter} these weights are NaN or infinite: {', '.join(bad[:5])}"
+                f"{f' and {len(bad) - 5} more' if len(bad) > 5 else ''}. No checkpoint of them was written; the last "
+                "good "
+                f"one is in {runner.work_dir}. {_REMEDY}"
+            )
+
+    def _read(self, runner) -> None:
+        if not self._unread:
+            return
+        flat = [value.reshape(()).float() for _, losses, _ in self._unread for value in losses.values()]
+        if torch.isfinite(torch.stack(flat)).all():
+            self._unread.clear()
+            return
+        for step, losses, images in self._unread:
+            bad = {name: value.item() for name, value in losses.items() if not torch.isfinite(value)}
+            if bad:
+                self._unread.clear()
+                values = ", ".join(f"{name}={value}" for name, value in bad.items())
+                finite = ", ".join(f"{k}={v.item():.4g}" for k, v in losses.items() if k not in bad) or "none"
+                raise TrainingError(
+                    f"at iteration {step} the loss is not finite: {values} (finite ones: {finite}). Images of this "
+                    f"process's batch: {', '.join(images) or 'unnamed'}. Checkpoints in {runner.work_dir} are from "
+                    "before. "
+                    f"{_REMEDY}"
+                )
+
+
+_REMEDY = (
+    "Lower the learning rate (--cfg-options optim_wrapper.optimizer.lr=...), clip gradients "
+    "(optim_wrapper.clip_grad.max_norm=1.0), train without --amp, or look at those images; then --resume."
+)
+
+
+def _all_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_floating_point():
+        return True
+    return bool(torch.isfinite(tensor.detach().sum(dtype=torch.float64))) or bool(torch.isfinite(tensor).all())
+
+
+def _image_names(data_batch: Any) -> list[str]:
+    """Paths or numbers of the samples in a batch, as far as they have any."""
+    samples = data_batch.get("data_samples") if isinstance(data_batch, Mapping) else None
+    names = []
+    for sample in samples if isinstance(samples, (list, tuple)) else []:
+        info = getattr(sample, "metainfo", None) or (sample if isinstance(sample, Mapping) else {})
+        name = next((info[key] for key in ("img_path", "sample_idx", "frame_idx") if key in info), None)
+        if name is not None:
+            names.append(str(name))
+    return names[:16]

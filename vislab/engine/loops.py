@@ -1,0 +1,265 @@
+"""Training, validation and test loops: lean, and able to go on from any iteration without replaying data.
+
+`train_cfg=dict(by_epoch=True, max_epochs=...)` and `dict(by_epoch=False, max_iters=...)` get the first two; the
+`val_cfg` and `test_cfg` the others.
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.runner import BaseLoop
+from mmengine.runner import TestLoop as MMEngineTestLoop
+from mmengine.runner import ValLoop as MMEngineValLoop
+from mmengine.runner.utils import calc_dynamic_intervals
+from torch.utils.data import BatchSampler, DataLoader
+
+from vislab.datasets.samplers import sample_seed
+from vislab.errors import ConfigError, TrainingError
+from vislab.registry import LOOPS
+
+
+class _TrainLoop(BaseLoop):
+    """What both training loops share: one step, validation when it is due, and the place in the data.
+
+    `epoch` and `iter` count what is finished; Runner.resume sets `_epoch` and `_iter` before `run`.
+    """
+
+    by_epoch: bool
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        *,
+        val_begin: int,
+        val_interval: int,
+        dynamic_intervals: list[tuple[int, int]] | None,
+    ) -> None:
+        super().__init__(runner, dataloader)
+        self._epoch = 0
+        self._iter = 0
+        self.val_begin = val_begin
+        self.val_interval = val_interval
+        self.stop_training = False  # EarlyStoppingHook sets it
+        self._milestones, self._intervals = calc_dynamic_intervals(val_interval, dynamic_intervals)
+        runner.visualizer.dataset_meta = getattr(self.dataloader.dataset, "metainfo", None)
+        if len(self.dataloader) == 0:
+            raise ConfigError(
+                f"the training dataset has {len(self.dataloader.dataset)} samples, fewer than one batch of "
+                f"{self.dataloader.batch_size}: lower train_dataloader.batch_size or set drop_last=False"
+            )
+
+    epoch = property(lambda self: self._epoch, doc="int: finished epochs.")
+    iter = property(lambda self: self._iter, doc="int: finished iterations.")
+    max_epochs = property(lambda self: self._max_epochs, doc="int: epochs in all.")
+    max_iters = property(lambda self: self._max_iters, doc="int: iterations in all.")
+
+    def _train_step(self, batch_idx: int, data_batch: Any) -> None:
+        runner = self.runner
+        runner.call_hook("before_train_iter", batch_idx=batch_idx, data_batch=data_batch)
+        outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
+        runner.call_hook("after_train_iter", batch_idx=batch_idx, data_batch=data_batch, outputs=outputs)
+        self._iter += 1
+
+    def _validate_if_due(self, done: int, total: int) -> None:
+        """Validate after `done` of `total` epochs or iterations, unless that very validation is in the resumed log."""
+        runner = self.runner
+        for milestone, interval in zip(self._milestones, self._intervals, strict=True):
+            if done + 1 >= milestone:
+                self.val_interval = interval
+        due = done >= self.val_begin and (done % self.val_interval == 0 or done == total)
+        if runner.val_loop is None or not due or runner.message_hub.get_info("validated_iter") == self._iter:
+            return
+        runner.message_hub.update_info("validated_iter", self._iter)  # before: the best checkpoint is saved inside
+        runner.val_loop.run()
+        runner.model.train()
+
+    @property
+    def _sampler(self) -> Any:
+        """What draws the indices: inside the batch sampler when that is a custom one."""
+        return getattr(self.dataloader.batch_sampler, "sampler", None) or self.dataloader.sampler
+
+    def _batches(self, epoch: int, done: int) -> Iterator[Any]:
+        """The batches of one epoch from the `done`-th on. What was trained on already is skipped without being read."""
+        loader = self.dataloader
+        if loader.generator is not None:  # the seed of the workers: the same for this epoch in every run
+            loader.generator.manual_seed(sample_seed(self.runner.seed or 0, epoch, done))
+        sampler = self._sampler
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(epoch)
+        if done == 0:
+            return iter(loader)
+        if hasattr(sampler, "set_start") and type(loader.batch_sampler) is BatchSampler:
+            sampler.set_start(done * loader.batch_size)
+            return iter(loader)
+        self.runner.logger.warning(
+            f"{type(sampler).__name__} cannot start in the middle: reading {done} batches again to get to the place. "
+            "vislab's EpochSampler and InfiniteSampler skip them."
+        )
+        return itertools.islice(loader, done, None)
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(_TrainLoop):
+    """Trains for a number of epochs.
+
+    Args:
+        runner: The Runner.
+        dataloader: A loader, or a dict to build one from.
+        max_epochs: Epochs in all.
+        val_begin: The first epoch after which validation may run.
+        val_interval: Epochs between two validations; the last epoch is always validated.
+        dynamic_intervals: (epoch, interval) pairs: from that epoch on, that interval.
+    """
+
+    by_epoch = True
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        *,
+        max_epochs: int,
+        val_begin: int = 1,
+        val_interval: int = 1,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__(
+            runner, dataloader, val_begin=val_begin, val_interval=val_interval, dynamic_intervals=dynamic_intervals
+        )
+        self._max_epochs = int(max_epochs)
+        self._max_iters = self._max_epochs * len(self.dataloader)
+
+    def run(self) -> torch.nn.Module:
+        self.runner.call_hook("before_train")
+        if self._epoch > 0 and self._iter == self._epoch * len(self.dataloader):
+            self._validate_if_due(self._epoch, self._max_epochs)  # the run was cut off before or in this validation
+        self.runner.call_hook("restore_random_state")
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due(self._epoch, self._max_epochs)
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train one epoch, or what a resumed run has left of it."""
+        length = len(self.dataloader)
+        done = min(max(self._iter - self._epoch * length, 0), length)
+        self.runner.call_hook("before_train_epoch")
+        self.runner.model.train()
+        for batch_idx, data_batch in enumerate(self._batches(self._epoch, done), start=done):
+            self._train_step(batch_idx, data_batch)
+        self.runner.call_hook("after_train_epoch")
+        self._epoch += 1
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(_TrainLoop):
+    """Trains for a number of iterations; for hooks the whole run is one epoch.
+
+    Args:
+        runner: The Runner.
+        dataloader: A loader, or a dict to build one from. With InfiniteSampler its workers live for the whole run.
+        max_iters: Iterations in all.
+        val_begin: The first iteration after which validation may run.
+        val_interval: Iterations between two validations; the last iteration is always validated.
+        dynamic_intervals: (iteration, interval) pairs: from that iteration on, that interval.
+    """
+
+    by_epoch = False
+
+    def __init__(
+        self,
+        runner,
+        dataloader: DataLoader | dict,
+        *,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
+        super().__init__(
+            runner, dataloader, val_begin=val_begin, val_interval=val_interval, dynamic_intervals=dynamic_intervals
+        )
+        self._max_iters = int(max_iters)
+        self._max_epochs = 1
+
+    def run(self) -> torch.nn.Module:
+        runner = self.runner
+        runner.call_hook("before_train")
+        runner.call_hook("before_train_epoch")
+        if self._iter > 0:
+            self._validate_if_due(self._iter, self._max_iters)  # the run was cut off before or in this validation
+        runner.call_hook("restore_random_state")
+        runner.model.train()
+        if self._iter < self._max_iters:
+            for data_batch in self._endless_batches():
+                self._train_step(self._iter, data_batch)
+                self._validate_if_due(self._iter, self._max_iters)
+                if self._iter >= self._max_iters or self.stop_training:
+                    break
+        runner.call_hook("after_train_epoch")
+        runner.call_hook("after_train")
+        return runner.model
+
+    def _endless_batches(self) -> Iterator[Any]:
+        """Pass after pass over the loader, from iteration `iter` on; an InfiniteSampler's first pass never ends."""
+        endless = type(self._sampler).__name__ == "InfiniteSampler"
+        passes, done = (0, self._iter) if endless else divmod(self._iter, len(self.dataloader))
+        while True:
+            yield from self._batches(passes, done)
+            passes, done = passes + 1, 0
+
+
+class _EvaluationMixin:
+    """Metrics must be finite numbers; the latest are kept with the runner."""
+
+    stage: str
+
+    def run(self) -> dict:
+        metrics = super().run()
+        bad = {k: v for k, v in metrics.items() if isinstance(v, (int, float)) and not math.isfinite(v)}
+        if bad:
+            raise TrainingError(
+                f"{self.stage} metrics are not finite: {', '.join(f'{k}={v}' for k, v in bad.items())}. Either the "
+                "weights "
+                "are broken (look at the training loss) or the metric has nothing to measure on this dataset."
+            )
+        self.runner.last_metrics = dict(metrics)
+        return metrics
+
+
+@LOOPS.register_module()
+class ValLoop(_EvaluationMixin, MMEngineValLoop):
+    """Predicts the validation set and computes its metrics; the last ones are kept as `runner.last_metrics`.
+
+    Args:
+        runner: The Runner.
+        dataloader: A loader, or a dict to build one from.
+        evaluator: Metrics, or dicts to build them from.
+        amp: Predict under autocast: bfloat16 on the CPU, float16 on a GPU.
+    """
+
+    stage = "validation"
+
+    def __init__(
+        self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, *, amp: bool = False
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16=amp)
+
+
+@LOOPS.register_module()
+class TestLoop(_EvaluationMixin, MMEngineTestLoop):
+    """As ValLoop, on the test set."""
+
+    stage = "test"
+    __test__ = False  # not a test of pytest's
+
+    def __init__(
+        self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, *, amp: bool = False
+    ) -> None:
+        super().__init__(runner, dataloader, evaluator, fp16=amp)

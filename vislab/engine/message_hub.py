@@ -1,0 +1,94 @@
+"""mmengine's message hub with buffers that cost the same at step one million as at step one.
+
+mmengine appends to a numpy array at every update, which copies the whole history, and reads every logged tensor at
+once, which makes the GPU wait at every step. Here histories grow by doubling and forget what is older than
+`max_length`, and tensors on an accelerator are read together when somebody looks at the history.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer as MMEngineHistoryBuffer
+from mmengine.logging import MessageHub as MMEngineMessageHub
+
+_MAX_WAITING = 64  # tensors kept unread; more would hold on to device memory for nothing
+
+
+class HistoryBuffer(MMEngineHistoryBuffer):
+    """The values of one logged quantity, in amortised constant time per update.
+
+    Args:
+        log_history: Values to begin with, (N,).
+        count_history: How many samples each stands for, (N,).
+        max_length: How many of the latest values are kept at least; up to twice as many are held.
+    """
+
+    def __init__(
+        self, log_history: Sequence[float] = (), count_history: Sequence[int] = (), max_length: int = 100_000
+    ) -> None:
+        if len(log_history) != len(count_history):
+            raise ValueError(f"{len(log_history)} values and {len(count_history)} counts: lengths must be equal")
+        self.max_length = max_length
+        self._set_default_statistics()
+        self._size = min(len(log_history), max_length)
+        self._values = np.array(log_history[len(log_history) - self._size :], dtype=np.float64)
+        self._counts = np.array(count_history[len(count_history) - self._size :], dtype=np.int64)
+        self._waiting: list[tuple[int, torch.Tensor]] = []
+
+    def update(self, log_val: float | torch.Tensor, count: int = 1) -> None:
+        if self._size == len(self._values):
+            self._make_room()
+        if isinstance(log_val, torch.Tensor):
+            self._waiting.append((self._size, log_val))
+            log_val = np.nan
+        self._values[self._size] = log_val
+        self._counts[self._size] = count
+        self._size += 1
+        if len(self._waiting) >= _MAX_WAITING:
+            self._read_waiting()
+
+    def _make_room(self) -> None:
+        self._read_waiting()
+        kept = min(self._size, self.max_length)
+        capacity = max(64, 2 * kept)
+        for name in ("_values", "_counts"):
+            old = getattr(self, name)
+            new = np.empty(capacity, dtype=old.dtype)
+            new[:kept] = old[self._size - kept : self._size]
+            setattr(self, name, new)
+        self._size = kept
+
+    def _read_waiting(self) -> None:
+        if self._waiting:
+            places, tensors = zip(*self._waiting, strict=True)
+            self._values[list(places)] = torch.stack([t.reshape(()).double() for t in tensors]).tolist()
+            self._waiting.clear()
+
+    # The statistics of the parent class read these two.
+    @property
+    def _log_history(self) -> np.ndarray:
+        self._read_waiting()
+        return self._values[: self._size]
+
+    @property
+    def _count_history(self) -> np.ndarray:
+        return self._counts[: self._size]
+
+
+class MessageHub(MMEngineMessageHub):
+    """The hub that Runner installs in place of mmengine's."""
+
+    def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
+        self._set_resumed_keys(key, resumed)
+        if isinstance(value, torch.Tensor) and value.device.type != "cpu":
+            if value.numel() != 1:
+                raise ValueError(f"{key} has {value.numel()} elements; only scalars can be logged")
+            value = value.detach()
+        else:
+            value = self._get_valid_value(value)
+        history = self._log_scalars.get(key)
+        if history is None:
+            history = self._log_scalars[key] = HistoryBuffer()
+        history.update(value, count)

@@ -1,0 +1,102 @@
+"""Turns what a checkpoint should remember into tensors and plain Python, and back.
+
+`torch.load(weights_only=True)` refuses everything else, and so do we, at the moment of saving: what cannot be made
+plain is named with its place. Three kinds need a marked form to come back as they were: numpy arrays, log histories,
+and the random states (already plain when they arrive here).
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer as MMEngineHistoryBuffer
+
+from vislab.engine.message_hub import HistoryBuffer
+from vislab.errors import CheckpointError
+
+_ARRAY, _HISTORY = "__numpy__", "__history__"
+_SCALARS = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size)
+
+
+def to_plain(value: Any, place: str = "checkpoint") -> Any:
+    """A copy of nested containers in which everything is a CPU tensor or plain Python; tensors share their memory.
+
+    Numpy scalars become Python numbers and paths become text for good; numpy arrays and log histories take a marked
+    form that `from_plain` undoes.
+
+    Raises:
+        CheckpointError: something else is inside; the message says where.
+    """
+    if isinstance(value, torch.Tensor):
+        return value.detach().cpu()
+    if type(value) in _SCALARS:
+        return value
+    if isinstance(value, np.generic) and value.dtype != object:
+        return value.item()
+    if isinstance(value, np.ndarray):
+        plain = to_plain(value.tolist(), place)
+        return {_ARRAY: plain, "dtype": value.dtype.str, "shape": list(value.shape)}
+    if isinstance(value, MMEngineHistoryBuffer):
+        values, counts = value.data
+        return {
+            _HISTORY: torch.tensor(values, dtype=torch.float64),
+            "counts": torch.tensor(counts, dtype=torch.int64),
+            "max_length": value.max_length,
+        }
+    if isinstance(value, Mapping):
+        return _plain_mapping(value, place)
+    if isinstance(value, (list, deque)):
+        return [to_plain(item, f"{place}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, (set, frozenset)):
+        return {to_plain(item, f"{place}{{...}}") for item in value}
+    if isinstance(value, tuple):
+        return tuple(to_plain(item, f"{place}[{i}]") for i, item in enumerate(value))
+    if isinstance(value, PurePath):
+        return str(value)
+    for kind in (str, int, float):  # subclasses such as enumerations or SeededIndex
+        if isinstance(value, kind):
+            return kind(value)
+    return _refuse(value, place)
+
+
+def _refuse(value: Any, place: str) -> Any:
+    raise CheckpointError(
+        f"cannot save {place}: it is a {type(value).__module__}.{type(value).__qualname__}, and checkpoints hold "
+        "tensors "
+        "and plain Python only (numbers, text, lists, dicts, numpy arrays). Save its numbers instead, or leave it out: "
+        "message_hub.update_info(key, value, resumed=False)"
+    )
+
+
+def _plain_mapping(value: Mapping, place: str) -> dict:
+    plain = OrderedDict() if isinstance(value, OrderedDict) else {}
+    for key, item in value.items():
+        name = key.item() if isinstance(key, np.generic) else key
+        if not isinstance(name, (str, int, float, bool, tuple, type(None))):
+            _refuse(key, f"a key of {place}")
+        plain[name] = to_plain(item, f"{place}[{name!r}]")
+    metadata = getattr(value, "_metadata", None)  # the versions that Module.state_dict keeps beside its tensors
+    if metadata is not None and isinstance(plain, OrderedDict):
+        plain._metadata = to_plain(metadata, f"{place}._metadata")
+    return plain
+
+
+def from_plain(value: Any) -> Any:
+    """Undo `to_plain`: bring numpy arrays and log histories back, at any depth."""
+    if isinstance(value, dict):
+        if _ARRAY in value:
+            return np.array(value[_ARRAY], dtype=np.dtype(value["dtype"])).reshape(value["shape"])
+        if _HISTORY in value:
+            return HistoryBuffer(value[_HISTORY].numpy(), value["counts"].numpy(), max_length=value["max_length"])
+        if getattr(value, "_metadata", None) is not None:  # a model's weights: nothing to undo inside
+            return value
+        restored = type(value)()
+        for key, item in value.items():
+            restored[key] = from_plain(item)
+        return restored
+    if isinstance(value, (list, tuple)):
+        return type(value)(from_plain(item) for item in value)
+    return value

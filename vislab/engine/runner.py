@@ -1,0 +1,413 @@
+"""The Runner: mmengine's, with safe checkpoints, exact resume, CPU process groups, and metrics.json at the end.
+
+A checkpoint holds `meta`, `state_dict`, `message_hub`, `optimizer`, `param_schedulers`, `random_state` and what hooks
+add, as tensors and plain Python. Training N steps equals training k, resuming, and going on to N, bit for bit on the
+CPU.
+"""
+
+import copy
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+from mmengine.config import Config
+from mmengine.device import get_device
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.runner import BaseLoop
+from mmengine.runner import Runner as MMEngineRunner
+from torch.utils.data import DataLoader
+
+from vislab.engine.checkpoint import (
+    find_latest_checkpoint,
+    get_weights,
+    load_checkpoint,
+    load_state,
+    save_checkpoint,
+    write_text_atomically,
+)
+from vislab.engine.distributed import init_cpu_process_group
+from vislab.engine.environment import collect_environment
+from vislab.engine.message_hub import MessageHub
+from vislab.engine.plain import from_plain, to_plain
+from vislab.errors import CheckpointError, ConfigError
+from vislab.registry import LOOPS, RUNNERS
+
+DEFAULT_HOOKS = {
+    "runtime_info": {"type": "RuntimeInfoHook"},
+    "random_state": {"type": "RandomStateHook"},
+    "timer": {"type": "IterTimerHook"},
+    "nan_guard": {"type": "NanGuardHook"},
+    "logger": {"type": "LoggerHook"},
+    "param_scheduler": {"type": "ParamSchedulerHook"},
+    "checkpoint": {"type": "CheckpointHook", "interval": 1},
+    "progress": {"type": "ProgressHook"},
+}
+
+
+@RUNNERS.register_module()
+class Runner(MMEngineRunner):
+    """Trains, validates and tests what a config describes. Arguments are those of mmengine's Runner.
+
+    Differences: `default_scope` is "vislab"; `resume` may be True or "auto" (the newest complete checkpoint of the work
+    directory, if there is one) or a path; the default hooks are DEFAULT_HOOKS, of which a config changes or drops
+    (None) any.
+    """
+
+    def __init__(self, *args, resume: bool | str = False, default_scope: str = "vislab", **kwargs) -> None:
+        if isinstance(resume, str):
+            if resume != "auto":
+                kwargs["load_from"] = resume
+            resume = True
+        self.last_metrics: dict[str, Any] | None = None
+        self.loaded_from: str | None = None
+        self._resumed: tuple[str, dict] | None = None
+        super().__init__(*args, resume=resume, default_scope=default_scope, **kwargs)
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | dict) -> "Runner":
+        """Build from a config. Without `work_dir`, it is `work_dirs/` and the name of the config file.
+
+        Raises:
+            ConfigError: there is no model in it, or neither a work_dir nor a file name.
+        """
+        cfg = copy.deepcopy(cfg)
+        if cfg.get("model") is None:
+            raise ConfigError("the config has no `model`: nothing can be built from it")
+        if cfg.get("default_scope") is None:
+            cfg["default_scope"] = "vislab"
+        if cfg.get("work_dir") is None:
+            filename = getattr(cfg, "filename", None)
+            if not filename:
+                raise ConfigError(
+                    "give a folder for logs and checkpoints: --work-dir DIR, or work_dir=... in the config"
+                )
+            cfg["work_dir"] = os.path.join("work_dirs", Path(filename).stem)
+        return super().from_cfg(cfg)
+
+    # ---------------------------------------------------------------------------------------------------- environment
+
+    def setup_env(self, env_cfg: dict) -> None:
+        if self.distributed and not is_distributed() and not torch.cuda.is_available() and get_device() == "cpu":
+            init_cpu_process_group(self.launcher, (env_cfg.get("dist_cfg") or {}).get("timeout"))
+        super().setup_env(env_cfg)
+
+    def _log_env(self, env_cfg: dict) -> None:
+        report = collect_environment() | {
+            "seed": self.seed,
+            "deterministic": self.deterministic,
+            "processes": f"{self.world_size} (launcher {self.launcher})",
+        }
+        self.logger.info("environment\n" + "\n".join(f"    {name}: {value}" for name, value in report.items()))
+        if self.cfg._cfg_dict:
+            self.logger.info(f"config\n{self.cfg.pretty_text}")
+
+    def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
+        hub = super().build_message_hub(message_hub)
+        hub.__class__ = MessageHub  # the instance stays in mmengine's list, where get_current_instance finds it
+        return hub
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
+        on_cpu = self.distributed and get_device() == "cpu"
+        if not on_cpu or model_wrapper_cfg is not None or is_model_wrapper(model):
+            return super().wrap_model(model_wrapper_cfg, model)
+        return MMDistributedDataParallel(
+            module=model,
+            broadcast_buffers=False,
+            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
+        )
+
+    def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
+        chosen = copy.deepcopy(DEFAULT_HOOKS) | dict(hooks or {})
+        for hook in chosen.values():
+            if hook is not None:
+                self.register_hook(hook)
+
+    # ------------------------------------------------------------------------------------------------ loops and loaders
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """Build a loader with a generator of its own, so that reading data never moves the global random state."""
+        if isinstance(dataloader, Mapping):
+            dataloader = copy.deepcopy(dataloader)
+            if "sampler" not in dataloader and "batch_sampler" not in dataloader:
+                raise ConfigError(
+                    "a dataloader has no sampler: add sampler=dict(type=EpochSampler, shuffle=True) for training, "
+                    "shuffle=False for validation (InfiniteSampler for runs by iterations)"
+                )
+            dataloader.setdefault("sampler", None)
+            if dataloader.get("num_workers", 0) == 0:  # torch refuses these two without workers
+                dataloader.pop("persistent_workers", None)
+                dataloader.pop("prefetch_factor", None)
+        loader = MMEngineRunner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
+        if loader.generator is None:
+            loader.generator = torch.Generator().manual_seed(seed or 0)
+        return loader
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        if isinstance(loop, Mapping) and "type" not in loop:
+            loop = copy.deepcopy(loop)
+            by_epoch = loop.pop("by_epoch", "max_epochs" in loop)
+            loop["type"] = "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop"
+        return self._build_loop(loop, dataloader=self._train_dataloader)
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        return self._build_loop(loop, "ValLoop", dataloader=self._val_dataloader, evaluator=self._val_evaluator)
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        return self._build_loop(loop, "TestLoop", dataloader=self._test_dataloader, evaluator=self._test_evaluator)
+
+    def _build_loop(self, loop: BaseLoop | dict, default_type: str | None = None, **parts: Any) -> BaseLoop:
+        if isinstance(loop, BaseLoop):
+            return loop
+        loop = copy.deepcopy(loop)
+        if default_type is not None:
+            loop.setdefault("type", default_type)
+        return LOOPS.build(loop, default_args={"runner": self, **parts})
+
+    # ------------------------------------------------------------------------------------------------------------- runs
+
+    def train(self) -> torch.nn.Module:
+        """Train, then write metrics.json with the last validation's metrics."""
+        began = time.time()
+        if self._resume and not self._has_loaded:
+            self._read_resumed_checkpoint()
+        model = super().train()
+        self._write_metrics(self.last_metrics or self._logged_metrics(), self.message_hub.get_info("last_ckpt"), began)
+        return model
+
+    def val(self) -> dict:
+        """Validate; weights that do not fit the model exactly are an error."""
+        return super().val()
+
+    def test(self) -> dict:
+        """Test, then write metrics.json; weights that do not fit the model exactly are an error."""
+        began = time.time()
+        metrics = super().test()
+        self._write_metrics(metrics, self.loaded_from, began)
+        return metrics
+
+    def _logged_metrics(self) -> dict[str, float]:
+        """What a finished, resumed run validated last; without validation, the last training losses."""
+        scalars = self.message_hub.log_scalars
+        timing = ("time", "data_time")
+        for prefix in ("val/", "train/loss"):
+            found = {k.split("/", 1)[1]: float(v.current()) for k, v in scalars.items() if k.startswith(prefix)}
+            found = {k: v for k, v in found.items() if k not in timing}
+            if found:
+                return found
+        return {}
+
+    def _write_metrics(self, metrics: Mapping[str, Any], checkpoint: str | None, began: float) -> None:
+        if not is_main_process():
+            return
+        report = {
+            "metrics": {key: _as_json(value) for key, value in metrics.items()},
+            "config": self.cfg.filename,
+            "checkpoint": checkpoint,
+            "seconds": round(time.time() - began, 3),
+        }
+        path = Path(self.work_dir) / "metrics.json"
+        write_text_atomically(json.dumps(report, indent=2) + "\n", path)
+        self.logger.info(f"wrote {path}")
+
+    # ------------------------------------------------------------------------------------------------------ checkpoints
+
+    def save_checkpoint(
+        self,
+        out_dir: str,
+        filename: str,
+        *,
+        save_optimizer: bool = True,
+        save_param_scheduler: bool = True,
+        meta: Mapping[str, Any] | None = None,
+        by_epoch: bool = True,
+    ) -> None:
+        """Write one checkpoint. Called on every rank; rank 0 writes.
+
+        Args:
+            out_dir: Folder.
+            filename: Name in it.
+            save_optimizer: Needed to resume.
+            save_param_scheduler: Needed to resume.
+            meta: `epoch` and `iter` that are finished at this point, and anything else worth keeping.
+            by_epoch: When `meta` does not say: whether an epoch or an iteration is being finished.
+
+        Raises:
+            CheckpointError: something cannot be saved as plain data, or the disk is full.
+        """
+        self.call_hook("collect_rank_states")
+        if not is_main_process():
+            return
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        counts = (
+            {"epoch": self.epoch + 1, "iter": self.iter} if by_epoch else {"epoch": self.epoch, "iter": self.iter + 1}
+        )
+        checkpoint: dict[str, Any] = {
+            "meta": {
+                **counts,
+                **(meta or {}),
+                "seed": self.seed,
+                "experiment_name": self.experiment_name,
+                "time": time.strftime("%Y%m%d_%H%M%S"),
+                "cfg": self.cfg.pretty_text,
+                "mmengine_version": mmengine.__version__,
+                "dataset_meta": getattr(self.train_dataloader.dataset, "metainfo", None),
+            },
+            "state_dict": model.state_dict(),
+            "message_hub": self.message_hub.state_dict(),
+        }
+        if save_optimizer:
+            checkpoint["optimizer"] = self.optim_wrapper.state_dict()
+        if save_param_scheduler and self.param_schedulers is not None:
+            checkpoint["param_schedulers"] = _map_schedulers(self.param_schedulers, lambda s: s.state_dict())
+        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
+        save_checkpoint(to_plain(checkpoint), Path(out_dir) / filename)
+
+    def load_or_resume(self) -> None:
+        if self._has_loaded:
+            return
+        if self._resume:
+            if self._resumed is None:
+                self._read_resumed_checkpoint()
+            if self._resumed is not None:
+                self.resume(self._resumed[0])
+        elif self._load_from is not None:
+            training = isinstance(self._train_loop, BaseLoop)
+            self.load_checkpoint(self._load_from, strict=not training)
+
+    def _read_resumed_checkpoint(self) -> None:
+        """Find and read what to resume from, and take over its seed before anything is built with another one."""
+        path = self._load_from or find_latest_checkpoint(self.work_dir)
+        if path is None:
+            self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
+            return
+        checkpoint = self._read(path)
+        needed = ("meta", "message_hub", "optimizer")
+        lacking = [key for key in needed if key not in checkpoint]
+        if lacking:
+            raise CheckpointError(
+                f"{path} cannot be resumed from: it has no {', '.join(lacking)}. Files named best_* and weights of "
+                "other "
+                "projects hold the model only; give an epoch_*.pth or iter_*.pth file, or start a new run with "
+                "--load-from."
+            )
+        seed, current = checkpoint["meta"].get("seed"), self._randomness_cfg.get("seed")
+        if seed is not None and seed != self.seed:
+            if current is not None:
+                self.logger.warning(f"the run being resumed used seed {seed}, not {current}: going on with {seed}")
+            self._randomness_cfg["seed"] = seed
+            self.set_randomness(**self._randomness_cfg)
+        self._resumed = (str(path), checkpoint)
+
+    def _read(self, path: str | os.PathLike, map_location: Any = "cpu") -> dict:
+        """Load a file into the shape hooks expect, without `meta.config`: mmengine would run that text as Python."""
+        checkpoint = from_plain(load_checkpoint(path, map_location))
+        if "state_dict" not in checkpoint:
+            checkpoint = {"state_dict": get_weights(checkpoint, path)}
+        if isinstance(checkpoint.get("meta"), dict):
+            checkpoint["meta"].pop("config", None)
+        return checkpoint
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str | Callable = "cpu",
+        strict: bool = False,
+        revise_keys: list | None = None,
+    ) -> dict:
+        """Load weights.
+
+        Args:
+            filename: Path or http(s) address.
+            map_location: As in `torch.load`.
+            strict: Missing weights and other shapes are errors; otherwise these keep their values, with one warning.
+            revise_keys: Must be None: names are changed by the zoo's converters, not while loading.
+
+        Raises:
+            CheckpointError: unreadable, or of another model.
+        """
+        if revise_keys is not None:
+            raise ValueError("revise_keys is not supported: convert the checkpoint's names once, into a new file")
+        if self._resumed is not None and self._resumed[0] == str(filename):
+            checkpoint = self._resumed[1]
+        else:
+            checkpoint = self._read(filename, map_location)
+        load_state(self.model, checkpoint, filename, partial=not strict)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        self._has_loaded = True
+        self.loaded_from = str(filename)
+        self.logger.info(f"loaded {filename}")
+        return checkpoint
+
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str | Callable = "cpu",
+    ) -> None:
+        """Bring weights, optimizer, schedulers, logs and counters back; random states follow before the first batch.
+
+        Raises:
+            CheckpointError: unreadable, of another model, or of a run with other optimizer groups or schedulers.
+        """
+        self._resume = True
+        if self._resumed is None or self._resumed[0] != str(filename):
+            self._load_from = str(filename)
+            self._read_resumed_checkpoint()
+        checkpoint = self.load_checkpoint(filename, map_location, strict=True)
+        self.train_loop._epoch = checkpoint["meta"]["epoch"]
+        self.train_loop._iter = checkpoint["meta"]["iter"]
+        self.message_hub.load_state_dict(checkpoint["message_hub"])
+        try:
+            if resume_optimizer:
+                self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+                self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
+            if resume_param_scheduler and self.param_schedulers is not None:
+                self._resume_schedulers(checkpoint)
+        except (ValueError, KeyError) as error:
+            raise CheckpointError(
+                f"{filename} does not fit this optim_wrapper and param_scheduler: {error}. Resume with the config the "
+                "run was "
+                "started with, or start a new run from its weights with --load-from."
+            ) from error
+        self._resumed = None
+        self.logger.info(f"resumed at epoch {self.epoch}, iteration {self.iter}")
+
+    def _resume_schedulers(self, checkpoint: dict) -> None:
+        self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        saved = checkpoint.get("param_schedulers")
+        if saved is None:
+            raise ValueError("it has no param_schedulers, but the config has some")
+        groups = self.param_schedulers if isinstance(self.param_schedulers, dict) else {None: self.param_schedulers}
+        for name, schedulers in groups.items():
+            states = saved if name is None else saved[name]
+            if len(states) != len(schedulers):
+                raise ValueError(f"it has {len(states)} parameter schedulers, the config has {len(schedulers)}")
+            for scheduler, state in zip(schedulers, states, strict=True):
+                scheduler.load_state_dict(state)
+
+
+def _map_schedulers(schedulers: list | dict, function: Callable) -> list | dict:
+    if isinstance(schedulers, dict):
+        return {name: [function(s) for s in group] for name, group in schedulers.items()}
+    return [function(s) for s in schedulers]
+
+
+def _as_json(value: Any) -> Any:
+    """Numbers of numpy and torch as Python's; what JSON has no form for as text."""
+    if isinstance(value, Mapping):
+        return {str(k): _as_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_as_json(v) for v in value]
+    if hasattr(value, "tolist"):
+        return _as_json(value.tolist())
+    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -1,0 +1,27 @@
+"""What every run has unless its config says otherwise: log lines, checkpoints, processes, the seed."""
+
+from mmengine.hooks import LoggerHook
+from mmengine.runner import LogProcessor
+from mmengine.visualization import LocalVisBackend, Visualizer
+
+from vislab.engine.hooks import CheckpointHook
+
+default_scope = "vislab"
+
+default_hooks = dict(
+    logger=dict(type=LoggerHook, interval=50),
+    checkpoint=dict(type=CheckpointHook, interval=1, max_keep_ckpts=2),
+)
+
+log_processor = dict(type=LogProcessor, window_size=50, by_epoch=True)
+log_level = "INFO"
+
+# one line more for TensorBoard: dict(type=TensorboardVisBackend), from mmengine.visualization
+visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend)])
+
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method="fork", opencv_num_threads=0),
+    dist_cfg=dict(backend="nccl"),
+)
+randomness = dict(seed=0)

@@ -1,0 +1,216 @@
+"""What a config file says before it is run: its bases, its imports, the names it sets and the names it reads.
+
+`scan` parses the file and its bases; nothing is executed or imported. A file that cannot be a config is refused here,
+with its line: broken syntax, a missing base, an import of the standard library (mmengine's lazy imports break on them).
+"""
+
+import ast
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from vislab.errors import ConfigError, did_you_mean, nearest
+
+
+@dataclass
+class Base:
+    """One `from .x import ...` under `read_base()`; `names` maps name to alias, None for `*`."""
+
+    file: "ConfigFile"
+    names: dict[str, str] | None
+    line: int
+
+
+@dataclass
+class ConfigFile:
+    """A parsed config. `imports`: name -> (module or modules, attribute or None, line). `sets`: name -> line."""
+
+    path: Path
+    bases: list[Base] = field(default_factory=list)
+    imports: dict[str, tuple[str | list[str], str | None, int]] = field(default_factory=dict)
+    body: list[ast.stmt] = field(default_factory=list)
+    sets: dict[str, int] = field(default_factory=dict)
+    reads: set[str] = field(default_factory=set)
+
+    def at(self, line: int) -> str:
+        return f"{relative(self.path)}, line {line}"
+
+    def all_bases(self) -> Iterator["ConfigFile"]:
+        for base in self.bases:
+            yield base.file
+            yield from base.file.all_bases()
+
+    def variables(self) -> set[str]:
+        """Every name that this file or a base sets."""
+        return {name for file in [self, *self.all_bases()] for name in file.sets}
+
+    def names_without_effect(
+        self, keys: frozenset[str], read_later: frozenset[str] = frozenset()
+    ) -> Iterator[tuple["ConfigFile", str, int]]:
+        """Names that are set but are none of `keys`, and are read neither in their file nor in a file built on it."""
+        read = self.reads | read_later
+        for base in self.bases:
+            yield from base.file.names_without_effect(keys, frozenset(read))
+        for name, line in self.sets.items():
+            if name not in keys and name not in read:
+                yield self, name, line
+
+    @staticmethod
+    def targets(node: ast.stmt) -> set[str]:
+        """Names that a statement assigns."""
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        return {n.id for t in targets if t is not None for n in ast.walk(t) if isinstance(n, ast.Name) and _stores(n)}
+
+    def find_attribute(self, name: str) -> str:
+        """Where `something.name` is written: for errors about attributes of imported modules."""
+        for file in [self, *self.all_bases()]:
+            for node in (n for statement in file.body for n in ast.walk(statement)):
+                if isinstance(node, ast.Attribute) and node.attr == name:
+                    return file.at(node.lineno)
+        return relative(self.path)
+
+
+def scan(path: Path, importer: str = "") -> ConfigFile:
+    """Parse the config at `path` and, recursively, its bases.
+
+    Raises:
+        ConfigError: missing file (with the nearest names there are), not a `.py` file, syntax error, forbidden import.
+    """
+    path = Path(os.path.abspath(path.expanduser()))
+    if not path.is_file():
+        raise ConfigError(f"{importer}there is no config {relative(path)}{_similar_files(path)}")
+    if path.suffix != ".py":
+        raise ConfigError(f"{importer}{relative(path)}: a config is a .py file")
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        place = f"{relative(path)}, line {line}" if line else relative(path)
+        raise ConfigError(f"{place}: {getattr(error, 'msg', error)}") from error
+
+    file = ConfigFile(path)
+    for node in tree.body:
+        if isinstance(node, ast.With):
+            _read_bases(file, node)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            _read_import(file, node)
+        else:
+            _read_statement(file, node)
+            file.body.append(node)
+    return file
+
+
+def _read_bases(file: ConfigFile, node: ast.With) -> None:
+    call = node.items[0].context_expr
+    if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "read_base"):
+        raise ConfigError(f"{file.at(node.lineno)}: the only `with` of a config is `with read_base():`")
+    for statement in node.body:
+        if not (isinstance(statement, ast.ImportFrom) and statement.level > 0 and statement.module):
+            raise ConfigError(f"{file.at(statement.lineno)}: a base is read by `from .folder.name import *`")
+        folder = file.path.parent.joinpath(*[".."] * (statement.level - 1))
+        path = folder.joinpath(*statement.module.split(".")).with_suffix(".py")
+        base = scan(path, importer=f"{file.at(statement.lineno)}: ")
+        star = statement.names[0].name == "*"
+        names = None if star else {alias.name: alias.asname or alias.name for alias in statement.names}
+        file.bases.append(Base(base, names, statement.lineno))
+        if names:  # importing a name is reading it; under its alias it is a name of this file
+            file.reads |= set(names)
+            file.sets |= {alias: statement.lineno for name, alias in names.items() if alias != name}
+
+
+def _read_import(file: ConfigFile, node: ast.Import | ast.ImportFrom) -> None:
+    place = file.at(node.lineno)
+    if isinstance(node, ast.ImportFrom):
+        if node.level:
+            raise ConfigError(f"{place}: a base is imported inside `with read_base():`")
+        if node.module == "mmengine.config" and [alias.name for alias in node.names] == ["read_base"]:
+            return
+        _refuse_standard_library(place, node.module)
+        for alias in node.names:
+            if alias.name == "*":
+                raise ConfigError(f"{place}: `import *` is for bases only; name what is taken from {node.module}")
+            file.imports[alias.asname or alias.name] = (node.module, alias.name, node.lineno)
+        return
+    for alias in node.names:
+        _refuse_standard_library(place, alias.name)
+        if alias.asname:
+            file.imports[alias.asname] = (alias.name, None, node.lineno)
+        else:
+            root = alias.name.split(".")[0]
+            earlier = file.imports[root][0] if root in file.imports else []
+            file.imports[root] = ([*earlier, alias.name], None, node.lineno)
+
+
+def _refuse_standard_library(place: str, module: str) -> None:
+    if module.split(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(f"{place}: a config imports no standard library ({module}); write the value itself")
+
+
+def _read_statement(file: ConfigFile, node: ast.stmt) -> None:
+    changed = _changed_in_place(node)
+    if changed is not None:
+        file.sets.setdefault(changed.id, node.lineno)
+    for part in ast.walk(node):
+        if isinstance(part, (ast.Import, ast.ImportFrom)):
+            raise ConfigError(f"{file.at(part.lineno)}: imports stand at the top of a config")
+        if isinstance(part, ast.Name) and not _stores(part) and part is not changed:
+            file.reads.add(part.id)
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        raise ConfigError(f"{file.at(node.lineno)}: a config holds values; put code into the package and import it")
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and _stores(part) and not _in_comprehension(node, part):
+            file.sets.setdefault(part.id, part.lineno)
+
+
+def _changed_in_place(node: ast.stmt) -> ast.Name | None:
+    """`x` of `x.update(...)`, `x.a.b = 1`, `x[0] = 1` and `del x.a`: the name is changed, not read."""
+    target: ast.expr | None = None
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
+        target = node.value.func
+    elif isinstance(node, (ast.Assign, ast.Delete)):
+        target = node.targets[0]
+    elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+        target = node.target
+    if not isinstance(target, (ast.Attribute, ast.Subscript)):
+        return None
+    while isinstance(target, (ast.Attribute, ast.Subscript)):
+        target = target.value
+    return target if isinstance(target, ast.Name) else None
+
+
+def _stores(node: ast.Name) -> bool:
+    return isinstance(node.ctx, ast.Store)
+
+
+def _in_comprehension(statement: ast.stmt, name: ast.Name) -> bool:
+    loops = (n for n in ast.walk(statement) if isinstance(n, ast.comprehension))
+    return any(part is name for loop in loops for part in ast.walk(loop.target))
+
+
+def relative(path: str | Path) -> str:
+    """The path as seen from the current directory when it lies inside, else as it is."""
+    path = Path(path)
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def _similar_files(path: Path) -> str:
+    """The nearest names of configs in the same folder, else anywhere below the nearest folder that exists."""
+    folder = path.parent
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    here = sorted(p.name for p in folder.glob("*.py")) if folder == path.parent else []
+    close = nearest(path.name, here, count=3)
+    if close:
+        return "; did you mean " + " or ".join(relative(folder / name) for name in close) + "?"
+    if folder.parent == folder or folder == Path.home():
+        return ""
+    below = {p.name: p for p, _ in zip(sorted(folder.glob("*/*.py")), range(2000), strict=False)}
+    close = nearest(path.name, below, count=3)
+    if close:
+        return "; did you mean " + " or ".join(relative(below[name]) for name in close) + "?"
+    return did_you_mean(path.name, here)

@@ -10,6 +10,7 @@ import ast
 import importlib
 import traceback
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,32 +53,41 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
         raise ConfigError(_no_effect(source, file, name, line, variables))
 
     overrides = _Overrides({k: v for k, v in options.items() if k.split(".")[0] in variables - RUNNER_KEYS})
+    with _lazy():
+        namespace = _execute(source, overrides)
+        cfg_dict = ConfigDict({k: v for k, v in namespace.items() if k in RUNNER_KEYS and not _is_import(v)})
+        created = []
+        for key, value in options.items():
+            if key in overrides.options:
+                continue
+            if key.split(".")[0] not in RUNNER_KEYS:
+                hint = _suggest(key, cfg_dict, variables)
+                raise ConfigError(f"--cfg-options: {relative(path)} has no {key.split('.')[0]!r}{hint}")
+            created += _set(cfg_dict, key.split("."), value, key)
+        config = Config(_fresh(cfg_dict), filename=str(path))
+    _check_imports(source)
+    _check_attributes(source, config._cfg_dict)
+    _check_created(config, created)
+    return config
+
+
+@contextmanager
+def _lazy() -> Iterator[None]:
+    """Imported objects stay names while dicts are read and copied, so that the config can be printed and dumped."""
     ConfigDict.lazy = True
     try:
-        namespace = _execute(source, overrides)
+        yield
     finally:
         ConfigDict.lazy = False
-    _check_imports(source)
 
-    settings = {k: v for k, v in namespace.items() if k in RUNNER_KEYS and not isinstance(v, LazyObject)}
-    cfg_dict = Config._dict_to_config_dict_lazy(settings)
-    _check_lazy(source, cfg_dict)
-    new_keys = []
-    for key, value in options.items():
-        if key in overrides.options:
-            continue
-        root = key.split(".")[0]
-        if root not in RUNNER_KEYS:
-            raise ConfigError(
-                f"--cfg-options: there is no {root!r} in {relative(path)}{_suggest(key, cfg_dict, variables)}"
-            )
-        created = _set(cfg_dict, key.split("."), value, key)
-        if created:
-            new_keys.append(created)
-    # Config._dict_to_config_dict_lazy once more: values that came from options become ConfigDicts as well
-    config = Config(Config._dict_to_config_dict_lazy(cfg_dict), filename=str(path))
-    _check_new_keys(config, new_keys)
-    return config
+
+def _fresh(value: Any) -> Any:
+    """A copy with every dict a ConfigDict, none shared with another place. Under `_lazy` only."""
+    return Config._dict_to_config_dict_lazy(value)
+
+
+def _is_import(value: Any) -> bool:
+    return isinstance(value, (LazyObject, LazyAttr))
 
 
 @dataclass
@@ -133,7 +143,7 @@ def _execute(source: ConfigFile, overrides: _Overrides) -> dict[str, Any]:
             ) from error
         raise ConfigError(f"{place}: {type(error).__name__}: {error}") from error
     names = {k: v for k, v in run.items() if not k.startswith("__") and k != "read_base"}
-    return dict(Config._dict_to_config_dict_lazy(names).items())
+    return dict(dict.items(_fresh(names)))
 
 
 def _check_imports(source: ConfigFile) -> None:
@@ -156,7 +166,7 @@ def _check_imports(source: ConfigFile) -> None:
                     raise ConfigError(f"{source.at(line)}: {name} has no {attribute!r}{hint}") from error
 
 
-def _check_lazy(source: ConfigFile, node: Any) -> None:
+def _check_attributes(source: ConfigFile, node: Any) -> None:
     """Resolve attributes of imported modules, such as `torch.optim.AdamW`."""
     if isinstance(node, LazyAttr):
         try:
@@ -169,13 +179,13 @@ def _check_lazy(source: ConfigFile, node: Any) -> None:
             ) from error
     elif isinstance(node, dict):
         for value in dict.values(node):
-            _check_lazy(source, value)
+            _check_attributes(source, value)
     elif isinstance(node, (list, tuple)):
         for value in node:
-            _check_lazy(source, value)
+            _check_attributes(source, value)
 
 
-def _set(node: Any, keys: list[str], value: Any, option: str, check: bool = False, done: int = 0) -> str | None:
+def _set(node: Any, keys: list[str], value: Any, option: str, check: bool = False, done: int = 0) -> list[str]:
     """Set a dotted key inside `node`, in place. Returns the part of the key that did not exist before, if any.
 
     With `check` a key that does not exist must be an argument of the component it is given to; without, the caller
@@ -186,29 +196,31 @@ def _set(node: Any, keys: list[str], value: Any, option: str, check: bool = Fals
         exists = dict.__contains__(node, key)
         if not exists and check:
             _check_new_argument(node, key, place, option)
+        child = dict.get(node, key)
     elif isinstance(node, list):
         if not key.lstrip("-").isdigit() or not -len(node) <= int(key) < len(node):
-            expected = f"a position 0..{len(node) - 1}" if node else "no key: it is empty"
-            raise ConfigError(f"--cfg-options {option}: {place!r} is a list; expected {expected} after it, got {key!r}")
+            expected = f"a position 0..{len(node) - 1} after it" if node else "nothing after it, since it is empty"
+            raise ConfigError(f"--cfg-options {option}: {place!r} is a list; expected {expected}, got {key!r}")
         key, exists = int(key), True
+        child = node[key]
     else:
-        raise ConfigError(f"--cfg-options {option}: {place!r} is {node!r}, it has no {key!r} inside")
+        raise ConfigError(f"--cfg-options {option}: {place!r} is {node!r} and has no {key!r} inside")
 
     if done + 1 == len(keys):
         node[key] = value
-        return None if exists else option
-    child = dict.__getitem__(node, key) if isinstance(node, dict) and exists else node[key] if exists else None
-    if isinstance(child, tuple):
+        return [] if exists else [option]
+    if child is None:  # a section that is not there yet
+        child, exists = ConfigDict(), False
+    elif isinstance(child, tuple):
         child = list(child)
         created = _set(child, keys, value, option, check, done + 1)
         node[key] = tuple(child)
         return created
-    if child is None:
-        child = ConfigDict()
-        node[key], exists = child, False
-        child = dict.__getitem__(node, key) if isinstance(node, dict) else node[key]
     created = _set(child, keys, value, option, check, done + 1)
-    return created if exists else ".".join(keys[: done + 2])
+    if not exists:
+        node[key] = child
+        return [".".join(keys[: done + 2])]
+    return created
 
 
 def _check_new_argument(node: dict, key: str, place: str, option: str) -> None:
@@ -219,15 +231,15 @@ def _check_new_argument(node: dict, key: str, place: str, option: str) -> None:
         raise ConfigError(f"--cfg-options {option}: {place!r} has no {key!r}{did_you_mean(key, names)}")
 
 
-def _check_new_keys(config: Config, new_keys: list[str]) -> None:
-    if not new_keys:
+def _check_created(config: Config, created: list[str]) -> None:
+    if not created:
         return
     from vislab.engine.config_check import find_problems
 
     problems = [
         problem
         for problem in find_problems(config, files=False)
-        if any(problem.place == key or problem.place.startswith(key + ".") for key in new_keys)
+        if any(problem.place == key or problem.place.startswith(key + ".") for key in created)
     ]
     if problems:
         raise ConfigError("--cfg-options: " + "; ".join(f"{p.place}: {p.text}" for p in problems))

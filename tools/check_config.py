@@ -1,0 +1,48 @@
+"""Check configs without touching data or building anything; exit status 2 when one of them has a mistake.
+
+    python tools/check_config.py configs/*/*.py
+    python tools/check_config.py CONFIG --cfg-options data_root=/data/coco
+    python tools/check_config.py CONFIG --no-files                 # the data is somewhere else
+
+Every mistake is listed with its place, its value, and the nearest valid name. tools/train.py does the same on its own.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+from vislab.cli import add_cfg_options, parse_cfg_options, run
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config file")
+    parser.add_argument("--no-files", action="store_true", help="do not look whether data and weights exist")
+    add_cfg_options(parser)
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> int:
+    from vislab.engine.config import load_config
+    from vislab.engine.config_check import check_config
+    from vislab.errors import ConfigError
+
+    options = parse_cfg_options(args.cfg_options)
+    wrong = 0
+    for path in args.configs:
+        try:
+            check_config(load_config(path, options), files=not args.no_files)
+            print(f"OK     {path}")
+        except ConfigError as error:
+            wrong += 1
+            print(f"WRONG  {path}", flush=True)
+            print(f"error: {error}", file=sys.stderr, flush=True)
+    if len(args.configs) > 1:
+        print(f"{len(args.configs) - wrong} of {len(args.configs)} configs are right")
+    return 2 if wrong else 0
+
+
+if __name__ == "__main__":
+    arguments = parse_args()
+    run(lambda: main(arguments))

@@ -1,0 +1,62 @@
+"""One batch for a model to be measured with: from the config's data, or of random pixels of a given size."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import nn
+from torch.utils.data import DataLoader
+
+from vislab.engine.runner import Runner
+from vislab.errors import ConfigError
+
+
+def build_loader(cfg: Config, split: str = "test", **changes: Any) -> DataLoader:
+    """The loader of a split ("train", "val" or "test"), with some of its settings changed.
+
+    Raises:
+        ConfigError: the config has no such loader.
+    """
+    init_default_scope(cfg.get("default_scope", "vislab"))
+    section = cfg.get(f"{split}_dataloader")
+    if not section:
+        raise ConfigError(f"this config has no {split}_dataloader")
+    return Runner.build_dataloader({**section, **changes}, seed=0)
+
+
+def raw_batch(cfg: Config, *, split: str = "test", shape: Sequence[int] | None = None, batch_size: int = 1) -> dict:
+    """What the collate function gives: {"inputs": list of (3, H, W) uint8, "data_samples": list of DataSample}.
+
+    Args:
+        cfg: a config.
+        split: whose data; "test" falls back on "val" and "train".
+        shape: (height, width), or (side,): random pixels of this size, without labels, and no data is read.
+        batch_size: number of images.
+    """
+    if shape:
+        from vislab.structures import DataSample
+
+        height, width = (shape[0], shape[-1]) if len(shape) <= 2 else _refuse_shape(shape)
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randint(0, 256, (batch_size, 3, height, width), dtype=torch.uint8, generator=generator)
+        meta = {"ori_shape": (height, width), "img_shape": (height, width), "scale_factor": (1.0, 1.0)}
+        return {"inputs": list(images), "data_samples": [DataSample(metainfo=dict(meta)) for _ in images]}
+    splits = (split,) if split != "test" else ("test", "val", "train")
+    present = [name for name in splits if cfg.get(f"{name}_dataloader")]
+    if not present:
+        raise ConfigError(f"this config has no {split}_dataloader; give an image size with --shape H W")
+    loader = build_loader(cfg, present[0], batch_size=batch_size, num_workers=0, persistent_workers=False)
+    return next(iter(loader))
+
+
+def one_batch(cfg: Config, model: nn.Module, *, training: bool = False, **data: Any) -> Mapping[str, Any]:
+    """`raw_batch(cfg, **data)` after the model's data preprocessor: what `model(**batch, mode=...)` takes."""
+    batch = raw_batch(cfg, **data)
+    with torch.no_grad():
+        return model.data_preprocessor(batch, training)
+
+
+def _refuse_shape(shape: Sequence[int]) -> None:
+    raise ConfigError(f"--shape {' '.join(map(str, shape))}: give height and width, or one side")

@@ -72,9 +72,11 @@ class _TrainLoop(BaseLoop):
             if done + 1 >= milestone:
                 self.val_interval = interval
         due = done >= self.val_begin and (done % self.val_interval == 0 or done == total)
-        if runner.val_loop is None or not due or runner.message_hub.get_info("validated_iter") == self._iter:
+        if runner.val_loop is None or not due or runner.message_hub.get_info("last_validation_iter") == self._iter:
             return
-        runner.message_hub.update_info("validated_iter", self._iter)  # before: the best checkpoint is saved inside
+        runner.message_hub.update_info(
+            "last_validation_iter", self._iter
+        )  # before: the best checkpoint is saved inside
         runner.val_loop.run()
         runner.model.train()
 

@@ -128,6 +128,10 @@ class Runner(MMEngineRunner):
             if hook is not None:
                 self.register_hook(hook)
 
+    def get_hooks_info(self) -> str:
+        """One line for the log instead of a page."""
+        return ", ".join(type(hook).__name__ for hook in self.hooks)
+
     # ------------------------------------------------------------------------------------------------ loops and loaders
 
     @staticmethod
@@ -340,8 +344,12 @@ class Runner(MMEngineRunner):
             checkpoint = self._resumed[1]
         else:
             checkpoint = self._read(filename, map_location)
+        try:
+            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMAHook swaps its weights with the model's
+        except RuntimeError:
+            load_state(self.model, checkpoint, filename, partial=not strict)  # says what is wrong, if this is why
+            raise
         load_state(self.model, checkpoint, filename, partial=not strict)
-        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         self._has_loaded = True
         self.loaded_from = str(filename)
         self.logger.info(f"loaded {filename}")
@@ -393,7 +401,14 @@ class Runner(MMEngineRunner):
             if len(states) != len(schedulers):
                 raise ValueError(f"it has {len(states)} parameter schedulers, the config has {len(schedulers)}")
             for scheduler, state in zip(schedulers, states, strict=True):
+                configured = getattr(scheduler, "end", None)
                 scheduler.load_state_dict(state)
+                if getattr(scheduler, "end", None) != configured:
+                    self.logger.warning(
+                        f"{type(scheduler).__name__} was started to end at step {scheduler.end}, and the config now says "
+                        f"{configured}: the schedule of the run being resumed is kept. For another schedule start a new "
+                        "run with --load-from."
+                    )
 
 
 def _map_schedulers(schedulers: list | dict, function: Callable) -> list | dict:

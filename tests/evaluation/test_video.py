@@ -34,7 +34,7 @@ def test_video_quality_averages_frames_not_errors():
     target = frames.float() / 255
     noise = torch.randn_like(target) * torch.tensor([0.01, 0.05, 0.2]).view(3, 1, 1, 1)
     images = (target + noise).clamp(0, 1)
-    got = run(METRICS.build(dict(type="VideoQuality")), frames, images)
+    got = run(METRICS.build({"type": "VideoQuality"}), frames, images)
     assert set(got) == {"psnr", "psnr_8bit", "ms_ssim", "ms_ssim_8bit", "ms_ssim_scales"}
     assert got["psnr"] == pytest.approx(psnr(images, target).mean().item(), abs=1e-4)
     of_mean_error = -10 * math.log10((images - target).square().mean().item())

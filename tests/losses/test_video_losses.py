@@ -24,7 +24,7 @@ def test_fusion6_mixes_l1_and_ssim():
 
 @pytest.mark.parametrize("name", ["L2Loss", "Fusion6Loss"])
 def test_float32_under_autocast(name):
-    loss = MODELS.build(dict(type=name))
+    loss = MODELS.build({"type": name})
     torch.manual_seed(0)
     a, b = torch.rand(1, 3, 24, 24), torch.rand(1, 3, 24, 24)
     with torch.autocast("cpu", dtype=torch.bfloat16):

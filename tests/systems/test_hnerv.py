@@ -69,7 +69,7 @@ def test_parameters_of_the_shipped_bunny_model():
 @pytest.mark.parametrize("kernel", [(1, 5), (3, 3), (1, 7)])
 @pytest.mark.parametrize("strides", [(5, 4), (3, 2, 2)])
 def test_counting_equals_building(strides, kernel):
-    shape = dict(strides=strides, embed_dim=6, reduction=1.5, min_width=5, kernel=kernel)
+    shape = {"strides": strides, "embed_dim": 6, "reduction": 1.5, "min_width": 5, "kernel": kernel}
     for width in (5, 11, 20):
         assert count(HNeRVDecoder(width=width, **shape)) == decoder_parameters(width=width, **shape)
 
@@ -140,7 +140,7 @@ def train(steps, seed=0, **settings):
     return losses
 
 
-@pytest.mark.parametrize("loss", [None, dict(type="Fusion6Loss"), Fusion6Loss()], ids=["L2", "config", "module"])
+@pytest.mark.parametrize("loss", [None, {"type": "Fusion6Loss"}, Fusion6Loss()], ids=["L2", "config", "module"])
 def test_it_fits_a_moving_shape(loss):
     losses = train(60, loss=loss)
     assert losses[-1] < 0.3 * losses[0]
@@ -151,18 +151,18 @@ def test_training_is_deterministic():
 
 
 def test_built_by_name_with_a_target():
-    model = MODELS.build(dict(type="HNeRV", strides=(5, 4, 4), target_size=0.3e6))
+    model = MODELS.build({"type": "HNeRV", "strides": (5, 4, 4), "target_size": 0.3e6})
     assert model.decoder_width == solve_width(decoder_size=0.3e6, strides=(5, 4, 4)) == 34
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(), "exactly one"),
-        (dict(decoder_width=10, target_size=1e6), "exactly one"),
-        (dict(target_size=1e6, frames=10), "give both"),
-        (dict(target_size=1000), "at least .* parameters, but 1000 are left"),
-        (dict(target_size=1e6, frames=10, frame_size=(150, 320)), "150x320 .* multiples of 80, e.g. 80x320"),
+        ({}, "exactly one"),
+        ({"decoder_width": 10, "target_size": 1e6}, "exactly one"),
+        ({"target_size": 1e6, "frames": 10}, "give both"),
+        ({"target_size": 1000}, "at least .* parameters, but 1000 are left"),
+        ({"target_size": 1e6, "frames": 10, "frame_size": (150, 320)}, "150x320 .* multiples of 80, e.g. 80x320"),
     ],
 )
 def test_impossible_sizes_are_refused(settings, message):

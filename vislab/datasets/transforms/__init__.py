@@ -1,0 +1,37 @@
+"""Transforms of the data pipeline: a callable each, from result dictionary to result dictionary."""
+
+from vislab.datasets.transforms.albu import Albu
+from vislab.datasets.transforms.color import ColorJitter
+from vislab.datasets.transforms.formatting import PackInputs, PanopticToInstances, PanopticToSemSeg
+from vislab.datasets.transforms.geometric import (
+    CenterCrop,
+    LargeScaleJitter,
+    Pad,
+    RandomCrop,
+    RandomFlip,
+    RandomResizedCrop,
+    Resize,
+    ResizeShortest,
+)
+from vislab.datasets.transforms.loading import LoadAnnotations, LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
+
+__all__ = [
+    "Albu",
+    "CenterCrop",
+    "ColorJitter",
+    "LargeScaleJitter",
+    "LoadAnnotations",
+    "LoadDepth",
+    "LoadImage",
+    "LoadPanoptic",
+    "LoadSemSeg",
+    "PackInputs",
+    "Pad",
+    "PanopticToInstances",
+    "PanopticToSemSeg",
+    "RandomCrop",
+    "RandomFlip",
+    "RandomResizedCrop",
+    "Resize",
+    "ResizeShortest",
+]

@@ -1,0 +1,100 @@
+"""Classification from folders: one folder a class, as ImageNet and most image collections are laid out."""
+
+import difflib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from vislab.datasets.base import BaseDataset
+from vislab.errors import DataError
+from vislab.registry import DATASETS
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+
+
+@DATASETS.register_module()
+class ImageFolder(BaseDataset):
+    """Images under `data_root/split/CLASS/`, at any depth below the class folder.
+
+    A record holds img_path and label. The label is the class folder's place in `classes`, or in alphabetical order
+    (ImageNet's order of synset ids). metainfo["classes"] gives the names.
+
+    Args:
+        data_root: Folder of the dataset; may hold `$VISLAB_DATA`.
+        split: Folder below it, e.g. "train"; empty for none.
+        classes: Names of the class folders in label order; others are left out. None takes all.
+        pipeline: Transforms.
+        metainfo: Further entries of metainfo.
+        indices: Use the first n images, or those with these indices.
+        test_mode: See BaseDataset.
+        lazy_init: Do not look at the files yet.
+
+    Raises:
+        DataError: the folder is missing or holds no class folders; a class has no folder, or its folder has no images.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_root: str,
+        split: str = "",
+        classes: Sequence[str] | None = None,
+        pipeline: Sequence[dict | Callable] = (),
+        metainfo: dict[str, Any] | None = None,
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        self.split = split
+        self.classes = None if classes is None else list(classes)
+        super().__init__(
+            data_root=data_root,
+            pipeline=pipeline,
+            metainfo=metainfo,
+            indices=indices,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        folder = Path(self.data_root, self.split)
+        if not folder.is_dir():
+            raise DataError(
+                f"ImageFolder: {folder} is not a folder; expected one folder a class in it. Check data_root and split."
+            )
+        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+        if not found:
+            raise DataError(
+                f"ImageFolder: {folder} holds no class folders; expected {folder}/CLASS/*.jpg. Check data_root, split."
+            )
+        classes = found if self.classes is None else self.classes
+        for name in classes:
+            if name not in found:
+                close = difflib.get_close_matches(name, found, n=1)
+                hint = f" (did you mean {close[0]!r}?)" if close else ""
+                raise DataError(f"ImageFolder: {folder} has no class folder {name!r}{hint}")
+        records = []
+        for label, name in enumerate(classes):
+            paths = sorted(_images(str(folder / name)))
+            if not paths:
+                raise DataError(
+                    f"ImageFolder: class folder {folder / name} holds no images ({', '.join(EXTENSIONS)}): fill it, "
+                    "remove it, or leave it out of classes=[...]"
+                )
+            records += [{"img_path": path, "label": label} for path in paths]
+        self._metainfo["classes"] = tuple(classes)
+        return records
+
+
+def _images(folder: str) -> list[str]:
+    """Paths of all image files below a folder."""
+    paths = []
+    for entry in os.scandir(folder):
+        if entry.name[0] == ".":
+            continue
+        if entry.is_dir():
+            paths += _images(entry.path)
+        elif entry.name.lower().endswith(EXTENSIONS):
+            paths.append(entry.path)
+    return paths

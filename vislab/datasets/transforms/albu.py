@@ -1,0 +1,181 @@
+"""The adapter to albumentations, and the only file that imports it (when the first `Albu` is made).
+
+Image, masks, maps, boxes and rotated boxes go through one call, so that all see the same draw.
+"""
+
+import difflib
+import inspect
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from vislab.datasets.transforms import joint
+from vislab.errors import ConfigError
+from vislab.registry import TRANSFORMS
+from vislab.structures import rotated_boxes as rb
+
+# albumentations fills uncovered parts of maps with 0. Maps travel so that 0 is their "not known" value; float32 holds
+# ids up to 2**24 exactly, and every albumentations transform takes it
+_MAPS = ("gt_panoptic", "gt_depth")
+
+
+@TRANSFORMS.register_module()
+class Albu:
+    """A list of albumentations transforms as one step of a pipeline.
+
+    Labels of pixels move by nearest neighbour. Rotated boxes travel as their four corners and are fitted anew; boxes
+    are fitted to their masks or rotated boxes where there are any. Instances that vanish leave all their labels
+    together. Metric depth is moved, not rescaled. Draws come from the sample's own random state. `scale_factor` is
+    not followed: a test pipeline whose predictions go back to the original image resizes with Resize.
+
+    Args:
+        transforms: One dict a transform: its albumentations class as `name`, and its arguments; compositions (OneOf,
+            SomeOf, Sequential) hold a list `transforms` of the same form. Example: dict(name="Affine", rotate=(-10,
+            10), p=0.5).
+        min_visible: Share of an instance's box that must be left, 0..1.
+
+    Raises:
+        ConfigError: an unknown transform or argument, with the nearest known one.
+    """
+
+    def __init__(self, *, transforms: Sequence[Mapping[str, Any]], min_visible: float = 0.0) -> None:
+        self.transforms = [dict(step) for step in transforms]
+        self.min_visible = min_visible
+        self._compose = _compose(self.transforms, min_visible)
+
+    def __call__(self, results: dict) -> dict:
+        seed = np.random.randint(2**31)
+        self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
+        n = joint.count_instances(results) or 0
+        moved = self._compose(**self._pack(results, n))
+        self._unpack(results, moved, n)
+        return results
+
+    def _pack(self, results: dict, n: int) -> dict:
+        h, w = results["img"].shape[:2]
+        data = {"image": results["img"]}
+        for key in _MAPS:
+            if key in results:
+                data[key] = results[key].astype(np.float32)
+        if "gt_sem_seg" in results:
+            data["gt_sem_seg"] = _encode_labels(results["gt_sem_seg"])
+        data["bboxes"], data["box_ids"] = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        data["keypoints"], data["corner_ids"] = np.zeros((0, 2), np.float32), np.zeros(0, np.int64)
+        if n and "gt_masks" in results:
+            data["masks"] = results["gt_masks"]
+        if n and "gt_bboxes" in results:
+            boxes = np.clip(results["gt_bboxes"], 0, [w, h, w, h])
+            solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
+            data["bboxes"], data["box_ids"] = boxes[solid], np.flatnonzero(solid)
+        if n and "gt_rbboxes" in results:
+            data["keypoints"] = rb.rboxes_to_corners(results["gt_rbboxes"]).reshape(-1, 2).astype(np.float32)
+            data["corner_ids"] = np.arange(4 * n)
+        return data
+
+    def _unpack(self, results: dict, moved: dict, n: int) -> None:
+        img = results["img"] = np.ascontiguousarray(moved["image"])
+        if "gt_panoptic" in results:
+            results["gt_panoptic"] = moved["gt_panoptic"].astype(np.int32)
+        if "gt_depth" in results:
+            results["gt_depth"] = np.ascontiguousarray(moved["gt_depth"], np.float32)
+        if "gt_sem_seg" in results:
+            results["gt_sem_seg"] = _decode_labels(moved["gt_sem_seg"], results["gt_sem_seg"].dtype)
+        results["img_shape"] = img.shape[:2]
+        if "gt_masks" in results:
+            masks = moved.get("masks")
+            empty = np.zeros((0, *img.shape[:2]), np.uint8)
+            results["gt_masks"] = empty if masks is None else np.ascontiguousarray(masks, np.uint8)
+        if not n:
+            return
+        keep = np.ones(n, bool)
+        if "gt_rbboxes" in results:
+            results["gt_rbboxes"], whole = _refit(moved["keypoints"], moved["corner_ids"], n)
+            keep &= whole
+        if "gt_bboxes" in results:
+            boxes = np.zeros((n, 4), np.float32)
+            if "gt_masks" in results:
+                boxes = np.stack([joint.mask_to_box(mask) for mask in results["gt_masks"]])
+            elif "gt_rbboxes" in results:
+                boxes = rb.rboxes_to_hboxes(results["gt_rbboxes"])
+            else:
+                ids = np.asarray(moved["box_ids"], np.int64)
+                boxes[ids] = np.asarray(moved["bboxes"], np.float32).reshape(-1, 4)
+                keep &= np.isin(np.arange(n), ids)
+            results["gt_bboxes"] = boxes
+        joint.keep_instances(results, keep)
+        joint.clip_instances(results, min_visible=self.min_visible)
+
+
+def _refit(points: np.ndarray, ids: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Corners with ids 4 i + k to (n, 5) boxes, and which are whole. One corner lost (to a hole, say) is completed."""
+    corners, seen = np.zeros((4 * n, 2), np.float32), np.zeros(4 * n, bool)
+    ids = np.asarray(ids, np.int64)
+    corners[ids], seen[ids] = np.asarray(points, np.float32).reshape(-1, 2), True
+    corners, seen = corners.reshape(n, 4, 2), seen.reshape(n, 4)
+    for i in np.flatnonzero(seen.sum(axis=1) == 3):
+        k = int(np.flatnonzero(~seen[i])[0])
+        corners[i, k] = corners[i, k - 1] + corners[i, (k + 1) % 4] - corners[i, k - 2]
+    return rb.corners_to_rboxes(corners), seen.sum(axis=1) >= 3
+
+
+def _encode_labels(labels: np.ndarray) -> np.ndarray:
+    """Class c travels as c + 1, ignored pixels as 0."""
+    if labels.dtype == np.uint8:
+        return labels + np.uint8(1)  # 255 wraps to 0
+    return np.where(labels == 255, 0, labels + 1).astype(np.float32)
+
+
+def _decode_labels(moved: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    if dtype == np.uint8:
+        return moved.astype(np.uint8) - np.uint8(1)
+    return np.where(moved == 0, 255, moved - 1).astype(dtype)
+
+
+def _compose(steps: Sequence[Mapping[str, Any]], min_visible: float):
+    import albumentations as A
+
+    return A.Compose(
+        [_build(A, step, f"transforms[{i}]") for i, step in enumerate(steps)],
+        bbox_params=A.BboxParams(
+            format="pascal_voc",
+            label_fields=["box_ids"],
+            min_visibility=min_visible,
+            clip=True,
+            filter_invalid_bboxes=True,
+        ),
+        keypoint_params=A.KeypointParams(format="xy", label_fields=["corner_ids"], remove_invisible=False),
+        additional_targets=dict.fromkeys((*_MAPS, "gt_sem_seg"), "mask"),
+        mask_interpolation=cv2.INTER_NEAREST,
+    )
+
+
+def _build(library, step: Mapping[str, Any], place: str):
+    """One albumentations object from its dict; the library itself only warns about arguments it does not know."""
+    arguments = dict(step)
+    name = arguments.pop("name", None)
+    kind = getattr(library, name, None) if isinstance(name, str) else None
+    if not (inspect.isclass(kind) and issubclass(kind, (library.BasicTransform, library.BaseCompose))):
+        names = [n for n in dir(library) if inspect.isclass(getattr(library, n)) and n[0].isupper()]
+        raise ConfigError(f"Albu: {place}.name={name!r} is no albumentations transform{_nearest(name, names)}")
+    known = [p for p in inspect.signature(kind.__init__).parameters if p not in ("self", "args", "kwargs")]
+    for key in arguments:
+        if key not in known:
+            raise ConfigError(
+                f"Albu: {place}.{key}={arguments[key]!r}: {name} has no such argument{_nearest(key, known)}; "
+                f"it takes {', '.join(known)}"
+            )
+    if issubclass(kind, library.BaseCompose):
+        inner = arguments.get("transforms", ())
+        arguments["transforms"] = [_build(library, s, f"{place}.transforms[{i}]") for i, s in enumerate(inner)]
+    try:
+        return kind(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"Albu: {place} ({name}) cannot be built: {error}") from error
+
+
+def _nearest(name: Any, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(name), names, n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,62 @@
+"""Colour transforms: they change the image and leave every label alone."""
+
+import cv2
+import numpy as np
+
+from vislab.registry import TRANSFORMS
+
+_LEVELS = np.arange(256, dtype=np.float32)
+
+
+@TRANSFORMS.register_module()
+class ColorJitter:
+    """Photometric distortion: brightness, contrast, saturation, hue, each with probability `prob`.
+
+    Works through 256-entry tables, so its cost does not depend on how many of the four are drawn.
+
+    Args:
+        brightness: Largest shift of the levels, 0..255.
+        contrast: Range of the factor on the levels.
+        saturation: Range of the factor on HSV saturation.
+        hue: Largest turn of the hue, degrees.
+        prob: Probability of each, 0..1.
+    """
+
+    def __init__(
+        self,
+        *,
+        brightness: float = 32,
+        contrast: tuple[float, float] = (0.5, 1.5),
+        saturation: tuple[float, float] = (0.5, 1.5),
+        hue: float = 18,
+        prob: float = 0.5,
+    ) -> None:
+        self.brightness = brightness
+        self.contrast = tuple(contrast)
+        self.saturation = tuple(saturation)
+        self.hue = hue
+        self.prob = prob
+
+    def __call__(self, results: dict) -> dict:
+        drawn = np.random.rand(4) < self.prob
+        shift = np.random.uniform(-self.brightness, self.brightness) if drawn[0] else 0.0
+        gain = np.random.uniform(*self.contrast) if drawn[1] else 1.0
+        saturation = np.random.uniform(*self.saturation) if drawn[2] else 1.0
+        hue = np.random.uniform(-self.hue, self.hue) if drawn[3] else 0.0
+        img = results["img"]
+        if drawn[0] or drawn[1]:
+            img = cv2.LUT(img, _to_level((_LEVELS + shift) * gain))
+        if drawn[2] or drawn[3]:
+            hsv = cv2.cvtColor(img, cv2.COLOR_RGB2HSV_FULL)  # hue over 0..255
+            table = np.stack(
+                [((_LEVELS + hue / 360 * 256).round() % 256).astype(np.uint8), _to_level(_LEVELS * saturation)]
+                + [_LEVELS.astype(np.uint8)],
+                axis=-1,
+            )
+            img = cv2.cvtColor(cv2.LUT(hsv, table[None]), cv2.COLOR_HSV2RGB_FULL)
+        results["img"] = img
+        return results
+
+
+def _to_level(values: np.ndarray) -> np.ndarray:
+    return values.round().clip(0, 255).astype(np.uint8)

@@ -1,0 +1,120 @@
+"""Last steps of a pipeline: derive labels from the panoptic map, and pack everything into a tensor and a DataSample."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.structures import InstanceData, LabelData, PixelData
+
+from vislab.datasets.transforms import joint
+from vislab.errors import DataError
+from vislab.registry import TRANSFORMS
+from vislab.structures import DataSample
+
+META_KEYS = ("img_id", "img_path", "sample_idx", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
+
+
+@TRANSFORMS.register_module()
+class PanopticToSemSeg:
+    """Make gt_sem_seg from gt_panoptic: each pixel gets its segment's class; void becomes 255.
+
+    Args:
+        ignore_crowd: Crowd segments become 255 as well.
+    """
+
+    def __init__(self, *, ignore_crowd: bool = False) -> None:
+        self.ignore_crowd = ignore_crowd
+
+    def __call__(self, results: dict) -> dict:
+        table = np.full(len(results["segments_info"]) + 1, 255, np.uint8)
+        for segment in results["segments_info"]:
+            if not (self.ignore_crowd and segment.get("iscrowd")):
+                table[segment["id"]] = segment["category"]
+        results["gt_sem_seg"] = table[results["gt_panoptic"]]
+        return results
+
+
+@TRANSFORMS.register_module()
+class PanopticToInstances:
+    """Make instances (labels, boxes, masks) from gt_panoptic, for mask classification. Crowds are left out.
+
+    Args:
+        classes: Only segments of these class indices (the things, say); None for all.
+    """
+
+    def __init__(self, *, classes: Sequence[int] | None = None) -> None:
+        self.classes = None if classes is None else frozenset(classes)
+
+    def __call__(self, results: dict) -> dict:
+        panoptic = results["gt_panoptic"]
+        area = np.bincount(panoptic.ravel())
+        segments = [
+            s
+            for s in results["segments_info"]
+            if not s.get("iscrowd")
+            and s["category"] != 255
+            and (self.classes is None or s["category"] in self.classes)
+            and s["id"] < len(area)
+            and area[s["id"]]
+        ]
+        n = len(segments)
+        masks = np.zeros((n, *panoptic.shape), np.uint8)
+        for i, segment in enumerate(segments):
+            np.equal(panoptic, segment["id"], out=masks[i].view(bool))
+        results["gt_masks"] = masks
+        results["gt_bboxes"] = np.array([joint.mask_to_box(m) for m in masks], np.float32).reshape(n, 4)
+        results["gt_labels"] = np.array([s["category"] for s in segments], np.int64)
+        results["gt_ignore"] = np.zeros(n, bool)
+        results["gt_ids"] = np.array([s["id"] for s in segments], np.int64)
+        results.pop("gt_rbboxes", None)
+        return results
+
+
+@TRANSFORMS.register_module()
+class PackInputs:
+    """Pack a result into {"inputs": uint8 tensor (3, H, W), "data_samples": DataSample}.
+
+    The tensor is a view of the image's own memory (channels last): nothing is copied; the preprocessor turns it
+    around on the device.
+
+    Args:
+        meta_keys: Result keys that become metainfo where present.
+    """
+
+    def __init__(self, *, meta_keys: Sequence[str] = META_KEYS) -> None:
+        self.meta_keys = tuple(meta_keys)
+
+    def __call__(self, results: dict) -> dict:
+        sample = DataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
+        n = joint.count_instances(results)
+        if n is not None:
+            sample.gt_instances = self._instances(results)
+        if "gt_sem_seg" in results:
+            sample.gt_sem_seg = PixelData(data=_tensor(results["gt_sem_seg"], torch.int64)[None])
+        if "gt_depth" in results:
+            sample.gt_depth = PixelData(data=_tensor(results["gt_depth"], torch.float32)[None])
+        if "gt_panoptic" in results:
+            panoptic = results["gt_panoptic"]
+            area = np.bincount(panoptic.ravel(), minlength=len(results["segments_info"]) + 1)
+            segments = [s | {"area": int(area[s["id"]])} for s in results["segments_info"] if area[s["id"]]]
+            sample.gt_panoptic = PixelData(
+                data=_tensor(panoptic, torch.int32)[None], metainfo={"segments_info": segments}
+            )
+        if "label" in results:
+            sample.gt_label = LabelData(label=torch.tensor([results["label"]], dtype=torch.int64))
+        return {"inputs": _tensor(results["img"]).permute(2, 0, 1), "data_samples": sample}
+
+    @staticmethod
+    def _instances(results: dict) -> InstanceData:
+        packed = InstanceData()
+        lengths = {key: len(results[key]) for key in joint.INSTANCE_KEYS if key in results}
+        if len(set(lengths.values())) > 1:
+            raise DataError(f"{results.get('img_path', 'sample')}: instance labels differ in number: {lengths}")
+        for key in lengths:
+            packed[key.removeprefix("gt_")] = _tensor(results[key])
+        return packed
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    return tensor if dtype is None else tensor.to(dtype)

@@ -1,0 +1,201 @@
+"""Moves an image and every kind of label together: resize, crop, pad, flip, on the result dictionary of a pipeline.
+
+Transforms choose parameters; these functions alone know which keys exist and how each one moves. All change `results`
+in place and accept images without instances. Pixel (x, y) covers [x, x+1] x [y, y+1]; labels are sampled at pixel
+centres, the same points at which the image is.
+"""
+
+import cv2
+import numpy as np
+
+from vislab.structures import rotated_boxes as rb
+
+# what runs over instances: an instance that vanishes leaves all of them
+INSTANCE_KEYS = ("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_ignore", "gt_ids")
+# maps of the image's size, with the value that stands for "not known"
+MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
+DIRECTIONS = {"horizontal": 1, "vertical": 0, "diagonal": -1}  # cv2.flip's codes
+
+_INTERPOLATION = {
+    "nearest": cv2.INTER_NEAREST_EXACT,
+    "bilinear": cv2.INTER_LINEAR,
+    "bicubic": cv2.INTER_CUBIC,
+    "area": cv2.INTER_AREA,
+    "lanczos": cv2.INTER_LANCZOS4,
+}
+INTERPOLATIONS = ("auto", *_INTERPOLATION)
+
+
+def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", scale_depth: bool = False) -> None:
+    """Stretch to `size` (h, w). Labels move by nearest pixel centre.
+
+    Args:
+        results: The sample.
+        size: New height and width in pixels, at least 1.
+        interpolation: For the image; "auto" averages areas when shrinking and is bilinear otherwise.
+        scale_depth: Divide metric depth by the zoom, as if the camera had moved instead of the picture being stretched.
+    """
+    h, w = results["img"].shape[:2]
+    new_h, new_w = size
+    sx, sy = new_w / w, new_h / h
+    old = results.get("scale_factor", (1.0, 1.0))
+    results["scale_factor"] = (old[0] * sx, old[1] * sy)
+    if (new_h, new_w) != (h, w):
+        results["img"] = resize_image(results["img"], size, interpolation)
+        for key in MAP_FILL:
+            if key in results:
+                results[key] = _nearest(results[key], size)
+        if "gt_masks" in results:
+            results["gt_masks"] = _stack([_nearest(mask, size) for mask in results["gt_masks"]], size)
+        if "gt_bboxes" in results:
+            results["gt_bboxes"] = results["gt_bboxes"] * np.array([sx, sy, sx, sy], np.float32)
+        if "gt_rbboxes" in results:
+            results["gt_rbboxes"] = rb.scale(results["gt_rbboxes"], sx, sy).astype(np.float32)
+        if scale_depth and "gt_depth" in results:
+            results["gt_depth"] = results["gt_depth"] / np.float32(np.sqrt(sx * sy))
+    results["img_shape"] = (new_h, new_w)
+
+
+def resize_image(img: np.ndarray, size: tuple[int, int], interpolation: str = "auto") -> np.ndarray:
+    """(H, W, 3) to (h, w, 3); see `resize`."""
+    if interpolation == "auto":
+        shrinks = size[0] <= img.shape[0] and size[1] <= img.shape[1]
+        interpolation = "area" if shrinks else "bilinear"
+    return cv2.resize(img, size[::-1], interpolation=_INTERPOLATION[interpolation])
+
+
+def crop(results: dict, window: tuple[int, int, int, int], min_visible: float = 0.0) -> None:
+    """Cut out `window` (top, left, height, width), which lies within the image, and drop instances left outside.
+
+    Boxes are cut at the border; where there are masks, cut boxes are fitted anew to what is left of the mask. An
+    instance goes when less than a pixel, or less than `min_visible` of its box's area (0..1), is left.
+    """
+    top, left, h, w = window
+    rows, columns = slice(top, top + h), slice(left, left + w)
+    results["img"] = np.ascontiguousarray(results["img"][rows, columns])
+    for key in MAP_FILL:
+        if key in results:
+            results[key] = np.ascontiguousarray(results[key][rows, columns])
+    if "gt_masks" in results:
+        results["gt_masks"] = np.ascontiguousarray(results["gt_masks"][:, rows, columns])
+    if "gt_bboxes" in results:
+        results["gt_bboxes"] = results["gt_bboxes"] - np.array([left, top, left, top], np.float32)
+    if "gt_rbboxes" in results:
+        results["gt_rbboxes"] = rb.translate(results["gt_rbboxes"], -left, -top).astype(np.float32)
+    results["img_shape"] = (h, w)
+    clip_instances(results, min_visible=min_visible)
+
+
+def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 0, 0)) -> None:
+    """Enlarge to at least `size` (h, w) at the bottom and right; labels get their "not known" value there."""
+    h, w = results["img"].shape[:2]
+    down, right = max(size[0] - h, 0), max(size[1] - w, 0)
+    if down or right:
+        results["img"] = cv2.copyMakeBorder(results["img"], 0, down, 0, right, cv2.BORDER_CONSTANT, value=list(value))
+        for key, fill in MAP_FILL.items():
+            if key in results:
+                results[key] = np.pad(results[key], ((0, down), (0, right)), constant_values=fill)
+        if "gt_masks" in results:
+            results["gt_masks"] = np.pad(results["gt_masks"], ((0, 0), (0, down), (0, right)))
+    results["img_shape"] = (h + down, w + right)
+
+
+def flip(results: dict, direction: str) -> None:
+    """Mirror: horizontal (left to right), vertical, or diagonal (both)."""
+    code = DIRECTIONS[direction]
+    h, w = results["img"].shape[:2]
+    results["img"] = cv2.flip(results["img"], code)
+    for key in MAP_FILL:
+        if key in results:
+            results[key] = _flip_map(results[key], code)
+    if "gt_masks" in results:
+        results["gt_masks"] = _stack([cv2.flip(mask, code) for mask in results["gt_masks"]], (h, w))
+    if "gt_bboxes" in results:
+        x1, y1, x2, y2 = results["gt_bboxes"].T
+        if code:
+            x1, x2 = w - x2, w - x1
+        if code < 1:
+            y1, y2 = h - y2, h - y1
+        results["gt_bboxes"] = np.stack([x1, y1, x2, y2], axis=1)
+    if "gt_rbboxes" in results:
+        results["gt_rbboxes"] = rb.flip(results["gt_rbboxes"], (h, w), direction).astype(np.float32)
+    results["flip"] = True
+    results["flip_direction"] = direction
+
+
+def clip_instances(results: dict, *, min_visible: float = 0.0, min_size: float = 1.0) -> None:
+    """Cut boxes at the image border, fit cut ones to their masks where there are any, and drop what has vanished.
+
+    Args:
+        results: The sample.
+        min_visible: Share of an instance's box that must be left, 0..1.
+        min_size: Least width and height of the axis-aligned box that is left, pixels.
+    """
+    n = count_instances(results)
+    if n is None or n == 0:
+        return
+    h, w = results["img"].shape[:2]
+    keep = np.ones(n, bool)
+    masks = results.get("gt_masks")
+    if masks is not None:
+        keep &= masks.reshape(n, -1).view(bool).any(axis=1)
+    if "gt_bboxes" in results:
+        full = results["gt_bboxes"]
+        boxes = np.clip(full, 0, np.array([w, h, w, h], np.float32))
+        keep &= _area(boxes) >= min_visible * _area(full)
+        if masks is not None:
+            for i in np.flatnonzero(keep & (boxes != full).any(axis=1)):
+                boxes[i] = mask_to_box(masks[i])
+        keep &= ((boxes[:, 2:] - boxes[:, :2]) >= min_size).all(axis=1)
+        results["gt_bboxes"] = boxes
+    if "gt_rbboxes" in results:
+        boxes, share = rb.clip_to_window(results["gt_rbboxes"], (h, w))
+        keep &= (share > 0) & (share >= min_visible)
+        if masks is not None:
+            for i in np.flatnonzero(keep & (boxes != results["gt_rbboxes"]).any(axis=1)):
+                boxes[i] = rb.mask_to_rbox(masks[i])
+        hull = rb.rboxes_to_hboxes(boxes)
+        keep &= ((hull[:, 2:] - hull[:, :2]) >= min_size).all(axis=1)
+        results["gt_rbboxes"] = boxes
+    keep_instances(results, keep)
+
+
+def keep_instances(results: dict, keep: np.ndarray) -> None:
+    """Select instances by a boolean or index array, in every kind of label at once."""
+    if keep.dtype == bool and keep.all():
+        return
+    for key in INSTANCE_KEYS:
+        if key in results:
+            results[key] = results[key][keep]
+
+
+def count_instances(results: dict) -> int | None:
+    """Number of instances; None when the sample has no kind of instance label at all."""
+    return next((len(results[key]) for key in INSTANCE_KEYS if key in results), None)
+
+
+def mask_to_box(mask: np.ndarray) -> np.ndarray:
+    """(H, W) mask to the xyxy box around its pixels, float32; zeros for an empty mask."""
+    x, y, w, h = cv2.boundingRect(mask)
+    return np.array([x, y, x + w, y + h], np.float32)
+
+
+def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    if array.dtype == np.int64:  # OpenCV knows 32 bits
+        return cv2.resize(array.astype(np.int32), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int64)
+    return cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _flip_map(array: np.ndarray, code: int) -> np.ndarray:
+    if array.dtype == np.int64:
+        rows, columns = slice(None, None, -1 if code < 1 else 1), slice(None, None, -1 if code else 1)
+        return np.ascontiguousarray(array[rows, columns])
+    return cv2.flip(array, code)
+
+
+def _stack(masks: list[np.ndarray], size: tuple[int, int]) -> np.ndarray:
+    return np.stack(masks) if masks else np.zeros((0, *size), np.uint8)
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None)

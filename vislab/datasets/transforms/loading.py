@@ -1,0 +1,260 @@
+"""First steps of a pipeline: read the image and the labels that a record names.
+
+A record may also hold the arrays themselves (`img`, `gt_*`), as drawn scenes and video frames do: what is there is
+kept.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vislab.datasets.transforms import joint
+from vislab.datasets.transforms.files import read_indices, read_raw, read_rgb
+from vislab.errors import DataError
+from vislab.registry import TRANSFORMS
+from vislab.structures import rotated_boxes as rb
+
+
+def _name(results: dict) -> str:
+    return results.get("img_path") or f"record {results.get('sample_idx', '?')}"
+
+
+def _check_shape(results: dict, shape: tuple[int, int], what: str) -> None:
+    """Labels belong to the image as it was loaded, also in test pipelines that resize it before loading them."""
+    expected = tuple(results.get("ori_shape", shape))
+    if tuple(shape) != expected:
+        raise DataError(
+            f"{what} is {shape[0]}x{shape[1]} (h x w), its image {_name(results)} is {expected[0]}x{expected[1]}"
+        )
+
+
+@TRANSFORMS.register_module()
+class LoadImage:
+    """Read `img_path` (or take `img`) as (H, W, 3) uint8 RGB; sets img, ori_shape, img_shape, scale_factor.
+
+    EXIF orientation is followed, grey is repeated, alpha dropped, 16 bits reduced to 8.
+
+    Args:
+        min_size: Images with a shorter side than this, in pixels, are refused.
+
+    Raises:
+        DataError: the file is missing, broken, cut off or too small; the message names it.
+    """
+
+    def __init__(self, *, min_size: int = 1) -> None:
+        self.min_size = min_size
+
+    def __call__(self, results: dict) -> dict:
+        img = results["img"] if "img" in results else read_rgb(results["img_path"])
+        if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
+            raise DataError(f"{_name(results)} is {img.dtype} {img.shape}, expected uint8 (h, w, 3) RGB")
+        if min(img.shape[:2]) < self.min_size:
+            raise DataError(
+                f"{_name(results)} is {img.shape[0]}x{img.shape[1]} (h x w); the least side allowed is {self.min_size}"
+            )
+        results["img"] = img
+        results["ori_shape"] = results["img_shape"] = img.shape[:2]
+        results["scale_factor"] = (1.0, 1.0)
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotations:
+    """Turn the record's `instances` into arrays: gt_labels, gt_ignore, gt_ids and the kinds of boxes asked for.
+
+    Args:
+        bbox: Axis-aligned boxes, gt_bboxes (N, 4); around `rbbox` where an instance has no `bbox`.
+        rbbox: Rotated boxes, gt_rbboxes (N, 5); from `bbox` where an instance has no `rbbox`.
+        mask: Masks, gt_masks (N, H, W) uint8, from COCO run lengths or polygons.
+
+    Raises:
+        DataError: a mask is asked for and missing, malformed, or of another size than the image.
+    """
+
+    def __init__(self, *, bbox: bool = True, rbbox: bool = False, mask: bool = False) -> None:
+        self.bbox = bbox
+        self.rbbox = rbbox
+        self.mask = mask
+
+    def __call__(self, results: dict) -> dict:
+        if "instances" not in results:
+            if any(key in results for key in joint.INSTANCE_KEYS):
+                return results  # the record came with arrays
+            raise DataError(f"{_name(results)} has no instances to load: the dataset gives no boxes or masks")
+        instances = results.pop("instances")
+        n = len(instances)
+        results["gt_labels"] = np.array([i["label"] for i in instances], np.int64)
+        results["gt_ignore"] = np.array([bool(i.get("ignore", 0)) for i in instances], bool)
+        results["gt_ids"] = np.arange(n)
+        if self.bbox:
+            boxes = [i["bbox"] if "bbox" in i else rb.rboxes_to_hboxes(np.array(i["rbbox"])) for i in instances]
+            results["gt_bboxes"] = np.array(boxes, np.float32).reshape(n, 4)
+        if self.rbbox:
+            boxes = [i["rbbox"] if "rbbox" in i else rb.hboxes_to_rboxes(np.array(i["bbox"], float)) for i in instances]
+            results["gt_rbboxes"] = rb.normalize(np.array(boxes, np.float32).reshape(n, 5))
+        if self.mask:
+            h, w = results["ori_shape"]
+            masks = np.zeros((n, h, w), np.uint8)
+            for i, instance in enumerate(instances):
+                masks[i] = self._decode(results, instance.get("mask"), i)
+            results["gt_masks"] = masks
+        return results
+
+    def _decode(self, results: dict, mask: dict | list | None, index: int) -> np.ndarray:
+        from pycocotools import mask as coco
+
+        h, w = results["ori_shape"]
+        place = f"the mask of instance {index} of {_name(results)}"
+        if mask is None:
+            raise DataError(f"{place} is missing: load without masks, or give a segmentation")
+        try:
+            if isinstance(mask, list):  # polygons; a box of zeros stands for an empty list
+                rle = coco.merge(coco.frPyObjects(mask, h, w)) if mask else None
+            elif isinstance(mask["counts"], list):
+                rle = coco.frPyObjects(mask, *mask["size"])
+            else:
+                rle = mask
+            decoded = np.zeros((h, w), np.uint8) if rle is None else coco.decode(rle)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise DataError(f"{place} is neither polygons nor run lengths: {type(error).__name__}: {error}") from error
+        _check_shape(results, decoded.shape, place)
+        return decoded
+
+
+@TRANSFORMS.register_module()
+class LoadSemSeg:
+    """Read `seg_map_path`, one class index a pixel, into gt_sem_seg (H, W) uint8 with 255 = ignore.
+
+    Args:
+        reduce_zero_label: The file's 0 means "no class" and k means class k - 1 (ADE20K): 0 becomes 255, k becomes k
+            - 1.
+        label_map: From the file's values to class indices; values that are not in it become 255.
+        num_classes: When given, a class index of num_classes or more (other than 255) is refused.
+
+    Raises:
+        DataError: the file is missing or broken, has colours, another size than its image, or a class out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        reduce_zero_label: bool = False,
+        label_map: dict[int, int] | None = None,
+        num_classes: int | None = None,
+    ) -> None:
+        if reduce_zero_label and label_map:
+            raise ValueError("reduce_zero_label and label_map both shift labels: give one of the two")
+        self.num_classes = num_classes
+        self._table = None
+        if reduce_zero_label:
+            self._table = np.concatenate([[255], np.arange(254), [255]]).astype(np.uint8)
+        elif label_map:
+            self._table = np.full(1 << 16, 255, np.uint8)
+            self._table[list(label_map)] = list(label_map.values())
+
+    def __call__(self, results: dict) -> dict:
+        if "gt_sem_seg" in results:
+            return results
+        path = results.get("seg_map_path")
+        if path is None:
+            raise DataError(f"{_name(results)} has no seg_map_path: the dataset gives no semantic labels")
+        labels = read_indices(path)
+        _check_shape(results, labels.shape, path)
+        if labels.dtype != np.uint8 or self._table is not None:
+            top = 255 if self._table is None else len(self._table) - 1
+            self._refuse(path, labels, (labels > top) | (labels < 0))
+            labels = labels.astype(np.uint8) if self._table is None else self._table[labels]
+        if self.num_classes is not None:
+            self._refuse(path, labels, (labels >= self.num_classes) & (labels != 255))
+        results["gt_sem_seg"] = np.array(labels, np.uint8)
+        return results
+
+    def _refuse(self, path: str, labels: np.ndarray, bad: np.ndarray) -> None:
+        if bad.any():
+            found = ", ".join(map(str, np.unique(labels[bad])[:5]))
+            top = (self.num_classes or 255) - 1
+            raise DataError(
+                f"{path} holds class {found} (at {int(bad.sum())} pixels); expected 0..{top}, or 255 = ignore. "
+                "Check num_classes, reduce_zero_label and label_map."
+            )
+
+
+@TRANSFORMS.register_module()
+class LoadPanoptic:
+    """Read `panoptic_path` (COCO's RGB coding of segment ids) into gt_panoptic (H, W) int32; ids become 1..K, 0 = void.
+
+    `segments_info` follows: segment k + 1 of the map is its entry k; the file's own id stays there as `file_id`.
+
+    Raises:
+        DataError: the file is missing, broken, of another size, or holds an id that the annotation does not know.
+    """
+
+    def __call__(self, results: dict) -> dict:
+        if "gt_panoptic" in results:
+            return results
+        path = results.get("panoptic_path")
+        if path is None:
+            raise DataError(f"{_name(results)} has no panoptic_path: the dataset gives no panoptic labels")
+        rgb = read_raw(path)
+        if rgb.ndim != 3 or rgb.dtype != np.uint8:
+            raise DataError(
+                f"{path} is {rgb.dtype} {rgb.shape}; a panoptic map is an 8-bit RGB image, id = R + 256 G + 65536 B"
+            )
+        _check_shape(results, rgb.shape[:2], path)
+        rgb = rgb.astype(np.int32)
+        coded = rgb[..., 0] + (rgb[..., 1] << 8) + (rgb[..., 2] << 16)
+        segments = results["segments_info"]
+        known = np.array([0, *(s["id"] for s in segments)], np.int32)
+        order = np.argsort(known, kind="stable")
+        place = np.searchsorted(known[order], coded).clip(max=len(known) - 1)  # (H, W)
+        new = order[place].astype(np.int32)
+        unknown = known[new] != coded
+        if unknown.any():
+            ids = ", ".join(map(str, np.unique(coded[unknown])[:5]))
+            raise DataError(
+                f"{path} holds segment id {ids} (at {int(unknown.sum())} pixels) that is not among the {len(segments)} "
+                "segments of its annotation: PNG folder and json do not belong together"
+            )
+        results["gt_panoptic"] = new
+        results["segments_info"] = [s | {"id": k + 1, "file_id": s["id"]} for k, s in enumerate(segments)]
+        return results
+
+
+@TRANSFORMS.register_module()
+class LoadDepth:
+    """Read `depth_path` (16-bit PNG, float TIFF or .npy) into gt_depth (H, W) float32 metres, 0 = unknown.
+
+    Args:
+        scale: Metres for one unit of the file: 0.001 for NYU and Kinect millimetres, 1/256 for KITTI.
+        invalid: Values of the file that mean "unknown".
+        max_depth: Metres; what lies beyond becomes unknown.
+
+    Raises:
+        DataError: the file is missing, broken, or of another size than its image.
+    """
+
+    def __init__(
+        self, *, scale: float = 0.001, invalid: Sequence[float] = (0,), max_depth: float | None = None
+    ) -> None:
+        self.scale = scale
+        self.invalid = tuple(invalid)
+        self.max_depth = max_depth
+
+    def __call__(self, results: dict) -> dict:
+        if "gt_depth" in results:
+            return results
+        path = results.get("depth_path")
+        if path is None:
+            raise DataError(f"{_name(results)} has no depth_path: the dataset gives no depth")
+        raw = read_raw(path)
+        if raw.ndim != 2:
+            raise DataError(f"{path} has {raw.shape[2]} channels; a depth map has one")
+        _check_shape(results, raw.shape, path)
+        depth = raw.astype(np.float32) * np.float32(self.scale)
+        for value in self.invalid:
+            depth[raw == value] = 0
+        depth[~(depth > 0) | ~np.isfinite(depth)] = 0
+        if self.max_depth is not None:
+            depth[depth > self.max_depth] = 0
+        results["gt_depth"] = depth
+        return results

@@ -1,0 +1,140 @@
+"""From a list of uint8 images to one normalised float batch on the model's device."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from mmengine.structures import PixelData
+from torch import Tensor
+from torch.nn import functional as F
+
+from vislab.errors import DataError
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+
+_MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
+
+
+@MODELS.register_module()
+class ImagePreprocessor(BaseDataPreprocessor):
+    """Stack or pad images at the bottom and right, move them to the device, scale to [0, 1], normalise.
+
+    Images of one size are stacked as bytes, cross to the device in one copy and are converted there. Images of
+    different sizes are padded to the largest height and width of the batch; padding is 0 after normalisation, the
+    mean colour.
+
+    In training, labels of the image's size (masks, semantic 255, panoptic 0, depth 0) are padded with it. Each sample's
+    metainfo gets batch_input_shape and pad_shape (h, w).
+
+    Args:
+        mean: RGB means in [0, 1] units; None with `std` None leaves the images in [0, 1].
+        std: RGB standard deviations in [0, 1] units.
+        size_divisor: The batch's height and width become multiples of it.
+        pad_labels: Pad labels too, in training. Metrics compare in the original image's frame: labels are not touched
+            in evaluation.
+        channels_last: Give the batch in torch.channels_last memory format.
+        batch_augment: Called in training as inputs, data_samples = batch_augment(inputs, data_samples) on the finished
+            batch, for mixup and the like.
+        non_blocking: Let copies to the device overlap with computation; needs pinned memory.
+    """
+
+    def __init__(
+        self,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size_divisor: int = 1,
+        pad_labels: bool = True,
+        channels_last: bool = False,
+        batch_augment: Callable | dict | None = None,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        if (mean is None) != (std is None):
+            raise ValueError(f"mean={mean}, std={std}: give both or neither")
+        if mean is not None and (max(mean) > 1 or max(std) > 1 or min(std) <= 0):
+            raise ValueError(
+                f"mean={tuple(mean)}, std={tuple(std)} are not in [0, 1] units: divide values for 0..255 by 255"
+            )
+        self.size_divisor = size_divisor
+        self.pad_labels = pad_labels
+        self.channels_last = channels_last
+        self.batch_augment = MODELS.build(batch_augment) if isinstance(batch_augment, dict) else batch_augment
+        # x / 255 and (x - mean) / std as one multiplication and one addition
+        gain = None if mean is None else (1 / (255 * torch.tensor(std, dtype=torch.float64))).float().view(-1, 1, 1)
+        shift = None
+        if mean is not None:
+            shift = (-torch.tensor(mean, dtype=torch.float64) / torch.tensor(std, dtype=torch.float64)).float()
+            shift = shift.view(-1, 1, 1)
+        self.register_buffer("gain", gain, persistent=False)
+        self.register_buffer("shift", shift, persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Batch what the loader collated.
+
+        Args:
+            data: "inputs", a list of B uint8 (or float, in 0..255) tensors (C, H, W), or one (B, C, H, W); and
+                "data_samples", a list of B DataSample, which may be missing.
+            training: Whether labels are padded and `batch_augment` runs.
+
+        Returns:
+            dict: "inputs" float32 (B, C, H, W) and "data_samples" on the device.
+        """
+        images = list(data["inputs"])
+        samples = data.get("data_samples")
+        samples = None if samples is None else self.cast_data(samples)
+        height, width = self._batch_shape(images)
+        inputs = self._batch(images, height, width)
+        for image, sample in zip(images, samples or (), strict=False):
+            shape = tuple(image.shape[-2:])
+            sample.set_metainfo({"batch_input_shape": (height, width), "pad_shape": (height, width)})
+            if training and self.pad_labels and shape != (height, width):
+                _pad_labels(sample, shape, (height, width))
+        if training and self.batch_augment is not None:
+            inputs, samples = self.batch_augment(inputs, samples)
+        return data | {"inputs": inputs, "data_samples": samples}
+
+    def _batch_shape(self, images: list[Tensor]) -> tuple[int, int]:
+        if len({image.shape[0] for image in images}) > 1:
+            raise DataError(f"images of a batch differ in channels: {[tuple(image.shape) for image in images]}")
+        divisor = self.size_divisor
+        return tuple(-(-max(image.shape[i] for image in images) // divisor) * divisor for i in (-2, -1))
+
+    def _batch(self, images: list[Tensor], height: int, width: int) -> Tensor:
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        if all(tuple(image.shape[-2:]) == (height, width) for image in images):
+            # images usually lie in memory as (H, W, C): stacked that way, the bytes are copied in order, and the
+            # conversion to float turns them around
+            if all(image.stride(0) == 1 for image in images):
+                batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
+            else:
+                batch = torch.stack(images)
+            batch = batch.to(self.device, non_blocking=self._non_blocking)
+            return self._normalize(batch.to(torch.float32, memory_format=layout))
+        shape = (len(images), images[0].shape[0], height, width)
+        batch = torch.zeros(shape, device=self.device).contiguous(memory_format=layout)
+        for place, image in zip(batch, images, strict=True):
+            image = image.to(self.device, torch.float32, non_blocking=self._non_blocking, copy=True)
+            place[:, : image.shape[1], : image.shape[2]] = self._normalize(image)
+        return batch
+
+    def _normalize(self, images: Tensor) -> Tensor:
+        """(..., C, H, W) float32 in 0..255, changed in place."""
+        if self.gain is None:
+            return images.div_(255)
+        return images.mul_(self.gain).add_(self.shift)
+
+
+def _pad_labels(sample: DataSample, shape: tuple[int, int], size: tuple[int, int]) -> None:
+    """Pad labels that have the image's `shape` to `size` (h, w)."""
+    margin = (0, size[1] - shape[1], 0, size[0] - shape[0])
+    for key, fill in _MAP_FILL.items():
+        if key in sample:
+            field = sample.get(key)
+            if tuple(field.shape) == shape:
+                padded = F.pad(field.data, margin, value=fill)
+                setattr(sample, key, PixelData(data=padded, metainfo=dict(field.metainfo_items())))
+    if "gt_instances" in sample and "masks" in sample.gt_instances:
+        masks = sample.gt_instances.masks
+        if tuple(masks.shape[-2:]) == shape:
+            sample.gt_instances.masks = F.pad(masks, margin)

@@ -137,12 +137,12 @@ def check_arguments(
 ) -> Iterator[Problem]:
     """Names that `owner` does not take, and values of a kind that it obviously cannot use."""
     for name, value in given.items():
-        where = f"{place}.{name}"
+        where = f"{place}.{name}" if place else name
         if name not in arguments.parameters:
             if not arguments.open and name not in extra:
-                free = sorted((set(arguments.parameters) | set(extra)) - set(given))
-                hint = did_you_mean(str(name), free) or "."
-                takes = ", ".join(sorted({*arguments.parameters, *extra})) or "nothing"
+                names = sorted({*arguments.parameters, *extra})
+                hint = did_you_mean(str(name), names) or "."
+                takes = ", ".join(names) or "nothing"
                 yield problem(where, value, f"{owner} takes no argument {name!r}{hint} It takes: {takes}")
             continue
         if _is_component(value):
@@ -165,7 +165,7 @@ def check_nested(value: Any, place: str, registry: Registry, *, files: bool) -> 
         if "type" in value and (callable(value["type"]) or _known(value["type"], registry)):
             found = registry_of(value["type"], registry)
             yield from check_component(value, place, found, files=files, required=found.name != "model")
-        elif isinstance(value.get("type"), str) and registry.name in ("transform", "dataset", "metric"):
+        elif isinstance(value.get("type"), str) and registry.name in ("transform", "dataset", "metric", "vis_backend"):
             yield from check_component(value, place, registry, files=files)
         elif isinstance(value.get("type"), str) and registry.name in ("model", "weight initializer"):
             name = value["type"]
@@ -186,7 +186,7 @@ def check_keys(section: Any, place: str, names: tuple[str, ...]) -> Iterator[Pro
         return
     for key, value in section.items():
         if key not in names:
-            hint = did_you_mean(str(key), set(names) - set(section)) or "."
+            hint = did_you_mean(str(key), names) or "."
             yield problem(f"{place}.{key}", value, f"{place} has no {key!r}{hint} It takes: {', '.join(names)}")
 
 

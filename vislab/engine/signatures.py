@@ -86,8 +86,8 @@ def _of_function(function: Callable, drop_self: bool = False) -> Arguments:
     kinds = {}
     try:
         hints = typing.get_type_hints(inspect.unwrap(function))
-    except Exception:  # an annotation that cannot be evaluated says nothing
-        hints = {n: p.annotation for n, p in named.items() if not isinstance(p.annotation, str)}
+    except Exception:  # one annotation that cannot be evaluated spoils them all: take those that can
+        hints = {n: _evaluate(p.annotation, function) for n, p in named.items()}
     for name, parameter in named.items():
         if hints.get(name, inspect.Parameter.empty) is not inspect.Parameter.empty:
             kinds[name] = hints[name]
@@ -95,6 +95,15 @@ def _of_function(function: Callable, drop_self: bool = False) -> Arguments:
             kinds[name] = type(parameter.default) | _NotText
     required = {n for n, p in named.items() if p.default is inspect.Parameter.empty}
     return Arguments(named, kinds, required, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters))
+
+
+def _evaluate(annotation: Any, function: Callable) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
+    try:
+        return eval(annotation, getattr(inspect.unwrap(function), "__globals__", {}))
+    except Exception:
+        return inspect.Parameter.empty
 
 
 @dataclass

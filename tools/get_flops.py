@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> None:
     rows = []
     for name, module in model.named_modules():
         level = name.count(".") + 1 if name else 0
-        macs = flops.get(f"{root}.{name}" if name else root, flops.get("Global", 0) if not name else 0) // 2
+        macs = _macs(f"{root}.{name}" if name else root, module, flops)
         if level <= args.depth and (own[name] or macs):
             rows.append({"part": name or root, "kind": type(module).__name__, "level": level,
                          "parameters": own[name], "learned": learned[name], "macs": macs})  # fmt: skip
@@ -65,6 +65,13 @@ def main(args: argparse.Namespace) -> None:
         Path(args.out).write_text(
             json.dumps({"shape": [int(height), int(batch["inputs"].shape[-1])], "parts": rows}, indent=1)
         )
+
+
+def _macs(path: str, module, flops: dict[str, int]) -> int:
+    """Multiply-adds of a module; a list of modules is never called itself, so its members are added up."""
+    if path in flops:
+        return flops[path] // 2
+    return sum(_macs(f"{path}.{name}", child, flops) for name, child in module.named_children())
 
 
 def _unit(value: float) -> str:

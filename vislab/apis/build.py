@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
 
@@ -81,8 +82,7 @@ def build_model(
         model_cfg.setdefault("data_preprocessor", cfg.data_preprocessor)
     model = MODELS.build(model_cfg)
     if checkpoint is None:
-        if hasattr(model, "init_weights"):
-            model.init_weights()
+        _init_quietly(model)
     else:
         load_state(model, load_checkpoint(checkpoint), source=str(checkpoint))
     if device is None:
@@ -90,3 +90,16 @@ def build_model(
 
         device = get_device()
     return model.to(device).eval()
+
+
+def _init_quietly(model: nn.Module) -> None:
+    """`model.init_weights()` without mmengine's message about each parameter."""
+    if not hasattr(model, "init_weights"):
+        return
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel("WARNING")
+    try:
+        model.init_weights()
+    finally:
+        logger.setLevel(level)

@@ -58,7 +58,9 @@ def test_line_on_a_terminal(runner, make_terminal):
     hook.before_val_epoch(runner)
     hook.after_val_iter(runner, 2)
     assert "val" in terminal.getvalue() and "3/5" in terminal.getvalue()
+    assert [t.description for t in hook._bar.tasks if t.visible] == ["val"]  # one line at a time
     hook.after_val_epoch(runner)
+    assert [t.description for t in hook._bar.tasks] == ["train 2/4"] and hook._bar.tasks[0].visible
     hook.after_train(runner)
     hook.after_run(runner)
     assert terminal.getvalue().rstrip().endswith("\x1b[?25h")  # the cursor is back
@@ -103,6 +105,25 @@ def test_a_step_costs_less_than_20_us(runner, make_terminal):
         rounds.append((time.process_time() - start) / 1000)
     hook.after_run(runner)
     assert min(rounds) < 20e-6
+
+
+def test_time_in_validation_does_not_count_as_training(runner, make_terminal, monkeypatch):
+    make_terminal()
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    hook = ProgressHook(refresh=0)
+    hook.before_run(runner)
+    hook.before_train(runner)
+    for runner.iter in range(5):
+        now[0] += 0.5
+        hook.after_train_iter(runner, 0)
+    hook.before_val_epoch(runner)
+    now[0] += 100
+    hook.after_val_epoch(runner)
+    now[0], runner.iter = now[0] + 0.5, 5
+    hook.after_train_iter(runner, 0)
+    assert hook._bar.tasks[0].fields["rate"] == "2 it/s"
+    hook.after_run(runner)
 
 
 def test_clock():

@@ -102,6 +102,8 @@ class ProgressHook(Hook):
     def _begin(self, name: str, total: int, done: int = 0) -> None:
         if self._bar is None:
             return
+        for task in self._tasks.values():  # one line: validation takes training's place
+            self._bar.update(task.row, visible=False)
         row = self._bar.add_task(name, total=total, completed=done, rate="", loss="", left="")
         self._tasks[name] = _Task(row, total, done)
         self._bar.refresh()
@@ -122,9 +124,17 @@ class ProgressHook(Hook):
 
     def _end(self, name: str, keep: bool) -> None:
         task = self._tasks.pop(name, None)
-        if task is not None and self._bar is not None:
-            self._bar.update(task.row, left=_clock(time.monotonic() - task.began), visible=keep)
-            self._bar.refresh()
+        if task is None or self._bar is None:
+            return
+        spent = time.monotonic() - task.began
+        if keep:
+            self._bar.update(task.row, completed=task.total, left=_clock(spent))
+        else:
+            self._bar.remove_task(task.row)
+        for other in self._tasks.values():
+            other.shown += spent  # its rate must not count the time of this one
+            self._bar.update(other.row, visible=True)
+        self._bar.refresh()
 
 
 class _Task:

@@ -1,4 +1,4 @@
-"""A run of a second: random data in memory, random augmentation, a model with dropout and batch norm, SGD with momentum."""
+"""A run of a second: random data in memory, random augmentation, a model with dropout and batch norm, SGD, EMA."""
 
 import random
 from pathlib import Path

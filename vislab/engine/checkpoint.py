@@ -5,7 +5,9 @@ Every load in the project goes through `load_checkpoint`, mmengine's own ones in
 """
 
 import difflib
+import itertools
 import os
+import pickletools
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -90,7 +92,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
     text = os.fspath(path)
     if text.startswith(("http://", "https://")):
         return _load_from_http(text, map_location)
-    file = Path(text).expanduser()
+    file = Path(os.path.expandvars(text)).expanduser()
     _check_readable(file)
     if file.suffix == ".safetensors":
         return _load_safetensors(file, map_location)
@@ -115,8 +117,9 @@ def _check_readable(file: Path) -> None:
         raise CheckpointError(
             f"{file} is a Git LFS pointer, not the weights themselves. Fetch them with `git lfs pull`."
         )
-    if file.suffix != ".safetensors" and not head.startswith((b"PK", b"\x80")) and _is_text(head):
-        raise CheckpointError(f"{file} is a text file (it begins {head[:40]!r}), not a checkpoint.")
+    if file.suffix != ".safetensors" and not head.startswith((b"PK", b"\x80")):
+        kind = "a text file" if _is_text(head) else "something else"
+        raise CheckpointError(f"{file} is no checkpoint but {kind}: it begins with {head[:24]!r}.")
 
 
 def _is_text(head: bytes) -> bool:
@@ -152,7 +155,7 @@ def _load_pickle_free(file: Path, map_location: Any, **options: Any) -> Any:
     except UnpicklingError as error:
         if _looks_unsafe(error):
             raise CheckpointError(
-                f"{file} was not loaded: besides tensors it holds {_what_is_unsafe(file, error)}, and loading that "
+                f"{file} was not loaded: besides tensors it holds {_what_is_unsafe(file)}, and loading that "
                 "would "
                 "run code from the file. Take a file of weights only; or, in a project that trusts it, load it there "
                 "and "
@@ -170,12 +173,30 @@ def _looks_unsafe(error: Exception) -> bool:
     )
 
 
-def _what_is_unsafe(file: Path, error: Exception) -> str:
+def _what_is_unsafe(file: Path) -> str:
+    """Names of the functions and classes that loading would call, read without calling them."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except Exception:  # the old format cannot be listed
-        names = re.findall(r"GLOBAL ([\w.]+)", str(error))
+    except Exception:  # only the zip form can be listed by torch
+        names = _names_in_pickle(file)
     return ", ".join(sorted(set(names))[:5]) or "Python objects"
+
+
+def _names_in_pickle(file: Path) -> list[str]:
+    names, texts = [], []
+    try:
+        with open(file, "rb") as stream:
+            pickles = (pickletools.genops(stream) for _ in range(5))  # torch's old form is five of them in a row
+            for operation, argument, _ in itertools.islice(itertools.chain.from_iterable(pickles), 10_000):
+                if operation.name == "GLOBAL":
+                    names.append(argument.replace(" ", "."))
+                elif operation.name == "STACK_GLOBAL":
+                    names.append(".".join(texts[-2:]))
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except Exception:  # what was found so far is told all the same
+        pass
+    return [name for name in names if not name.startswith(("torch.", "collections."))]
 
 
 def _truncated(file: Path, error: Exception) -> CheckpointError:

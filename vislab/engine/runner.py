@@ -405,8 +405,10 @@ class Runner(MMEngineRunner):
                 scheduler.load_state_dict(state)
                 if getattr(scheduler, "end", None) != configured:
                     self.logger.warning(
-                        f"{type(scheduler).__name__} was started to end at step {scheduler.end}, and the config now says "
-                        f"{configured}: the schedule of the run being resumed is kept. For another schedule start a new "
+                        f"{type(scheduler).__name__} was started to end at step {scheduler.end}, and the config now "
+                        "says "
+                        f"{configured}: the schedule of the run being resumed is kept. For another schedule start a "
+                        "new "
                         "run with --load-from."
                     )
 

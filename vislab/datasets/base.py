@@ -1,6 +1,5 @@
 """The base of every dataset: paths with $VISLAB_DATA, errors that name the file, one random state for each sample."""
 
-import os
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,24 +13,7 @@ from torch.utils.data import get_worker_info
 
 from vislab.datasets.samplers import SeededIndex
 from vislab.errors import DataError, VislabError
-
-DATA_VARIABLE = "VISLAB_DATA"
-
-
-def expand_data_root(path: str) -> str:
-    """Replace `$VISLAB_DATA` and `~` in a path.
-
-    Raises:
-        DataError: the path names an environment variable that is not set.
-    """
-    expanded = os.path.expanduser(os.path.expandvars(path))
-    if "$" in expanded:
-        name = expanded.split("$", 1)[1].split("/", 1)[0].strip("{}")
-        raise DataError(
-            f"data_root={path!r} uses the environment variable {name}, which is not set. "
-            f"Set it (export {name}=/path/to/data) or give the folder: --cfg-options data_root=/path/to/folder"
-        )
-    return expanded
+from vislab.paths import expand_path
 
 
 @contextmanager
@@ -92,7 +74,7 @@ class BaseDataset(MMEngineDataset):
         lazy_init: bool = False,
         max_refetch: int = 100,
     ) -> None:
-        data_root = expand_data_root(str(data_root)) if data_root else ""
+        data_root = expand_path(str(data_root)) if data_root else ""
         if data_root and not lazy_init and not Path(data_root).exists():
             raise DataError(
                 f"data_root {data_root!r} of {type(self).__name__} does not exist. data/README.md shows the tree it "

@@ -16,8 +16,9 @@ import av
 import cv2
 import numpy as np
 
-from vislab.datasets.base import BaseDataset, expand_data_root
+from vislab.datasets.base import BaseDataset
 from vislab.errors import ConfigError, DataError
+from vislab.paths import expand_path
 from vislab.registry import DATASETS
 
 CLIPS = {
@@ -194,7 +195,7 @@ class VideoFrames(BaseDataset):
         """
         if self.source in CLIPS:
             return find_clip(self.source)
-        path = Path(expand_data_root(self.source))
+        path = Path(expand_path(self.source, "source"))
         if not path.exists():
             raise DataError(
                 f"the video {str(path)!r} does not exist (looked in {os.getcwd()}). Give an existing video file or "
@@ -249,6 +250,10 @@ class VideoFrames(BaseDataset):
                 "Frames count from 0."
             )
         return np.stack(chosen)
+
+    def fit_frame(self, frame: np.ndarray) -> np.ndarray:
+        """Crop and resize one frame from elsewhere as the video's own are; one that has their size already is kept."""
+        return frame if frame.shape[:2] == (self.resize or self.crop) else self._fit(frame, Path("the input"))
 
     def _fit(self, frame: np.ndarray, path: Path) -> np.ndarray:
         """Crop the middle of (H, W, 3), then resize."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError, nearest
+from vislab.paths import expand_path
 from vislab.registry import MODELS
 
 # What lets a transformer take images of any size; a family knows at most one of them.
@@ -30,7 +31,8 @@ class TimmEncoder(nn.Module):
     Args:
         name: timm model name, e.g. "resnet50" or "vit_small_patch16_224".
         pretrained: True: timm's own weights (downloaded once); False: random; a path: a .safetensors or .pth file with
-            timm's names, a classifier in it is ignored. A whole vislab checkpoint with such an encoder works too.
+            timm's names, `$VISLAB_DATA` in it is expanded; a classifier in the file is ignored. A whole vislab
+            checkpoint with such an encoder works too.
         out_indices: which entries of timm's feature list to give, negative from the end. Default: all of stride 4 and
             more; for a plain transformer four evenly spaced blocks, the last included. Later layers are removed.
         in_channels: of the input; timm adapts pre-trained first layers.
@@ -38,7 +40,7 @@ class TimmEncoder(nn.Module):
         drop_path: stochastic depth rate, rising from 0 to this over the layers. Default: the timm model's own.
         out_norm: "final": timm's last norm, on the outputs that timm defines it for (every block of a plain
             transformer); "layer": a new LayerNorm over the channels of each output; "none".
-        frozen_stages: how many leading groups get no gradient and stay in eval mode; the stem is the first.
+        frozen_stages: how many leading groups get no gradient and stay in eval mode; the stem is the first; -1: all.
         norm_eval: keep batch norms in eval mode while training.
         checkpointing: recompute activations in backward instead of keeping them (batch-norm statistics then count
             each batch twice).
@@ -152,6 +154,7 @@ class TimmEncoder(nn.Module):
     def _freeze(self, stages: int) -> None:
         groups = group_parameters(self.model, self.model.group_matcher(coarse=True), reverse=True)
         count = max(groups.values()) + 1
+        stages = count if stages == -1 else stages
         if not 0 <= stages <= count:
             raise ConfigError(f"TimmEncoder: frozen_stages={stages}, {self.name!r} has 0..{count}, the stem included")
         for name, parameter in self.model.named_parameters():
@@ -217,7 +220,7 @@ def _load_file(model: nn.Module, path: str) -> list[str]:
     """
     from vislab.engine.checkpoint import load_checkpoint  # the project's one reader; it brings mmengine, hence late
 
-    state = load_checkpoint(path)
+    state = load_checkpoint(expand_path(path, "pretrained"))
     for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
         if isinstance(state.get(key), dict):
             state = state[key]

@@ -1,7 +1,7 @@
 """HNeRV (Chen et al., CVPR 2023, section 3.1): an encoder that makes small embeddings, a decoder that is the video.
 
 Architecture only: data, loss and schedule are given from outside; coding the weights into a file is not done here.
-Parts from small to large: channel norm, ConvNeXt block, encoder, decoder, model. Memory is channels-last throughout,
+Parts from small to large: ConvNeXt block, encoder, decoder, model. Memory is channels-last throughout,
 which oneDNN's convolutions and the pixel shuffle run faster on.
 """
 
@@ -13,6 +13,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError
+from vislab.layers.channel_norm import ChannelNorm
 from vislab.losses import L2Loss
 from vislab.registry import MODELS
 from vislab.structures import DataSample
@@ -24,13 +25,6 @@ from vislab.systems.hnerv.size import (
     stage_kernels,
     stage_widths,
 )
-
-
-class ChannelNorm(nn.LayerNorm):
-    """LayerNorm over the channels of (B, C, H, W); the permutes are free in channels-last memory."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 class ConvNeXtBlock(nn.Module):

@@ -1,0 +1,210 @@
+"""Tasks that give every pixel a value: metric depth and semantic classes, for any network from images to maps.
+
+The network (TimesNet, FPNNetwork, ...) takes images (B, 3, H, W) in [0, 1] and gives (B, K, H, W); the task knows what
+the K channels mean, the loss, and how predictions come back to the original image.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.errors import ConfigError, DataError
+from vislab.losses import PixelCrossEntropy, SILogLoss
+from vislab.models.dense_inference import DenseInference
+from vislab.models.preprocessor import ImagePreprocessor
+from vislab.registry import MODELS, TASK_UTILS
+from vislab.structures import DataSample
+
+
+class DensePredictor(BaseModel):
+    """What both tasks share: modes, whole or slide inference, and the way back to the original image.
+
+    Args:
+        network: module or config; given `channels` output channels.
+        channels: the task's K.
+        inference: DenseInference or its config; default: whole images, one view.
+        data_preprocessor: gives float images in [0, 1]: an ImagePreprocessor without mean and std.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: dict | nn.Module,
+        channels: int,
+        inference: dict | DenseInference | None,
+        data_preprocessor: dict | nn.Module | None,
+        init_cfg: dict | None,
+    ):
+        super().__init__(data_preprocessor=data_preprocessor or {"type": ImagePreprocessor}, init_cfg=init_cfg)
+        if isinstance(network, dict):
+            given = network.get("out_channels", channels)
+            if given != channels:
+                raise ConfigError(
+                    f"{type(self).__name__}: network.out_channels={given}, but the task needs {channels}: leave it out"
+                )
+            network = MODELS.build({**network, "out_channels": channels})
+        self.network = network
+        if inference is None:
+            inference = DenseInference()
+        self.inference = (
+            TASK_UTILS.build({"type": DenseInference, **inference}) if isinstance(inference, dict) else inference
+        )
+
+    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
+        """Run on images (B, 3, H, W) in [0, 1].
+
+        Returns:
+            mode "tensor": {"output": (B, K, H, W)}, raw;
+            "loss": dict of float32 scalars;
+            "predict": the samples with their prediction at the size of the original image.
+        """
+        if mode == "tensor":
+            return {"output": self.network(inputs)}
+        if mode == "loss":
+            return self.compute_loss(self.network(inputs), data_samples)
+        if mode == "predict":
+            maps = self.inference(self.network, inputs, self.activate)
+            samples = data_samples or [DataSample() for _ in inputs]
+            for sample, one in zip(samples, maps, strict=True):
+                self.fill(sample, _to_original(one, sample))
+                sample.set_metainfo({"inference": str(self.inference)})
+            return samples
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def activate(self, raw: Tensor) -> Tensor:
+        """Raw float32 maps of one view -> what is averaged over views."""
+        raise NotImplementedError
+
+    def compute_loss(self, raw: Tensor, samples: Sequence[DataSample]) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def fill(self, sample: DataSample, maps: Tensor) -> None:
+        """Put (K, h, w) averaged maps, at the size of the original image, into the sample."""
+        raise NotImplementedError
+
+
+@MODELS.register_module()
+class DepthEstimator(DensePredictor):
+    """Metric depth: sigmoid(network) * max_depth metres.
+
+    Args:
+        network: gives one channel.
+        max_depth: metres; the largest depth that can be predicted, and the limit of labels in the loss.
+        min_depth: metres; predictions are clamped to it, smaller labels do not count.
+        loss: module (prediction, target) -> scalar over pixels whose target is not 0; SILogLoss by default.
+        inference: see DenseInference. Depth in metres is averaged over views.
+        data_preprocessor: gives images in [0, 1].
+
+    Predictions: `pred_depth`, (1, h, w) float32 metres in [min_depth, max_depth], clamped after averaging and resizing.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: dict | nn.Module,
+        max_depth: float = 10.0,
+        min_depth: float = 1e-3,
+        loss: dict | nn.Module | None = None,
+        inference: dict | DenseInference | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(
+            network=network,
+            channels=1,
+            inference=inference,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        if not 0 < min_depth < max_depth:
+            raise ConfigError(f"DepthEstimator: expected 0 < min_depth < max_depth, got {min_depth} and {max_depth}")
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self.loss = MODELS.build(loss) if isinstance(loss, dict) else (loss or SILogLoss())
+
+    def activate(self, raw: Tensor) -> Tensor:
+        return raw.sigmoid() * self.max_depth
+
+    def compute_loss(self, raw: Tensor, samples: Sequence[DataSample]) -> dict[str, Tensor]:
+        target = _labels(samples, "gt_depth", raw)  # (B, 1, H, W)
+        target = target * ((target > self.min_depth) & (target < self.max_depth))
+        return {"loss_depth": self.loss(self.activate(raw.float()), target)}
+
+    def fill(self, sample: DataSample, maps: Tensor) -> None:
+        sample.pred_depth = PixelData(data=maps.clamp(self.min_depth, self.max_depth))
+
+
+@MODELS.register_module()
+class SemanticSegmentor(DensePredictor):
+    """One of `num_classes` classes for every pixel.
+
+    Args:
+        network: gives `num_classes` channels.
+        num_classes: 255 is the ignored label and no class.
+        loss: module (logits, labels) -> scalar; PixelCrossEntropy by default.
+        inference: see DenseInference. Probabilities are averaged over views; with one view logits are resized.
+        data_preprocessor: gives images in [0, 1].
+
+    Predictions: `pred_sem_seg`, (1, h, w) int64.
+    """
+
+    def __init__(
+        self,
+        *,
+        network: dict | nn.Module,
+        num_classes: int,
+        loss: dict | nn.Module | None = None,
+        inference: dict | DenseInference | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(
+            network=network,
+            channels=num_classes,
+            inference=inference,
+            data_preprocessor=data_preprocessor,
+            init_cfg=init_cfg,
+        )
+        self.num_classes = num_classes
+        self.loss = MODELS.build(loss) if isinstance(loss, dict) else (loss or PixelCrossEntropy())
+
+    def activate(self, raw: Tensor) -> Tensor:
+        return raw.softmax(dim=1) if self.inference.views > 1 else raw  # the largest logit is the likeliest class
+
+    def compute_loss(self, raw: Tensor, samples: Sequence[DataSample]) -> dict[str, Tensor]:
+        labels = _labels(samples, "gt_sem_seg", raw)[:, 0]  # (B, H, W)
+        return {"loss_seg": self.loss(raw, labels)}
+
+    def fill(self, sample: DataSample, maps: Tensor) -> None:
+        sample.pred_sem_seg = PixelData(data=maps.argmax(dim=0, keepdim=True))
+
+
+def _labels(samples: Sequence[DataSample] | None, field: str, raw: Tensor) -> Tensor:
+    """The samples' maps as one (B, 1, H, W) tensor.
+
+    Raises:
+        DataError: a sample has none, or it is not of the image's size.
+    """
+    maps = [sample.get(field) for sample in samples or ()]
+    if len(maps) != len(raw) or any(m is None for m in maps):
+        raise DataError(f"training needs {field} in every sample: load it in the train pipeline")
+    for sample, m in zip(samples, maps, strict=True):
+        if tuple(m.data.shape[-2:]) != tuple(raw.shape[-2:]):
+            raise DataError(
+                f"{field} of {sample.get('img_path', 'a sample')} is {tuple(m.data.shape[-2:])} (h, w), its image "
+                f"{tuple(raw.shape[-2:])}: load labels before the transforms that change the size"
+            )
+    return torch.stack([m.data for m in maps])
+
+
+def _to_original(maps: Tensor, sample: DataSample) -> Tensor:
+    """(K, H, W) of the padded input -> padding cut off, resized to the sample's `ori_shape` where it is known."""
+    height, width = sample.get("img_shape", maps.shape[-2:])
+    maps = maps[:, :height, :width]
+    size = tuple(sample.get("ori_shape", (height, width)))
+    if tuple(maps.shape[-2:]) == size:
+        return maps
+    return F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]

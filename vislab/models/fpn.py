@@ -1,0 +1,79 @@
+"""The usual decoders on top of a timm encoder, linear and FPN: the control for other dense systems."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.errors import ConfigError
+from vislab.models.timm_encoder import TimmEncoder
+from vislab.ops.images import normalize, pad_to_multiple
+from vislab.registry import MODELS
+
+
+@MODELS.register_module()
+class FPNNetwork(nn.Module):
+    """Images (B, 3, H, W) in [0, 1], any size -> maps (B, out_channels, H, W), unbounded.
+
+    kind "fpn": each stage through a 1x1 convolution to `width`, coarse added to fine from the top down, a 3x3
+    convolution on each sum, the sums brought to the finest stage and added, a 1x1 convolution.
+    kind "linear": each stage through one batch norm and one 1x1 convolution to `out_channels`, brought to the finest
+    and added: linear in the encoder's features.
+    Both end with bilinear interpolation to full resolution. Plain vision transformers work too: all stages then have
+    one size.
+
+    Args:
+        encoder: TimmEncoder or its arguments.
+        out_channels: 1 for depth, the number of classes for segmentation.
+        kind: fpn | linear.
+        width: channels inside, for "fpn".
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: dict | nn.Module,
+        out_channels: int = 1,
+        kind: Literal["fpn", "linear"] = "fpn",
+        width: int = 128,
+    ):
+        super().__init__()
+        if kind not in ("fpn", "linear"):
+            raise ConfigError(f"FPNNetwork: kind={kind!r} is not one of fpn, linear")
+        self.encoder = MODELS.build({"type": TimmEncoder, **encoder}) if isinstance(encoder, dict) else encoder
+        if getattr(self.encoder, "normalize", False):
+            raise ConfigError("FPNNetwork.encoder: normalize=True would normalise twice")
+        self.register_buffer("mean", torch.tensor(self.encoder.mean), persistent=False)
+        self.register_buffer("std", torch.tensor(self.encoder.std), persistent=False)
+        self.kind, self.out_channels = kind, out_channels
+        channels = self.encoder.channels
+        if kind == "fpn":
+            self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
+            self.smooth = nn.ModuleList(_smooth(width) for _ in channels)
+            self.output = nn.Conv2d(width, out_channels, 1)
+        else:
+            self.lateral = nn.ModuleList(
+                nn.Sequential(nn.BatchNorm2d(c), nn.Conv2d(c, out_channels, 1)) for c in channels
+            )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, out_channels, H, W)."""
+        height, width = images.shape[-2:]
+        padded = pad_to_multiple(normalize(images, self.mean, self.std), self.encoder.strides[-1])
+        maps = [layer(m) for layer, m in zip(self.lateral, self.encoder(padded), strict=True)]
+        if self.kind == "fpn":
+            for i in range(len(maps) - 1, 0, -1):
+                maps[i - 1] = maps[i - 1] + _resize(maps[i], maps[i - 1].shape[-2:])
+            maps = [layer(m) for layer, m in zip(self.smooth, maps, strict=True)]
+        total = maps[0] + sum(_resize(m, maps[0].shape[-2:]) for m in maps[1:])
+        output = self.output(total) if self.kind == "fpn" else total
+        return _resize(output, padded.shape[-2:])[..., :height, :width]
+
+
+def _smooth(width: int) -> nn.Module:
+    return nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU())
+
+
+def _resize(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return x if x.shape[-2:] == size else F.interpolate(x, size=size, mode="bilinear", align_corners=False)

@@ -55,7 +55,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     overrides = _Overrides({k: v for k, v in options.items() if k.split(".")[0] in variables - RUNNER_KEYS})
     with _lazy():
         namespace = _execute(source, overrides)
-        cfg_dict = ConfigDict({k: v for k, v in namespace.items() if k in RUNNER_KEYS and not _is_import(v)})
+        cfg_dict = ConfigDict({k: v for k, v in namespace.items() if k in RUNNER_KEYS and k not in source.imports})
         created = []
         for key, value in options.items():
             if key in overrides.options:
@@ -84,10 +84,6 @@ def _lazy() -> Iterator[None]:
 def _fresh(value: Any) -> Any:
     """A copy with every dict a ConfigDict, none shared with another place. Under `_lazy` only."""
     return Config._dict_to_config_dict_lazy(value)
-
-
-def _is_import(value: Any) -> bool:
-    return isinstance(value, (LazyObject, LazyAttr))
 
 
 @dataclass
@@ -172,11 +168,12 @@ def _check_attributes(source: ConfigFile, node: Any) -> None:
         try:
             node.build()
         except Exception as error:
-            owner = node.source.build() if isinstance(node.source, LazyObject) else None
-            hint = did_you_mean(node.name, dir(owner)) if owner else ""
-            raise ConfigError(
-                f"{source.find_attribute(node.name)}: {node.module} has no {node.name!r}{hint}"
-            ) from error
+            try:
+                hint = did_you_mean(node.name, dir(node.source.build()))
+            except Exception:
+                hint = ""
+            place = source.find_attribute(node.name)
+            raise ConfigError(f"{place}: {node.module} has no {node.name!r}{hint}") from error
     elif isinstance(node, dict):
         for value in dict.values(node):
             _check_attributes(source, value)

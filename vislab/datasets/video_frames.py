@@ -186,6 +186,11 @@ class VideoFrames(BaseDataset):
             lazy_init=lazy_init,
         )
 
+    @classmethod
+    def check_arguments(cls, **arguments: Any) -> None:
+        """For the config check: raise what the constructor would, and DataError without a video. Nothing is read."""
+        _ = cls(**{**arguments, "pipeline": (), "lazy_init": True}).path
+
     @property
     def path(self) -> Path:
         """The file or folder that `source` means.

@@ -14,39 +14,6 @@ from vislab.errors import ConfigError
 from vislab.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 
-@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class LayerDecayOptimConstructor:
-    """Builds the optimizer with one parameter group for each pair of learning-rate scale and weight decay.
-
-    `optim_wrapper=dict(constructor=LayerDecayOptimConstructor, paramwise_cfg=dict(layer_decay=0.75), ...)` in a config.
-
-    Args:
-        optim_wrapper_cfg: the `optim_wrapper` section without `constructor` and `paramwise_cfg`.
-        paramwise_cfg: the arguments of `Rules`.
-    """
-
-    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
-        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
-        try:
-            self.rules = Rules(**(paramwise_cfg or {}))
-        except TypeError as error:
-            known = ", ".join(Rules.__init__.__kwdefaults__)
-            raise ConfigError(f"optim_wrapper.paramwise_cfg: {error}; it takes {known}") from None
-
-    def __call__(self, model: nn.Module) -> OptimWrapper:
-        model = getattr(model, "module", model)  # out of a distributed wrapper
-        wrapper_cfg = self.optim_wrapper_cfg.copy()
-        wrapper_cfg.setdefault("type", "OptimWrapper")
-        optimizer_cfg = dict(wrapper_cfg.pop("optimizer"))
-        if "lr" not in optimizer_cfg:
-            raise ConfigError("optim_wrapper.optimizer: LayerDecayOptimConstructor scales `lr`: give it explicitly")
-        optimizer_cfg["params"] = self.rules.groups(
-            model, lr=optimizer_cfg["lr"], weight_decay=optimizer_cfg.get("weight_decay", 0.0)
-        )
-        optimizer = OPTIMIZERS.build(optimizer_cfg)
-        return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
-
-
 class Rules:
     """Which learning rate and weight decay each parameter gets.
 
@@ -124,6 +91,41 @@ class Rules:
 def _longest(table: dict[str, float], name: str) -> float:
     starts = [start for start in table if _starts(name, start)]
     return table[max(starts, key=len)] if starts else 1.0
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class LayerDecayOptimConstructor:
+    """Builds the optimizer with one parameter group for each pair of learning-rate scale and weight decay.
+
+    `optim_wrapper=dict(constructor=LayerDecayOptimConstructor, paramwise_cfg=dict(layer_decay=0.75), ...)` in a config.
+
+    Args:
+        optim_wrapper_cfg: the `optim_wrapper` section without `constructor` and `paramwise_cfg`.
+        paramwise_cfg: the arguments of `Rules`.
+    """
+
+    paramwise_type = Rules  # read by the config check
+
+    def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
+        self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
+        try:
+            self.rules = Rules(**(paramwise_cfg or {}))
+        except TypeError as error:
+            known = ", ".join(Rules.__init__.__kwdefaults__)
+            raise ConfigError(f"optim_wrapper.paramwise_cfg: {error}; it takes {known}") from None
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        model = getattr(model, "module", model)  # out of a distributed wrapper
+        wrapper_cfg = self.optim_wrapper_cfg.copy()
+        wrapper_cfg.setdefault("type", "OptimWrapper")
+        optimizer_cfg = dict(wrapper_cfg.pop("optimizer"))
+        if "lr" not in optimizer_cfg:
+            raise ConfigError("optim_wrapper.optimizer: LayerDecayOptimConstructor scales `lr`: give it explicitly")
+        optimizer_cfg["params"] = self.rules.groups(
+            model, lr=optimizer_cfg["lr"], weight_decay=optimizer_cfg.get("weight_decay", 0.0)
+        )
+        optimizer = OPTIMIZERS.build(optimizer_cfg)
+        return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
 
 
 def _starts(name: str, start: str) -> bool:

@@ -139,7 +139,7 @@ class EpochBasedTrainLoop(_TrainLoop):
     def run(self) -> torch.nn.Module:
         self.runner.call_hook("before_train")
         if self._epoch > 0 and self._iter == self._epoch * len(self.dataloader):
-            self._validate_if_due(self._epoch, self._max_epochs)  # the run was cut off before or in this validation
+            self._validate_if_due(self._epoch, self._max_epochs)  # no checkpoint records it: the run was cut off before
         self.runner.call_hook("restore_random_state")
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -195,7 +195,7 @@ class IterBasedTrainLoop(_TrainLoop):
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self._iter > 0:
-            self._validate_if_due(self._iter, self._max_iters)  # the run was cut off before or in this validation
+            self._validate_if_due(self._iter, self._max_iters)  # no checkpoint records it: the run was cut off before
         runner.call_hook("restore_random_state")
         runner.model.train()
         if self._iter < self._max_iters:

@@ -74,6 +74,7 @@ class NanGuardHook(Hook):
                 )
 
 
+_NAME_KEYS = ("img_path", "sample_idx", "frame_idx")
 _REMEDY = (
     "Lower the learning rate (--cfg-options optim_wrapper.optimizer.lr=...), clip gradients "
     "(optim_wrapper.clip_grad.max_norm=1.0), train without --amp, or look at those images; then --resume."
@@ -89,10 +90,10 @@ def _all_finite(tensor: torch.Tensor) -> bool:
 def _image_names(data_batch: Any) -> list[str]:
     """Paths or numbers of the samples in a batch, as far as they have any."""
     samples = data_batch.get("data_samples") if isinstance(data_batch, Mapping) else None
+    if isinstance(samples, Mapping):  # collated dicts: one list for each key
+        return [str(name) for name in next((samples[key] for key in _NAME_KEYS if key in samples), [])][:16]
     names = []
     for sample in samples if isinstance(samples, (list, tuple)) else []:
-        info = getattr(sample, "metainfo", None) or (sample if isinstance(sample, Mapping) else {})
-        name = next((info[key] for key in ("img_path", "sample_idx", "frame_idx") if key in info), None)
-        if name is not None:
-            names.append(str(name))
+        info = getattr(sample, "metainfo", {})
+        names += [str(info[key]) for key in _NAME_KEYS if key in info][:1]
     return names[:16]

@@ -1,7 +1,7 @@
 """Run a model on images, folders and videos, in the config's own test pipeline; write pictures, videos and JSON."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -170,18 +170,14 @@ def test_pipeline(cfg: Config) -> Compose:
     Raises:
         ConfigError: no loader of the config has a pipeline.
     """
-    for split in ("test", "val"):
-        dataset = cfg.get(f"{split}_dataloader", None) and cfg[f"{split}_dataloader"].dataset
-        while dataset and "dataset" in dataset:  # wrappers
-            dataset = dataset.dataset
-        if dataset and dataset.get("pipeline"):
-            steps = [step for step in dataset.pipeline if not _loads_labels(step)]
-            from vislab.registry import TRANSFORMS
+    from vislab.registry import TRANSFORMS
 
-            return Compose([TRANSFORMS.build(step) for step in steps])
-    raise ConfigError(
-        "predict needs the pipeline of test_dataloader.dataset or val_dataloader.dataset; neither is there"
-    )
+    dataset = _test_dataset(cfg)
+    if not dataset or not dataset.get("pipeline"):
+        raise ConfigError(
+            "predict needs a pipeline in test_dataloader.dataset or val_dataloader.dataset; there is none"
+        )
+    return Compose([TRANSFORMS.build(step) for step in dataset["pipeline"] if not _loads_labels(step)])
 
 
 test_pipeline.__test__ = False  # no test, whatever its name
@@ -193,14 +189,27 @@ def _loads_labels(step: Mapping[str, Any]) -> bool:
     return name.startswith(("Load", "Panoptic")) and name != "LoadImage"
 
 
-def _frame_fitter(cfg: Config):
+def _frame_fitter(cfg: Config) -> Callable[[np.ndarray], np.ndarray]:
     """How the config's dataset itself crops or resizes an image before its pipeline; most do not."""
+    from vislab.registry import DATASETS
+
+    dataset = _test_dataset(cfg) or {}
+    kind = dataset.get("type")
+    kind = DATASETS.get(kind) if isinstance(kind, str) else kind
+    if not hasattr(kind, "fit_frame"):
+        return lambda img: img
+    return DATASETS.build({**dataset, "lazy_init": True}).fit_frame
+
+
+def _test_dataset(cfg: Config) -> Mapping[str, Any] | None:
+    """The dataset section behind test_dataloader, else val_dataloader, out of its wrappers."""
     for split in ("test", "val"):
-        section = cfg.get(f"{split}_dataloader")
-        kind = section and section.dataset.get("type")
-        if hasattr(kind, "fit_like"):
-            return kind.fit_like(**{k: v for k, v in section.dataset.items() if k != "type"})
-    return lambda img: img
+        dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
+        while dataset and "dataset" in dataset:
+            dataset = dataset["dataset"]
+        if dataset:
+            return dataset
+    return None
 
 
 def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
@@ -211,8 +220,7 @@ def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
         meta = load_checkpoint(checkpoint).get("meta") or {}
         if isinstance(meta.get("dataset_meta"), dict):
             return dict(meta["dataset_meta"])
-    section = cfg.get("test_dataloader") or cfg.get("val_dataloader") or {}
-    dataset = section.get("dataset", {})
+    dataset = _test_dataset(cfg) or {}
     return dict(dataset.get("metainfo") or getattr(dataset.get("type"), "METAINFO", {}))
 
 
@@ -291,10 +299,3 @@ class VideoWriter:
         if self._container is not None:
             self._container.mux(self._stream.encode())
             self._container.close()
-
-
-def frames_of(path: str | Path) -> Iterator[np.ndarray]:
-    """Frames of a video, RGB uint8 (H, W, 3), one at a time."""
-    from vislab.datasets.video_frames import read_video
-
-    return read_video(Path(path))

@@ -2,6 +2,7 @@
 
 from vislab.datasets.transforms.albu import Albu
 from vislab.datasets.transforms.color import ColorJitter
+from vislab.datasets.transforms.depth import KittiCrop, NYUBorder
 from vislab.datasets.transforms.formatting import PackInputs, PanopticToInstances, PanopticToSemSeg
 from vislab.datasets.transforms.geometric import (
     CenterCrop,
@@ -19,12 +20,14 @@ __all__ = [
     "Albu",
     "CenterCrop",
     "ColorJitter",
+    "KittiCrop",
     "LargeScaleJitter",
     "LoadAnnotations",
     "LoadDepth",
     "LoadImage",
     "LoadPanoptic",
     "LoadSemSeg",
+    "NYUBorder",
     "PackInputs",
     "Pad",
     "PanopticToInstances",

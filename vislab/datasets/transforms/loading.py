@@ -125,6 +125,10 @@ class LoadAnnotations:
 class LoadSemSeg:
     """Read `seg_map_path`, one class index a pixel, into gt_sem_seg (H, W) uint8 with 255 = ignore.
 
+    A dataset that knows how its files are coded says so in the record, `seg_label_map`: from each value that a file may
+    hold to a class index. It is applied here and nowhere else, so that labels are shifted exactly once; the two
+    arguments below are for files whose dataset does not say.
+
     Args:
         reduce_zero_label: The file's 0 means "no class" and k means class k - 1 (ADE20K): 0 becomes 255, k becomes k
             - 1.
@@ -132,7 +136,8 @@ class LoadSemSeg:
         num_classes: When given, a class index of num_classes or more (other than 255) is refused.
 
     Raises:
-        DataError: the file is missing or broken, has colours, another size than its image, or a class out of range.
+        DataError: the file is missing or broken, has colours, another size than its image, or a class out of range; or
+            both record and arguments want to change the labels.
     """
 
     def __init__(
@@ -160,6 +165,9 @@ class LoadSemSeg:
             raise DataError(f"{_name(results)} has no seg_map_path: the dataset gives no semantic labels")
         labels = read_indices(path)
         _check_shape(results, labels.shape, path)
+        if "seg_label_map" in results:
+            results["gt_sem_seg"] = self._translate(path, labels, results["seg_label_map"])
+            return results
         if labels.dtype != np.uint8 or self._table is not None:
             top = 255 if self._table is None else len(self._table) - 1
             self._refuse(path, labels, (labels > top) | (labels < 0))
@@ -168,6 +176,25 @@ class LoadSemSeg:
             self._refuse(path, labels, (labels >= self.num_classes) & (labels != 255))
         results["gt_sem_seg"] = np.array(labels, np.uint8)
         return results
+
+    def _translate(self, path: str, labels: np.ndarray, label_map: dict[int, int]) -> np.ndarray:
+        if self._table is not None:
+            raise DataError(
+                "the dataset already says how its label files are coded: remove reduce_zero_label and label_map from "
+                "LoadSemSeg, or every label would be shifted twice"
+            )
+        table = np.full(1 << 16, -1, np.int16)
+        table[list(label_map)] = list(label_map.values())
+        translated = table[np.clip(labels, 0, len(table) - 1)]
+        wrong = (translated < 0) | (labels < 0) | (labels >= len(table))
+        if wrong.any():
+            found = ", ".join(map(str, np.unique(labels[wrong])[:5]))
+            known = sorted(label_map)
+            raise DataError(
+                f"{path} holds the value {found} (at {int(wrong.sum())} pixels); the files of this dataset hold "
+                f"{known[0]}..{known[-1]}"
+            )
+        return translated.astype(np.uint8)
 
     def _refuse(self, path: str, labels: np.ndarray, bad: np.ndarray) -> None:
         if bad.any():
@@ -228,17 +255,24 @@ class LoadDepth:
         scale: Metres for one unit of the file: 0.001 for NYU and Kinect millimetres, 1/256 for KITTI.
         invalid: Values of the file that mean "unknown".
         max_depth: Metres; what lies beyond becomes unknown.
+        allow_empty: Accept a map without a single known pixel.
 
     Raises:
-        DataError: the file is missing, broken, or of another size than its image.
+        DataError: the file is missing, broken, of another size than its image, or all of it is unknown.
     """
 
     def __init__(
-        self, *, scale: float = 0.001, invalid: Sequence[float] = (0,), max_depth: float | None = None
+        self,
+        *,
+        scale: float = 0.001,
+        invalid: Sequence[float] = (0,),
+        max_depth: float | None = None,
+        allow_empty: bool = False,
     ) -> None:
         self.scale = scale
         self.invalid = tuple(invalid)
         self.max_depth = max_depth
+        self.allow_empty = allow_empty
 
     def __call__(self, results: dict) -> dict:
         if "gt_depth" in results:
@@ -256,5 +290,10 @@ class LoadDepth:
         depth[~(depth > 0) | ~np.isfinite(depth)] = 0
         if self.max_depth is not None:
             depth[depth > self.max_depth] = 0
+        if not self.allow_empty and not depth.any():
+            raise DataError(
+                f"{path} has no known depth: all {depth.size} pixels are invalid (scale={self.scale}, "
+                f"invalid={self.invalid}, max_depth={self.max_depth}; the file holds {raw.min()}..{raw.max()})"
+            )
         results["gt_depth"] = depth
         return results

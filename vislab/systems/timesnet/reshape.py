@@ -1,7 +1,7 @@
 """Re-Shape: from a coarse map of many channels to a fine map of few. The only new weights of the system.
 
-Three ways to go up by a factor r: `shuffle` (LayerNorm, 1x1 convolution to r^2 times the channels, pixel shuffle; nothing
-is interpolated), `transposed` (LayerNorm, a chain of non-overlapping transposed convolutions) and `bilinear`
+Three ways to go up by a factor r: `shuffle` (LayerNorm, 1x1 convolution to r^2 times the channels, pixel shuffle; no
+interpolation), `transposed` (LayerNorm, a chain of non-overlapping transposed convolutions) and `bilinear`
 (LayerNorm, 1x1 convolution, interpolation).
 """
 

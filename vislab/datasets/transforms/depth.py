@@ -1,0 +1,63 @@
+"""The crops of the depth benchmarks: NYU's white border and KITTI's common lower window."""
+
+from typing import Literal
+
+from vislab.datasets.transforms import joint
+from vislab.errors import DataError
+from vislab.registry import TRANSFORMS
+
+# rows and columns of a 480x640 NYU frame in which colour and depth are both valid
+NYU_ROWS = (45, 472)
+NYU_COLUMNS = (43, 608)
+KITTI_WINDOW = (352, 1216)
+
+
+@TRANSFORMS.register_module()
+class NYUBorder:
+    """What to do with the border of NYU's 480x640 frames, rows outside 45:472 and columns outside 43:608.
+
+    Args:
+        mode: "crop" cuts image and labels to 427x565, "mask" keeps the size and makes the border's depth unknown.
+    """
+
+    def __init__(self, *, mode: Literal["crop", "mask"] = "crop") -> None:
+        if mode not in ("crop", "mask"):
+            raise ValueError(f"mode={mode!r} is not crop or mask")
+        self.mode = mode
+
+    def __call__(self, results: dict) -> dict:
+        shape = tuple(results["img"].shape[:2])
+        if shape != (480, 640):
+            raise DataError(
+                f"{results.get('img_path')} is {shape[0]}x{shape[1]} (h x w); NYU's border is that of 480x640"
+            )
+        (top, bottom), (left, right) = NYU_ROWS, NYU_COLUMNS
+        if self.mode == "crop":
+            joint.crop(results, (top, left, bottom - top, right - left))
+        elif "gt_depth" in results:
+            inner = results["gt_depth"][top:bottom, left:right].copy()
+            results["gt_depth"][...] = 0
+            results["gt_depth"][top:bottom, left:right] = inner
+        return results
+
+
+def kitti_window(shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """The window (top, left, height, width) that the KITTI protocol works in: 352x1216, at the bottom, in the middle.
+
+    Raises:
+        DataError: the image is smaller.
+    """
+    height, width = KITTI_WINDOW
+    if shape[0] < height or shape[1] < width:
+        raise DataError(f"an image of {shape[0]}x{shape[1]} (h x w) is smaller than KITTI's window {height}x{width}")
+    return shape[0] - height, (shape[1] - width) // 2, height, width
+
+
+@TRANSFORMS.register_module()
+class KittiCrop:
+    """Cut image and labels to KITTI's common window of 352x1216, which becomes the frame of predictions too."""
+
+    def __call__(self, results: dict) -> dict:
+        joint.crop(results, kitti_window(results["img"].shape[:2]))
+        results["ori_shape"] = results["img"].shape[:2]
+        return results

@@ -58,6 +58,7 @@ class RGBDFolder(BaseDataset):
         chosen = pairs[self.frames]
         if not chosen:
             raise DataError(
-                f"frames={self.frames.start, self.frames.stop} selects none of the {len(pairs)} frames in {self.data_root}"
+                f"frames={self.frames.start, self.frames.stop} selects none of the {len(pairs)} frames in "
+                f"{self.data_root}"
             )
         return [{"img_path": image, "depth_path": depth} for _, image, depth in chosen]

@@ -1,0 +1,169 @@
+"""Metric depth: the ten usual figures, with every switch of the protocol explicit and repeated in the result.
+
+Published figures of one model differ by up to a third with the crop, the cap, the treatment of invalid labels and the
+way of averaging, so the result carries a line `protocol` that says all of it.
+
+mmsegmentation's DepthMetric is another measure under the same names: its silog weighs the mean error by 0.5 and is not
+multiplied by 100 (here, as in BTS and KITTI: weight 1, times 100); its smallest valid depth is 0, not 1e-3 m; it does
+not clamp predictions; it has no Garg crop.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from vislab.errors import ConfigError, DataError
+from vislab.registry import METRICS
+
+NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "irmse")
+# shares of height and width: (top, bottom, left, right); NYU's are rows 45:471, columns 41:601 of 480x640
+CROPS = {
+    "none": (0.0, 1.0, 0.0, 1.0),
+    "nyu_eigen": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
+    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
+    "kitti_eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
+}
+
+
+def crop_window(shape: tuple[int, int], crop: str) -> tuple[slice, slice]:
+    """Rows and columns of an (h, w) map that `crop` keeps, in whole pixels, rounded down as the published code does."""
+    top, bottom, left, right = CROPS[crop]
+    height, width = shape
+    # 1e-6: 45 / 480 * 480 must not become 44 by rounding
+    rows = slice(int(top * height + 1e-6), int(bottom * height + 1e-6))
+    return rows, slice(int(left * width + 1e-6), int(right * width + 1e-6))
+
+
+def depth_sums(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Sums over n valid pixels, (11,) float64, from which `figures` makes the metrics: n, three counts, seven sums.
+
+    Args:
+        prediction, target: (n,) metres, positive.
+    """
+    prediction, target = prediction.astype(np.float64), target.astype(np.float64)
+    ratio = np.maximum(prediction / target, target / prediction)
+    difference = prediction - target
+    log = np.log(prediction) - np.log(target)
+    square = np.square(difference)
+    return np.array(
+        [
+            target.size,
+            *((ratio < 1.25**k).sum() for k in (1, 2, 3)),
+            (np.abs(difference) / target).sum(),
+            (square / target).sum(),
+            square.sum(),
+            np.square(log).sum(),
+            np.abs(log).sum() / np.log(10),
+            log.sum(),
+            np.square(1 / prediction - 1 / target).sum(),
+        ]
+    )
+
+
+def figures(sums: np.ndarray) -> np.ndarray:
+    """`depth_sums` (..., 11) -> the metrics in the order of NAMES, (..., 10)."""
+    d1, d2, d3, abs_rel, sq_rel, square, log_square, log10, log, inverse = np.moveaxis(
+        sums[..., 1:] / sums[..., :1], -1, 0
+    )
+    silog = 100 * np.sqrt(np.maximum(log_square - np.square(log), 0))  # rounding can make it negative
+    irmse = 1000 * np.sqrt(inverse)
+    return np.stack([d1, d2, d3, abs_rel, sq_rel, np.sqrt(square), np.sqrt(log_square), log10, silog, irmse], axis=-1)
+
+
+@METRICS.register_module()
+class DepthMetric(BaseMetric):
+    """d1, d2, d3 (share of pixels within a factor 1.25, 1.25^2, 1.25^3), abs_rel, sq_rel, rmse (m), rmse_log, log10,
+    silog (times 100), irmse (1/km), and `protocol`, a line that names every switch.
+
+    Order of things: predictions as the model gives them (see DenseInference for mirrored views) are compared at the
+    label's size; not finite becomes the nearer limit; `clamp`; labels strictly between min_depth and max_depth are
+    valid; `crop`; metrics.
+
+    Args:
+        min_depth: metres; labels must be above it.
+        max_depth: metres, the cap: labels must be below it.
+        crop: none | nyu_eigen | garg | kitti_eigen. The NYU crop is scaled for labels that are not 480x640.
+        clamp: limit predictions to [min_depth, max_depth] first.
+        average: "image": metrics of each image, then their mean, as published; "pixel": all pixels in one pool.
+        collect_device: see mmengine's BaseMetric.
+        prefix: put before the names of the metrics.
+
+    An image without a valid pixel inside the crop is left out and counted in `skipped`.
+
+    Raises:
+        DataError: a label and its prediction differ in size, or no image has a valid pixel.
+    """
+
+    default_prefix = None
+
+    def __init__(
+        self,
+        *,
+        min_depth: float = 1e-3,
+        max_depth: float = 10.0,
+        crop: Literal["none", "nyu_eigen", "garg", "kitti_eigen"] = "none",
+        clamp: bool = True,
+        average: Literal["image", "pixel"] = "image",
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        if crop not in CROPS:
+            raise ConfigError(f"DepthMetric: crop={crop!r} is not one of {', '.join(CROPS)}")
+        if average not in ("image", "pixel"):
+            raise ConfigError(f"DepthMetric: average={average!r} is not image or pixel")
+        if not 0 < min_depth < max_depth:
+            raise ConfigError(f"DepthMetric: expected 0 < min_depth < max_depth, got {min_depth} and {max_depth}")
+        self.min_depth, self.max_depth = min_depth, max_depth
+        self.crop, self.clamp, self.average = crop, clamp, average
+        self.inference = "unknown"
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            name = sample.get("img_path", "a sample")
+            if "gt_depth" not in sample:
+                raise DataError(f"DepthMetric: {name} has no gt_depth: put LoadDepth into the test pipeline")
+            target = sample["gt_depth"]["data"][0].cpu().numpy()
+            prediction = sample["pred_depth"]["data"][0].float().cpu().numpy()
+            if prediction.shape != target.shape:
+                raise DataError(
+                    f"DepthMetric: the label of {name} is {target.shape} (h, w), its prediction {prediction.shape}: "
+                    "load labels of the original size"
+                )
+            self.inference = sample.get("inference", self.inference)
+            low, high = self.min_depth, self.max_depth
+            prediction = np.nan_to_num(prediction, nan=low, posinf=high, neginf=low)
+            # logarithms need a positive number in any case
+            prediction = np.clip(prediction, low, high) if self.clamp else np.maximum(prediction, 1e-6)
+            window = crop_window(target.shape, self.crop)
+            target, prediction = target[window], prediction[window]
+            valid = (target > low) & (target < high)
+            self.results.append(depth_sums(prediction[valid], target[valid]))
+
+    def protocol(self) -> str:
+        """All switches in words."""
+        limit = "clamped to the same range" if self.clamp else "not clamped"
+        mean = "mean over images" if self.average == "image" else "all pixels pooled"
+        return (
+            f"labels in ({self.min_depth:g}, {self.max_depth:g}) m, crop {self.crop}, predictions {limit}, {mean}, "
+            f"inference {self.inference}"
+        )
+
+    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float | str]:
+        sums = np.stack(results)
+        used = sums[sums[:, 0] > 0]
+        if not len(used):
+            raise DataError(
+                f"DepthMetric: none of the {len(sums)} images has a label in ({self.min_depth:g}, {self.max_depth:g}) m "
+                f"inside the crop {self.crop!r}: check LoadDepth's scale and invalid values"
+            )
+        values = figures(used).mean(axis=0) if self.average == "image" else figures(used.sum(axis=0))
+        MMLogger.get_current_instance().info(f"depth: {self.protocol()}; {len(used)} images")
+        return {
+            **{name: float(value) for name, value in zip(NAMES, values, strict=True)},
+            "skipped": float(len(sums) - len(used)),
+            "protocol": self.protocol(),
+        }

@@ -1,0 +1,108 @@
+"""Semantic segmentation: mIoU, mAcc and aAcc from counts over the whole set, in per cent."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+from torch import Tensor
+
+from vislab.errors import ConfigError, DataError
+from vislab.registry import METRICS
+
+
+def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Pixels of the intersection, the prediction and the label of each class, (3, num_classes) int64.
+
+    Ignored pixels of the label count nowhere. Both maps are (H, W) integers.
+    """
+    valid = label != ignore_index
+    prediction, label = prediction[valid].long(), label[valid].long()
+    return torch.stack(
+        [
+            torch.bincount(label[prediction == label], minlength=num_classes),
+            torch.bincount(prediction, minlength=num_classes),
+            torch.bincount(label, minlength=num_classes),
+        ]
+    )
+
+
+@METRICS.register_module()
+class SemSegMetric(BaseMetric):
+    """mIoU, mAcc, aAcc in per cent; a table of every class goes to the log.
+
+    Counts are added up over the whole set. A class that is nowhere in the set's labels has no accuracy, and no IoU
+    unless it is predicted somewhere (then its IoU is 0); the means leave out what does not exist. Labels are compared
+    at their original size.
+
+    Args:
+        ignore_index: label of pixels that do not count.
+        num_classes: default: from the dataset's class names.
+        collect_device: see mmengine's BaseMetric.
+        prefix: put before the names of the metrics.
+
+    Raises:
+        DataError: sizes differ, or a label or prediction is no class.
+        ConfigError: neither num_classes nor class names.
+    """
+
+    default_prefix = None
+
+    def __init__(
+        self,
+        *,
+        ignore_index: int = 255,
+        num_classes: int | None = None,
+        collect_device: str = "cpu",
+        prefix: str | None = None,
+    ):
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.ignore_index, self.num_classes = ignore_index, num_classes
+
+    def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
+        count = self._count()
+        for sample in data_samples:
+            name = sample.get("img_path", "a sample")
+            if "gt_sem_seg" not in sample:
+                raise DataError(f"SemSegMetric: {name} has no gt_sem_seg: put LoadSemSeg into the test pipeline")
+            prediction = sample["pred_sem_seg"]["data"][0]
+            label = sample["gt_sem_seg"]["data"][0].to(prediction.device)
+            if prediction.shape != label.shape:
+                raise DataError(
+                    f"SemSegMetric: the label of {name} is {tuple(label.shape)} (h, w), its prediction "
+                    f"{tuple(prediction.shape)}: load labels of the original size"
+                )
+            areas = class_areas(prediction, label, count, self.ignore_index)
+            if areas.shape[1] > count:
+                which = "label" if areas[2, count:].any() else "prediction"
+                raise DataError(
+                    f"SemSegMetric: the {which} of {name} holds class {areas.shape[1] - 1}, there are {count} "
+                    f"(0..{count - 1}, {self.ignore_index} = ignored)"
+                )
+            self.results.append(areas.cpu().numpy())
+
+    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
+        both, predicted, labelled = np.sum(results, axis=0).astype(np.float64)  # (num_classes,) each
+        with np.errstate(invalid="ignore", divide="ignore"):
+            iou = both / (predicted + labelled - both)
+            accuracy = both / labelled
+            total = both.sum() / labelled.sum()
+        if not labelled.any():
+            raise DataError(f"SemSegMetric: all pixels of all {len(results)} labels are ignored ({self.ignore_index})")
+        names = (self.dataset_meta or {}).get("classes") or [str(k) for k in range(len(iou))]
+        lines = [f"{n:>24} {i:>8.2f} {a:>8.2f}" for n, i, a in zip(names, 100 * iou, 100 * accuracy, strict=True)]
+        MMLogger.get_current_instance().info("\n".join([f"{'class':>24} {'IoU':>8} {'Acc':>8}", *lines]))
+        return {
+            "mIoU": float(100 * np.nanmean(iou)),
+            "mAcc": float(100 * np.nanmean(accuracy)),
+            "aAcc": float(100 * total),
+        }
+
+    def _count(self) -> int:
+        if self.num_classes is None:
+            classes = (self.dataset_meta or {}).get("classes")
+            if not classes:
+                raise ConfigError("SemSegMetric: the dataset has no class names: give num_classes")
+            self.num_classes = len(classes)
+        return self.num_classes

@@ -59,11 +59,14 @@ def check_config(cfg: Config | dict, *, files: bool = True) -> None:
         cfg: what `load_config` returns.
         files: also check that the folders and files it names exist.
     """
-    problems = find_problems(cfg, files=files)
-    if problems:
+    places: dict[tuple[str, str], list[str]] = {}
+    for found in find_problems(cfg, files=files):  # a path used by three loaders is one mistake
+        places.setdefault((found.value, found.text), []).append(found.place)
+    if places:
         name = getattr(cfg, "filename", None) or "the config"
-        count = f"{len(problems)} mistake{'s' if len(problems) > 1 else ''}"
-        raise ConfigError(f"{name} has {count}:\n" + "\n".join(f"  {p}" for p in problems))
+        count = f"{len(places)} mistake{'s' if len(places) > 1 else ''}"
+        lines = [f"  {Problem(', '.join(where), *what)}" for what, where in places.items()]
+        raise ConfigError(f"{name} has {count}:\n" + "\n".join(lines))
 
 
 def find_problems(cfg: Config | dict, *, files: bool = True) -> list[Problem]:

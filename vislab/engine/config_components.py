@@ -276,7 +276,9 @@ def _check_paths(
         try:
             target.check_arguments(**given)
         except VislabError as error:
-            yield missing(place, str(error))
+            text = str(error)
+            about = next((k for k, v in given.items() if isinstance(v, str) and v and _expand(v) in text), None)
+            yield problem(f"{place}.{about}", given[about], text) if about else missing(place, text)
 
 
 _WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")

@@ -1,0 +1,209 @@
+"""The rules of the house that a program can check: who may import whom, what stands in one place only, sizes, costs."""
+
+import ast
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGE = REPOSITORY / "vislab"
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+CODE = [
+    p for folder in ("vislab", "tools", "benchmarks", "configs", "tests") for p in (REPOSITORY / folder).rglob("*.py")
+]
+MAX_LINES = 400
+
+# Arrows of docs and design: who may import what, beside itself. errors, paths and registry are for everyone.
+EVERYONE = {"errors", "paths", "registry"}
+MAY_IMPORT = {
+    "errors": set(),
+    "paths": set(),
+    "registry": set(),
+    "cli": set(),
+    "structures": {"ops"},
+    "ops": {"structures"},
+    "layers": {"structures", "ops"},
+    "models": {"structures", "ops", "layers", "losses", "zoo"},
+    "losses": {"structures", "ops", "layers", "models"},
+    "zoo": {"engine"},
+    "visualization": {"structures", "ops"},
+    "datasets": {"structures", "ops"},
+    "evaluation": {"structures", "ops"},
+    "engine": {"structures", "ops", "layers", "models", "datasets", "evaluation", "visualization", "zoo", "cli"},
+    "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "zoo", "cli"},
+}
+
+# The one reader of files with weights, used lazily by `pretrained=<path>`.
+EXCEPTIONS = {("vislab.models.timm_encoder", "vislab.engine.checkpoint")}
+
+
+def module_of(path: Path) -> str:
+    return ".".join(["vislab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Absolute names of everything a file imports, lazily inside functions too."""
+    package = module_of(path).split(".") if path.name == "__init__.py" else module_of(path).split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def tier_of(module: str) -> str:
+    """`systems.hnerv` for systems, else the folder or file right below vislab."""
+    parts = module.split(".")[1:]
+    return ".".join(parts[:2]) if parts[:1] == ["systems"] else (parts or [""])[0]
+
+
+def ours(path: Path) -> set[str]:
+    names = {name for name in imports_of(path) if name.split(".")[0] == "vislab"}
+    names = {n for n in names if (module_of(path), n.rpartition(".")[0]) not in EXCEPTIONS}
+    return {tier_of(name) for name in names} - {"", "__version__"}
+
+
+@pytest.mark.parametrize("tier", MAY_IMPORT)
+def test_shared_tiers(tier):
+    """Arrows in one direction: no shared tier knows a system, and lower tiers do not know higher ones."""
+    allowed = MAY_IMPORT[tier] | EVERYONE | {tier}
+    wrong = {
+        f"{module_of(path)} imports vislab.{other}"
+        for path in SOURCES
+        if tier_of(module_of(path)) == tier
+        for other in ours(path) - allowed
+    }
+    assert not wrong
+
+
+def test_every_folder_has_its_rule():
+    tiers = {tier_of(module_of(path)) for path in SOURCES}
+    assert {t for t in tiers if t and not t.startswith("systems")} <= set(MAY_IMPORT)
+
+
+def test_systems_do_not_know_each_other():
+    wrong = []
+    for path in SOURCES:
+        own = tier_of(module_of(path))
+        if own.startswith("systems."):
+            wrong += [f"{module_of(path)} imports {o}" for o in ours(path) if o.startswith("systems") and o != own]
+            wrong += [f"{module_of(path)} imports apis" for o in ours(path) if o == "apis"]
+    assert not wrong
+
+
+def test_no_circles():
+    """Modules can be imported one by one: the graph of imports at module level has no circle."""
+    graph = {module_of(p): {_existing(n) for n in _top_level(p)} - {None, module_of(p)} for p in SOURCES}
+    done: set[str] = set()
+    for start in graph:
+        _visit(start, graph, [], done)
+
+
+def _visit(module: str, graph: dict[str, set], path: list[str], done: set[str]) -> None:
+    assert module not in path, "imports in a circle: " + " -> ".join([*path[path.index(module) :], module])
+    if module not in done:
+        for other in sorted(graph.get(module, ())):
+            _visit(other, graph, [*path, module], done)
+        done.add(module)
+
+
+def _top_level(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vislab"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _existing(name: str) -> str | None:
+    """The module that `from a import b` reads: `a.b` if it is a module, else `a`; packages are left out."""
+    modules = {module_of(p) for p in SOURCES if p.name != "__init__.py"}
+    return name if name in modules else next((m for m in [name.rpartition(".")[0]] if m in modules), None)
+
+
+# -------------------------------------------------------------------------------------------------- in one place only
+
+
+@pytest.mark.parametrize(
+    "what, pattern, where",
+    [
+        ("albumentations", r"^\s*(import|from) albumentations\b", {"vislab/datasets/transforms/albu.py"}),
+        ("torch.load", r"\btorch\.load\(", {"vislab/engine/checkpoint.py"}),
+        ("pickle.load", r"\bpickle\.(loads?|Unpickler)\(", set()),
+        ("CheckpointLoader", r"CheckpointLoader\.register_scheme\(", {"vislab/engine/checkpoint.py"}),
+    ],
+)
+def test_one_place(what, pattern, where):
+    found = {
+        str(path.relative_to(REPOSITORY))
+        for path in [*SOURCES, *(REPOSITORY / "tools").glob("*.py")]
+        if re.search(pattern, _code(path), re.MULTILINE)
+    }
+    assert found <= where, f"{what} belongs into {where or 'no file'}"
+
+
+def _code(path: Path) -> str:
+    """The text of a file without docstrings and comments."""
+    return ast.unparse(_Undocumented().visit(ast.parse(path.read_text())))
+
+
+class _Undocumented(ast.NodeTransformer):
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.Expr(ast.Constant(None)) if text else node
+
+
+def test_torch_load_is_weights_only():
+    calls = re.findall(r"torch\.load\(.*", _code(PACKAGE / "engine/checkpoint.py"))
+    assert calls and all("weights_only=True" in call for call in calls)
+
+
+def test_no_other_frameworks():
+    banned = {"mmcv", "mmdet", "mmseg", "mmpretrain", "mmrotate", "detectron2", "skvideo"}
+    wrong = [(module_of(p), n) for p in SOURCES for n in imports_of(p) if n.split(".")[0] in banned]
+    assert not wrong
+
+
+def test_same_names_everywhere():
+    """A system is vislab/systems/X with docs/X.md and tests; configs/X holds configs of a system."""
+    systems = {p.parent.name for p in PACKAGE.glob("systems/*/__init__.py")}
+    folders = {p.name for p in (REPOSITORY / "configs").iterdir() if p.is_dir() and any(p.glob("*.py"))} - {"_base_"}
+    assert folders <= systems
+
+
+# ------------------------------------------------------------------------------------------------------ sizes and costs
+
+
+def test_no_file_is_too_long():
+    long = {str(p.relative_to(REPOSITORY)): n for p in CODE if (n := len(p.read_text().splitlines())) > MAX_LINES}
+    assert not long
+
+
+def test_every_file_states_its_job():
+    silent = [
+        str(p.relative_to(REPOSITORY))
+        for p in CODE
+        if p.stat().st_size and not ast.get_docstring(ast.parse(p.read_text()))
+    ]
+    assert not silent
+
+
+def test_import_is_cheap():
+    """`import vislab` under 50 ms beyond the bare interpreter, without torch, mmengine, numpy or cv2."""
+    code = (
+        "import sys, time; before = set(sys.modules); began = time.perf_counter(); import vislab, vislab.cli;"
+        "print(time.perf_counter() - began); print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
+    )
+    seconds, modules = [], set()
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+        time, names = done.stdout.splitlines()
+        seconds.append(float(time))
+        modules |= set(names.split())
+    assert not modules & {"torch", "mmengine", "numpy", "cv2", "timm", "albumentations"}
+    assert min(seconds) < 0.05, f"median {statistics.median(seconds):.3f} s"

@@ -9,14 +9,12 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-import timm
-from timm.models import group_parameters
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError, nearest
-from vislab.paths import expand_path
 from vislab.registry import MODELS
+from vislab.zoo.files import read_weights
 
 # What lets a transformer take images of any size; a family knows at most one of them.
 _ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
@@ -137,7 +135,7 @@ class TimmEncoder(nn.Module):
 
     def layer_ids(self) -> dict[str, int]:
         """Depth of each parameter for layer-wise learning rates: 0 = stem; what is not named is as deep as the head."""
-        ids = group_parameters(self.model, self.model.group_matcher(coarse=False), reverse=True)
+        ids = _groups(self.model, coarse=False)
         return {f"model.{name}": depth for name, depth in ids.items()}
 
     def no_weight_decay(self) -> set[str]:
@@ -152,7 +150,7 @@ class TimmEncoder(nn.Module):
             raise ConfigError(f"TimmEncoder: timm model {self.name!r} cannot do checkpointing=True") from None
 
     def _freeze(self, stages: int) -> None:
-        groups = group_parameters(self.model, self.model.group_matcher(coarse=True), reverse=True)
+        groups = _groups(self.model, coarse=True)
         count = max(groups.values()) + 1
         stages = count if stages == -1 else stages
         if not 0 <= stages <= count:
@@ -167,6 +165,8 @@ class TimmEncoder(nn.Module):
 
 def _create(name: str, args: dict, *, download: bool) -> nn.Module:
     """A timm model that takes images of any size, if its family can."""
+    import timm  # a second of import time, spared where no encoder is built
+
     if not timm.is_model(name):
         close = nearest(name.split(".")[0], timm.list_models(), count=3)
         hint = f"; nearest: {', '.join(close)}" if close else "; timm.list_models('*part*') lists names"
@@ -188,6 +188,13 @@ def _create(name: str, args: dict, *, download: bool) -> nn.Module:
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "prune_intermediate_layers"):
         raise ConfigError(f"TimmEncoder: timm model {name!r} cannot give intermediate maps (no forward_intermediates)")
     return model
+
+
+def _groups(model: nn.Module, *, coarse: bool) -> dict[str, int]:
+    """Parameter name -> its place from the stem (0) on: by stages, or by layers when not coarse."""
+    from timm.models import group_parameters
+
+    return group_parameters(model, model.group_matcher(coarse=coarse), reverse=True)
 
 
 def _choose_outputs(name: str, strides: list[int], wanted: Sequence[int] | None) -> tuple[int, ...]:
@@ -218,16 +225,10 @@ def _load_file(model: nn.Module, path: str) -> list[str]:
     Raises:
         CheckpointError: nothing in the file has this model's names, or shapes differ.
     """
-    from vislab.engine.checkpoint import load_checkpoint  # the project's one reader; it brings mmengine, hence late
-
-    state = load_checkpoint(expand_path(path, "pretrained"))
-    for key in ("state_dict_ema", "model_ema", "state_dict", "model"):
-        if isinstance(state.get(key), dict):
-            state = state[key]
-            break
+    state = read_weights(path)
     first = next(iter(model.state_dict()))
     prefix = next((key[: -len(first)] for key in state if key.endswith("." + first)), "")
-    state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix) and isinstance(v, Tensor)}
+    state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is not None:  # older layouts of the same model, position embeddings of another size ...
         state = convert(state, model)

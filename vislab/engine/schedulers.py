@@ -21,7 +21,7 @@ class WarmupCosineLR(_ParamScheduler):
         start_factor: factor of the learning rate at the first step.
         final_factor: factor of the learning rate at the end.
         begin: first step, or epoch, at which the schedule acts.
-        end: last one; by default the end of the run.
+        end: step, or epoch, at which it is over; the runner gives the end of the run by default.
         last_step: number of steps already made.
         by_epoch: whether begin and end count epochs.
         verbose: print each change.
@@ -35,11 +35,13 @@ class WarmupCosineLR(_ParamScheduler):
         start_factor: float = 0.1,
         final_factor: float = 0.0,
         begin: int = 0,
-        end: int,
+        end: int | None = None,
         last_step: int = -1,
         by_epoch: bool = True,
         verbose: bool = False,
     ):
+        if end is None:
+            raise ValueError("WarmupCosineLR needs the run's length as `end` when it is built without a runner")
         self.warmup = warmup
         self.start_factor = start_factor
         self.final_factor = final_factor

@@ -76,19 +76,22 @@ def _check(image: Tensor, other: Tensor, smallest: int) -> None:
 def _ssim_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean SSIM and mean contrast-structure term of (B, C, H, W) images, each (B, C)."""
     b, c = x.shape[:2]
-    moments = torch.stack([x, y, x * x, y * y, x * y]).flatten(0, 2)[:, None]  # (5 B C, 1, H, W)
-    mu_x, mu_y, xx, yy, xy = _blur(moments).view(5, b, c, -1)
+    # every plane becomes a channel of one depthwise convolution, by far the fastest form on the CPU
+    x, y = (t.reshape(1, b * c, *t.shape[-2:]).contiguous(memory_format=torch.channels_last) for t in (x, y))
+    moments = _blur(torch.cat([x, y, x * x, y * y, x * y], dim=1))  # (1, 5 B C, H - 10, W - 10)
+    mu_x, mu_y, xx, yy, xy = moments.chunk(5, dim=1)
     contrast = (2 * (xy - mu_x * mu_y) + C2) / (xx - mu_x * mu_x + yy - mu_y * mu_y + C2)
     luminance = (2 * mu_x * mu_y + C1) / (mu_x * mu_x + mu_y * mu_y + C1)
-    return (luminance * contrast).mean(-1), contrast.mean(-1)
+    return (luminance * contrast).mean((2, 3)).view(b, c), contrast.mean((2, 3)).view(b, c)
 
 
-def _blur(x: Tensor) -> Tensor:
-    """Gaussian window over (N, 1, H, W), separable, without padding."""
-    offset = torch.arange(WINDOW, dtype=torch.float32, device=x.device) - WINDOW // 2
+def _blur(planes: Tensor) -> Tensor:
+    """Gaussian window over (1, N, H, W), separable, without padding."""
+    count = planes.shape[1]
+    offset = torch.arange(WINDOW, dtype=torch.float32, device=planes.device) - WINDOW // 2
     window = torch.exp(-(offset**2) / (2 * SIGMA**2))
-    window = window / window.sum()
-    return F.conv2d(F.conv2d(x, window.view(1, 1, -1, 1)), window.view(1, 1, 1, -1))
+    window = (window / window.sum()).repeat(count, 1, 1, 1)  # (N, 1, 1, 11)
+    return F.conv2d(F.conv2d(planes, window.transpose(2, 3), groups=count), window, groups=count)
 
 
 def _halve(x: Tensor) -> Tensor:

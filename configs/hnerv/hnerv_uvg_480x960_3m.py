@@ -1,0 +1,24 @@
+"""A UVG video at 480x960, 3M (2 961 853 decoder parameters): the paper's model. One run a video.
+
+Command:  python tools/train.py configs/hnerv/hnerv_uvg_480x960_3m.py --cfg-options source=data/uvg/jockey
+Data:     the video's 1080p frames as images in one folder (or a video file), crop 960x1920,
+          bicubic to 480x960
+Hardware: published on one RTX 2080 Ti, 300 epochs
+Expected: not run here; published PSNR (Chen et al. 2023) Beauty 36.91, Bosphorus 36.95, HoneyBee 42.05, Jockey 33.33,
+          ReadySetGo 27.07, ShakeNDry 36.97, YachtRide 30.96 dB
+"""
+
+from mmengine.config import read_base
+
+from vislab.datasets.video_frames import VideoFrames
+
+with read_base():
+    from ._base_.hnerv import *
+
+model.update(strides=(5, 4, 3, 2, 2), decoder_width=110)
+
+source = "data/uvg/beauty"
+clip = dict(type=VideoFrames, source=source, crop=(960, 1920), resize=(480, 960), interpolation="bicubic")
+train_dataloader["dataset"].update(clip)
+val_dataloader["dataset"].update(clip)
+test_dataloader["dataset"].update(clip)

@@ -1,6 +1,5 @@
 """COCO's annotation files: instances (boxes, masks) and panoptic (id maps), told apart by their content."""
 
-import difflib
 import json
 import logging
 import os
@@ -12,7 +11,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from vislab.datasets.base import BaseDataset
-from vislab.errors import DataError
+from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
 
 
@@ -122,8 +121,7 @@ class CocoDataset(BaseDataset):
         if self.classes is not None:
             for name in self.classes:
                 if name not in names:
-                    close = difflib.get_close_matches(str(name), names, n=1)
-                    hint = f" (did you mean {close[0]!r}?)" if close else ""
+                    hint = did_you_mean(str(name), names)
                     raise DataError(f"classes: {name!r} is not a category of {self.ann_file}{hint}")
             ordered = [ordered[names.index(name)] for name in self.classes]
         self._metainfo |= {

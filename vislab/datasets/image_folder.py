@@ -1,13 +1,12 @@
 """Classification from folders: one folder a class, as ImageNet and most image collections are laid out."""
 
-import difflib
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from vislab.datasets.base import BaseDataset
-from vislab.errors import DataError
+from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -71,9 +70,7 @@ class ImageFolder(BaseDataset):
         classes = found if self.classes is None else self.classes
         for name in classes:
             if name not in found:
-                close = difflib.get_close_matches(name, found, n=1)
-                hint = f" (did you mean {close[0]!r}?)" if close else ""
-                raise DataError(f"ImageFolder: {folder} has no class folder {name!r}{hint}")
+                raise DataError(f"ImageFolder: {folder} has no class folder {name!r}{did_you_mean(name, found)}")
         records = []
         for label, name in enumerate(classes):
             paths = sorted(_images(str(folder / name)))

@@ -76,7 +76,7 @@ class Scenes(BaseDataset):
                 "0 <= least <= greatest number of objects"
             )
         self._cache: dict[int, dict] | None = {} if cache else None
-        super().__init__(pipeline=pipeline, metainfo=metainfo, test_mode=test_mode)
+        super().__init__(pipeline=pipeline, metainfo=metainfo, test_mode=test_mode, serialize_data=False)
 
     def load_data_list(self) -> list[dict]:
         return [{} for _ in range(self.length)]

@@ -233,13 +233,38 @@ def clip_to_window(rboxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarra
     h, w = size
     hull = rboxes_to_hboxes(rboxes)
     cut = (hull[:, 0] < -1e-3) | (hull[:, 1] < -1e-3) | (hull[:, 2] > w + 1e-3) | (hull[:, 3] > h + 1e-3)
-    window = np.array([[0, 0], [w, 0], [w, h], [0, h]], np.float32)
     for i in np.flatnonzero(cut):
-        area, inside = cv2.intersectConvexConvex(rboxes_to_corners(rboxes[i]).astype(np.float32), window)
-        if area <= 0 or inside is None:
+        inside = _cut_polygon(rboxes_to_corners(rboxes[i].astype(np.float64)), w, h)
+        area = _polygon_area(inside)
+        if area <= 0:
             share[i] = 0
             continue
         share[i] = min(1.0, area / max(float(rboxes[i, 2] * rboxes[i, 3]), 1e-12))
-        (cx, cy), (bw, bh), degrees = cv2.minAreaRect(inside.reshape(-1, 2).astype(np.float32))
+        (cx, cy), (bw, bh), degrees = cv2.minAreaRect(inside.astype(np.float32))
         rboxes[i] = from_cv2(np.array([cx, cy, bw, bh, degrees], rboxes.dtype))
     return rboxes, share
+
+
+def _cut_polygon(points: np.ndarray, w: float, h: float) -> np.ndarray:
+    """The part of a convex polygon (K, 2) within [0, w] x [0, h], cut by one border line after another.
+
+    OpenCV's intersection of convex polygons is wrong by a factor where edges nearly coincide, hence this one.
+    """
+    for axis, sign, limit in ((0, 1, 0.0), (1, 1, 0.0), (0, -1, -w), (1, -1, -h)):
+        if not len(points):
+            break
+        depth = sign * points[:, axis] - limit  # >= 0 inside
+        kept = []
+        for j, (point, d) in enumerate(zip(points, depth, strict=True)):
+            before, d0 = points[j - 1], depth[j - 1]
+            if (d >= 0) != (d0 >= 0):
+                kept.append(before + (point - before) * (d0 / (d0 - d)))
+            if d >= 0:
+                kept.append(point)
+        points = np.array(kept).reshape(-1, 2)
+    return points
+
+
+def _polygon_area(points: np.ndarray) -> float:
+    x, y = points.T
+    return abs(float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1)))) / 2

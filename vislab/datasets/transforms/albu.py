@@ -3,7 +3,6 @@
 Image, masks, maps, boxes and rotated boxes go through one call, so that all see the same draw.
 """
 
-import difflib
 import inspect
 import random
 from collections.abc import Mapping, Sequence
@@ -13,7 +12,7 @@ import cv2
 import numpy as np
 
 from vislab.datasets.transforms import joint
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, did_you_mean
 from vislab.registry import TRANSFORMS
 from vislab.structures import rotated_boxes as rb
 
@@ -26,10 +25,11 @@ _MAPS = ("gt_panoptic", "gt_depth")
 class Albu:
     """A list of albumentations transforms as one step of a pipeline.
 
-    Labels of pixels move by nearest neighbour. Rotated boxes travel as their four corners and are fitted anew; boxes
-    are fitted to their masks or rotated boxes where there are any. Instances that vanish leave all their labels
-    together. Metric depth is moved, not rescaled. Draws come from the sample's own random state. `scale_factor` is
-    not followed: a test pipeline whose predictions go back to the original image resizes with Resize.
+    Labels of pixels move by nearest neighbour. Boxes of both kinds are fitted to the moved masks where there are masks;
+    else rotated boxes travel as their four corners and are fitted anew, and boxes are fitted to them. Instances that
+    vanish leave all their labels together. Metric depth is moved, not rescaled. Draws come from the sample's own
+    random state. `scale_factor` is not followed: a test pipeline whose predictions go back to the original image
+    resizes with Resize.
 
     Args:
         transforms: One dict a transform: its albumentations class as `name`, and its arguments; compositions (OneOf,
@@ -70,7 +70,7 @@ class Albu:
             boxes = np.clip(results["gt_bboxes"], 0, [w, h, w, h])
             solid = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(axis=1)
             data["bboxes"], data["box_ids"] = boxes[solid], np.flatnonzero(solid)
-        if n and "gt_rbboxes" in results:
+        if n and "gt_rbboxes" in results and "gt_masks" not in results:
             data["keypoints"] = rb.rboxes_to_corners(results["gt_rbboxes"]).reshape(-1, 2).astype(np.float32)
             data["corner_ids"] = np.arange(4 * n)
         return data
@@ -92,8 +92,11 @@ class Albu:
             return
         keep = np.ones(n, bool)
         if "gt_rbboxes" in results:
-            results["gt_rbboxes"], whole = _refit(moved["keypoints"], moved["corner_ids"], n)
-            keep &= whole
+            if "gt_masks" in results:
+                joint.refit_rboxes(results)
+            else:
+                results["gt_rbboxes"], whole = _refit(moved["keypoints"], moved["corner_ids"], n)
+                keep &= whole
         if "gt_bboxes" in results:
             boxes = np.zeros((n, 4), np.float32)
             if "gt_masks" in results:
@@ -159,13 +162,12 @@ def _build(library, step: Mapping[str, Any], place: str):
     kind = getattr(library, name, None) if isinstance(name, str) else None
     if not (inspect.isclass(kind) and issubclass(kind, (library.BasicTransform, library.BaseCompose))):
         names = [n for n in dir(library) if inspect.isclass(getattr(library, n)) and n[0].isupper()]
-        raise ConfigError(f"Albu: {place}.name={name!r} is no albumentations transform{_nearest(name, names)}")
+        raise ConfigError(f"Albu: {place}.name={name!r} is no albumentations transform{did_you_mean(str(name), names)}")
     known = [p for p in inspect.signature(kind.__init__).parameters if p not in ("self", "args", "kwargs")]
     for key in arguments:
         if key not in known:
             raise ConfigError(
-                f"Albu: {place}.{key}={arguments[key]!r}: {name} has no such argument{_nearest(key, known)}; "
-                f"it takes {', '.join(known)}"
+                f"Albu: {place}.{key}={arguments[key]!r}: {name} takes {', '.join(known)}{did_you_mean(key, known)}"
             )
     if issubclass(kind, library.BaseCompose):
         inner = arguments.get("transforms", ())
@@ -174,8 +176,3 @@ def _build(library, step: Mapping[str, Any], place: str):
         return kind(**arguments)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"Albu: {place} ({name}) cannot be built: {error}") from error
-
-
-def _nearest(name: Any, names: Sequence[str]) -> str:
-    close = difflib.get_close_matches(str(name), names, n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""

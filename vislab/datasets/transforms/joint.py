@@ -51,6 +51,8 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
             results["gt_bboxes"] = results["gt_bboxes"] * np.array([sx, sy, sx, sy], np.float32)
         if "gt_rbboxes" in results:
             results["gt_rbboxes"] = rb.scale(results["gt_rbboxes"], sx, sy).astype(np.float32)
+            if "gt_masks" in results and abs(sx / sy - 1) > 0.02:  # sheared boxes are loose, masks know better
+                refit_rboxes(results)
         if scale_depth and "gt_depth" in results:
             results["gt_depth"] = results["gt_depth"] / np.float32(np.sqrt(sx * sy))
     results["img_shape"] = (new_h, new_w)
@@ -172,6 +174,12 @@ def keep_instances(results: dict, keep: np.ndarray) -> None:
 def count_instances(results: dict) -> int | None:
     """Number of instances; None when the sample has no kind of instance label at all."""
     return next((len(results[key]) for key in INSTANCE_KEYS if key in results), None)
+
+
+def refit_rboxes(results: dict) -> None:
+    """Fit the rotated boxes anew to the masks."""
+    fitted = [rb.mask_to_rbox(mask) for mask in results["gt_masks"]]
+    results["gt_rbboxes"] = np.array(fitted, np.float32).reshape(-1, 5)
 
 
 def mask_to_box(mask: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
-from vislab.cli import add_cfg_options, parse_cfg_options, run
+from vislab.cli import add_cfg_options, format_metrics, parse_cfg_options, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +44,7 @@ def main(args: argparse.Namespace) -> None:
         cfg_options=parse_cfg_options(args.cfg_options),
     )
     if int(os.environ.get("RANK", 0)) == 0:
-        print("  ".join(f"{key}: {value:.6g}" for key, value in metrics.items()))
+        print(format_metrics(metrics))
 
 
 if __name__ == "__main__":

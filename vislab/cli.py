@@ -11,7 +11,7 @@ import os
 import re
 import sys
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vislab.errors import ConfigError, VislabError
@@ -46,6 +46,13 @@ def error_message(error: BaseException) -> str:
     if "Original Traceback" in text:
         text = re.split(rf"^(?:[\w.]+\.)?{type(error).__name__}: ", text, flags=re.MULTILINE)[-1]
     return text.strip()
+
+
+def format_metrics(metrics: Mapping[str, Any]) -> str:
+    """One line for the terminal; a metric may say something in words, too."""
+    numbers = [f"{key}: {value:.6g}" for key, value in metrics.items() if not isinstance(value, str)]
+    words = [f"{key}: {value}" for key, value in metrics.items() if isinstance(value, str)]
+    return "\n".join(["  ".join(numbers), *words])
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:

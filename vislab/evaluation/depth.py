@@ -157,8 +157,8 @@ class DepthMetric(BaseMetric):
         used = sums[sums[:, 0] > 0]
         if not len(used):
             raise DataError(
-                f"DepthMetric: none of the {len(sums)} images has a label in ({self.min_depth:g}, {self.max_depth:g}) m "
-                f"inside the crop {self.crop!r}: check LoadDepth's scale and invalid values"
+                f"DepthMetric: none of the {len(sums)} images has a label in ({self.min_depth:g}, {self.max_depth:g}) "
+                f"m inside the crop {self.crop!r}: check LoadDepth's scale and invalid values"
             )
         values = figures(used).mean(axis=0) if self.average == "image" else figures(used.sum(axis=0))
         MMLogger.get_current_instance().info(f"depth: {self.protocol()}; {len(used)} images")

@@ -1,0 +1,26 @@
+"""Control for timesnet_lite0-lite0_rgbd-kitchen.py: the same encoder with an FPN, everything else equal.
+
+Command:  VISLAB_DATA=/path/to/data python tools/train.py configs/timesnet/fpn_lite0_rgbd-kitchen.py
+Hardware: 2 CPU cores
+Result:   in benchmarks/RESULTS.md, timesnet_decoder
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.dense import DepthEstimator
+from vislab.models.fpn import FPNNetwork
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.kitchen import *
+
+weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
+model = dict(
+    type=DepthEstimator,
+    max_depth=max_depth,
+    network=dict(
+        type=FPNNetwork,
+        encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
+    ),
+)
+optim_wrapper.update(paramwise_cfg=dict(layer_decay=1.0, lr_mult={"network.encoder": 0.1}))

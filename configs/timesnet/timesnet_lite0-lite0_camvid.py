@@ -1,0 +1,28 @@
+"""EfficientNet-Lite0 x EfficientNet-Lite0, 11 classes of road scenes at 240x320, ImageNet weights on both sides.
+
+Command:  VISLAB_DATA=/path/to/data python tools/train.py configs/timesnet/timesnet_lite0-lite0_camvid.py
+          (or --cfg-options data_root=/path/to/camvid weights=/path/to/tf_efficientnet_lite0.safetensors)
+Hardware: 2 CPU cores
+Result:   RESULT_CAMVID
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.dense import SemanticSegmentor
+from vislab.models.timm_encoder import TimmEncoder
+from vislab.systems.timesnet import TimesNet
+
+with read_base():
+    from ._base_.camvid import *
+
+weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
+model = dict(
+    type=SemanticSegmentor,
+    num_classes=11,
+    network=dict(
+        type=TimesNet,
+        encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, out_indices=(-1,)),
+        decoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
+        head="bilinear",
+    ),
+)

@@ -1,0 +1,29 @@
+"""EfficientNet-Lite0 x EfficientNet-Lite0, depth of one kitchen at 240x320, with real ImageNet weights on both sides.
+
+Command:  VISLAB_DATA=/path/to/data python tools/train.py configs/timesnet/timesnet_lite0-lite0_rgbd-kitchen.py
+          (or --cfg-options data_root=/path/to/rgbd_kitchen weights=/path/to/tf_efficientnet_lite0.safetensors)
+Hardware: 2 CPU cores
+Result:   RESULT_KITCHEN
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.dense import DepthEstimator
+from vislab.models.dense_inference import DenseInference
+from vislab.models.timm_encoder import TimmEncoder
+from vislab.systems.timesnet import TimesNet
+
+with read_base():
+    from ._base_.kitchen import *
+
+weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
+model = dict(
+    type=DepthEstimator,
+    max_depth=max_depth,
+    network=dict(
+        type=TimesNet,
+        encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, out_indices=(-1,)),
+        decoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
+    ),
+    inference=dict(type=DenseInference, flip=True),
+)

@@ -19,7 +19,7 @@ from vislab.apis.sampling import raw_batch
 from vislab.apis.testing import _use_tta
 from vislab.apis.training import training_config
 from vislab.engine.amp import AmpOptimWrapper
-from vislab.errors import ConfigError
+from vislab.errors import CheckpointError, ConfigError
 from vislab.structures import DataSample
 
 
@@ -47,7 +47,9 @@ def test_run_settings(tmp_path):
         prepare(config(), launcher="ssh")
 
 
-def test_resume_and_load_from():
+def test_resume_and_load_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pth").touch()
     assert training_config(config()).get("resume", False) is False
     cfg = training_config(config(load_from="old.pth"), resume=True)
     assert (cfg.resume, cfg.load_from) == (True, None)  # from the work folder, whatever the run began with
@@ -56,6 +58,9 @@ def test_resume_and_load_from():
     assert training_config(config(), load_from="a.pth").load_from == "a.pth"
     with pytest.raises(ConfigError, match="one of the two"):
         training_config(config(), resume=True, load_from="a.pth")
+    for flag in ("resume", "load_from"):
+        with pytest.raises(CheckpointError, match="b.pth does not exist. In the same folder: a.pth"):
+            training_config(config(), **{flag: "b.pth"})
 
 
 def test_amp():

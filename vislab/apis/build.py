@@ -56,6 +56,13 @@ def prepare(
     return cfg
 
 
+def existing(checkpoint: str | Path) -> str:
+    """The path itself; a missing file is reported as a checkpoint, with the names beside it, before anything starts."""
+    if not str(checkpoint).startswith(("http://", "https://")) and not Path(checkpoint).expanduser().is_file():
+        load_checkpoint(checkpoint)
+    return str(checkpoint)
+
+
 def checked(cfg: Config) -> Config:
     """The config itself, once `check_config` has nothing against it."""
     check_config(cfg)

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
-from vislab.apis.build import Launcher, checked, prepare
+from vislab.apis.build import Launcher, checked, existing, prepare
 from vislab.errors import ConfigError
 
 
@@ -35,7 +35,7 @@ def test(
         ConfigError, DataError, CheckpointError: see vislab.errors.
     """
     cfg = prepare(config, work_dir=work_dir, launcher=launcher, cfg_options=cfg_options)
-    cfg.load_from, cfg.resume = str(checkpoint), False
+    cfg.load_from, cfg.resume = existing(checkpoint), False
     if not cfg.get("test_dataloader"):
         raise ConfigError("this config has no test_dataloader, so there is nothing to test on")
     if tta:

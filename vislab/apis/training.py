@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from vislab.apis.build import Launcher, build_model, checked, prepare
+from vislab.apis.build import Launcher, build_model, checked, existing, prepare
 from vislab.errors import ConfigError
 
 
@@ -67,9 +67,9 @@ def training_config(
         raise ConfigError("resume goes on with a run, load_from starts a new one from its weights: give one of the two")
     if resume:
         cfg.resume = True
-        cfg.load_from = None if resume is True else str(resume)
+        cfg.load_from = None if resume is True else existing(resume)
     elif load_from:
-        cfg.load_from = str(load_from)
+        cfg.load_from = existing(load_from)
     if amp:
         _enable_amp(cfg)
     if auto_scale_lr:

@@ -1,0 +1,74 @@
+"""The pictures: which images are drawn, when, and in which frame."""
+
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from vislab.engine.hooks.visualization import VisualizationHook, original_image
+from vislab.errors import ConfigError
+from vislab.structures import DataSample
+
+
+class Recorder:
+    """A visualizer that remembers what it was asked to draw."""
+
+    def __init__(self):
+        self.drawn = []
+
+    def add_datasample(self, name, image, data_sample, step=0):
+        self.drawn.append((name, image.shape, step))
+
+    def draw_datasample(self, image, data_sample):
+        return image
+
+
+@pytest.fixture
+def runner():
+    return SimpleNamespace(visualizer=Recorder(), iter=30, _train_loop=object())
+
+
+def batch(count=2, size=(6, 8), **meta):
+    inputs = [torch.randint(0, 256, (3, *size), dtype=torch.uint8) for _ in range(count)]
+    return {"inputs": inputs}, [DataSample(metainfo={"ori_shape": size, **meta}) for _ in range(count)]
+
+
+def test_first_images_of_every_kth_validation(runner):
+    hook = VisualizationHook(number=3, interval=2)
+    for _ in range(3):
+        hook.before_val_epoch(runner)
+        for i in range(3):
+            data, samples = batch()
+            hook.after_val_iter(runner, i, data, samples)
+    names = ["val_000", "val_001", "val_002"]
+    assert [name for name, _, _ in runner.visualizer.drawn] == names * 2
+    assert {step for _, _, step in runner.visualizer.drawn} == {30}
+
+
+def test_every_image_of_a_test(runner, tmp_path):
+    data, samples = batch(img_path="/x/photo.jpg")
+    VisualizationHook().after_test_iter(runner, 0, data, samples)
+    assert list(tmp_path.iterdir()) == []
+    hook = VisualizationHook(test_out_dir=str(tmp_path / "show"))
+    hook.after_test_iter(runner, 0, data, samples)
+    hook.after_test_iter(runner, 1, data, samples)
+    assert sorted(p.name for p in (tmp_path / "show").iterdir()) == [f"{i:06d}_photo.png" for i in range(4)]
+    saved = cv2.imread(str(tmp_path / "show" / "000001_photo.png"))[..., ::-1]
+    assert (saved == data["inputs"][1].permute(1, 2, 0).numpy()).all()
+
+
+def test_predictions_are_drawn_on_the_original_image(tmp_path):
+    whole = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), whole[..., ::-1])
+    (small,) = batch(1)[0]["inputs"]
+    meta = {"ori_shape": (12, 16), "img_path": str(tmp_path / "a.png")}
+    assert (original_image(small, DataSample(metainfo=meta)) == whole).all()
+    scaled = original_image(small, DataSample(metainfo={**meta, "img_path": "gone.png"}))
+    assert scaled.shape == (12, 16, 3)
+
+
+def test_counts_are_checked():
+    with pytest.raises(ConfigError, match="interval=0"):
+        VisualizationHook(interval=0)

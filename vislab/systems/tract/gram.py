@@ -1,0 +1,163 @@
+"""Sums over what a layer sees: the Gram matrix a^T a of its input, and its weight gradient g^T a in full precision.
+
+Rows of `a` are what one output position sees (the columns of x in the paper):
+
+    Linear  rows are samples or tokens                       n = in_features
+    Conv2d  rows are unfolded windows, one per output pixel  n = in_channels / groups * kh * kw, as in weight.flatten(1)
+
+Memory stays bounded: the input is worked off in chunks and never unfolded as a whole. Sums are float32 (float64 for
+float64 input) whatever the dtype of the input: a Gram matrix stored in bfloat16 is no longer positive definite.
+
+Overlapping windows are not unfolded along the height either. With stride s, kernel row u + s at output row p sees what
+kernel row u sees at output row p + 1, so the blocks of a^T a obey
+
+    A[u + s, v + s] = A[u, v] - (first output row) + (the row after the last)
+
+and only blocks with u < s are summed over the image: 13 of 49 for a 7x7 stem with stride 2.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.systems.tract.layers import padding
+
+_BLOCK = 128
+"""Columns of one product in `_square`: fewer save more multiplications, more keep them fast."""
+
+
+def gram(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """a^T a over all rows of the layer's input x: (groups, n, n), float32 or float64."""
+    if isinstance(layer, nn.Linear):
+        return _add_up(_square(part[None]) for part in _chunks(_rows_of_linear(x), x.shape[-1]))
+    x = _batched(x)
+    (kh, kw), (sh, sw) = layer.kernel_size, layer.stride
+    columns = x[:1].numel() * kw // sw  # elements of one image unfolded along its width only
+    if sh < kh and layer.dilation[0] == 1:
+        return _resolve(_add_up(_row_blocks(part, layer) for part in _chunks(x, columns)), layer)
+    return _add_up(_square(input_rows(part, layer)) for part in _chunks(x, columns * kh // sh))
+
+
+def input_rows(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """The matrix a itself, (groups, N, n): rows in the order (b, h, w). It is whole, so for small inputs only."""
+    if isinstance(layer, nn.Linear):
+        return _wide(_rows_of_linear(x))[None]
+    windows = _windows(_windows(_padded(_batched(x), layer), 0, layer), 1, layer)  # (B, G, C/G, Ho, Wo, kh, kw)
+    return windows.permute(1, 0, 3, 4, 2, 5, 6).flatten(4).flatten(1, 3)
+
+
+def output_rows(g: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """The gradient g of the layer's output as (groups, N, m / groups), its rows in the order of `input_rows`."""
+    if isinstance(layer, nn.Linear):
+        return _wide(_rows_of_linear(g))[None]
+    return _wide(_batched(g)).unflatten(1, (layer.groups, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
+
+
+def weight_gradient(x: Tensor, g: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
+    """g^T a in float32 or float64, in the shape of the weight, from the layer's input x and its output's gradient g."""
+    if isinstance(layer, nn.Linear):
+        return _add_up(
+            _wide(part_g).mT @ _wide(part_x)
+            for part_x, part_g in zip(*(_chunks(_rows_of_linear(t), x.shape[-1]) for t in (x, g)), strict=True)
+        )
+    x, g = _batched(x), _batched(g)
+    settings = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
+    return _add_up(
+        torch.nn.grad.conv2d_weight(_padded(part_x, layer).flatten(1, 2), layer.weight.shape, _wide(part_g), **settings)
+        for part_x, part_g in zip(*(_chunks(t, x[:1].numel() + g[:1].numel()) for t in (x, g)), strict=True)
+    )
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def _rows_of_linear(x: Tensor) -> Tensor:
+    return x.reshape(-1, x.shape[-1])
+
+
+def _batched(x: Tensor) -> Tensor:
+    return x if x.dim() == 4 else x[None]
+
+
+def _chunks(x: Tensor, elements: int) -> tuple[Tensor, ...]:
+    """Splits the samples; a chunk, at so many elements a sample, fits a CPU's cache or 128 MiB of an accelerator."""
+    budget = 2**21 if x.device.type == "cpu" else 2**25
+    return x.split(max(1, budget // max(1, elements)))
+
+
+def _add_up(parts: Iterable[Tensor]) -> Tensor:
+    parts = iter(parts)
+    total = next(parts)
+    for part in parts:
+        total += part
+    return total
+
+
+def _square(a: Tensor) -> Tensor:
+    """a^T a for (G, N, n) from its upper blocks: (n + block) / 2n of the multiplications."""
+    a = _wide(a)
+    n = a.shape[2]
+    if n <= _BLOCK:
+        return a.mT @ a
+    out = a.new_empty(a.shape[0], n, n)
+    for start in range(0, n, _BLOCK):
+        stop = min(start + _BLOCK, n)
+        out[:, start:stop, start:] = a[:, :, start:stop].mT @ a[:, :, start:]
+        out[:, stop:, start:stop] = out[:, start:stop, stop:].mT
+    return out
+
+
+def _padded(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Pads as the layer does and splits the channels: (B, G, C/G, Hp, Wp)."""
+    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+    sides = padding(layer, x.shape[2:])
+    x = F.pad(_wide(x), sides, mode=mode) if any(sides) else _wide(x)
+    return x.unflatten(1, (layer.groups, -1))
+
+
+def _windows(x: Tensor, axis: int, layer: nn.Conv2d) -> Tensor:
+    """A view with the windows along the height (axis 0) or width (axis 1) in a new last dimension."""
+    dilation, kernel = layer.dilation[axis], layer.kernel_size[axis]
+    return x.unfold(3 + axis, dilation * (kernel - 1) + 1, layer.stride[axis])[..., ::dilation]
+
+
+def _row_blocks(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Blocks A[u, v], u <= v, of the kernel rows: (kh, kh, G, K, K) with K = C/G * kw.
+
+    A block with u >= stride holds only its difference to A[u - stride, v - stride]; `_resolve` adds that.
+    """
+    kh, s = layer.kernel_size[0], layer.stride[0]
+    columns = _windows(_padded(x, layer), 1, layer)  # (B, G, C/G, Hp, Wo, kw)
+    height = (columns.shape[3] - kh) // s + 1
+    columns = columns.permute(3, 1, 0, 4, 2, 5).flatten(4).flatten(2, 3)  # (Hp, G, B * Wo, K): image rows first
+    phases = [columns[first::s].contiguous() for first in range(s)]
+
+    def seen(u: int, first: int, last: int) -> Tensor:
+        """What kernel row u sees at output rows first..last-1: (G, rows * B * Wo, K)."""
+        return phases[u % s][u // s + first : u // s + last].transpose(0, 1).flatten(1, 2)
+
+    blocks = columns.new_zeros(kh, kh, layer.groups, columns.shape[-1], columns.shape[-1])
+    for u in range(kh):
+        for v in range(u, kh):
+            if u < s:
+                blocks[u, v] = seen(u, 0, height).mT @ seen(v, 0, height)
+            else:
+                enters = seen(u - s, height, height + 1).mT @ seen(v - s, height, height + 1)
+                blocks[u, v] = enters - seen(u - s, 0, 1).mT @ seen(v - s, 0, 1)
+    return blocks
+
+
+def _resolve(blocks: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Runs the recurrence, mirrors the lower blocks and orders rows and columns as (c, kh, kw): (G, n, n)."""
+    (kh, kw), s = layer.kernel_size, layer.stride[0]
+    for u in range(s, kh):
+        for v in range(u, kh):
+            blocks[u, v] += blocks[u - s, v - s]
+    for u in range(kh):
+        for v in range(u):
+            blocks[u, v] = blocks[v, u].mT
+    blocks = blocks.unflatten(4, (-1, kw)).unflatten(3, (-1, kw))  # (kh, kh', G, C, kw, C', kw')
+    return blocks.permute(2, 3, 0, 4, 5, 1, 6).flatten(4).flatten(1, 3)

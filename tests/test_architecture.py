@@ -38,9 +38,6 @@ MAY_IMPORT = {
     "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "zoo", "cli"},
 }
 
-# The one reader of files with weights, used lazily by `pretrained=<path>`.
-EXCEPTIONS = {("vislab.models.timm_encoder", "vislab.engine.checkpoint")}
-
 
 def module_of(path: Path) -> str:
     return ".".join(["vislab", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
@@ -66,7 +63,6 @@ def tier_of(module: str) -> str:
 
 def ours(path: Path) -> set[str]:
     names = {name for name in imports_of(path) if name.split(".")[0] == "vislab"}
-    names = {n for n in names if (module_of(path), n.rpartition(".")[0]) not in EXCEPTIONS}
     return {tier_of(name) for name in names} - {"", "__version__"}
 
 

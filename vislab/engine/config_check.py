@@ -15,7 +15,6 @@ from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import LogProcessor
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.priority import Priority
-from mmengine.visualization import Visualizer
 
 from vislab import registry as ours
 from vislab.engine.config import RUNNER_KEYS
@@ -35,6 +34,7 @@ from vislab.engine.config_components import (
     resolve,
 )
 from vislab.engine.config_optim import optimisation, schedulers
+from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from vislab.engine.runner import DEFAULT_HOOKS
 from vislab.engine.signatures import Arguments, arguments_of
 from vislab.errors import ConfigError, did_you_mean
@@ -165,13 +165,13 @@ def _loops(cfg: dict, files: bool) -> Iterator[Problem]:
             yield problem("train_cfg.by_epoch", by_epoch, "give `type` or `by_epoch`, not both")
         elif not isinstance(by_epoch, bool):
             yield problem("train_cfg.by_epoch", by_epoch, "expected True (max_epochs) or False (max_iters)")
-        default = resolve("EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop", ours.LOOPS)
+        default = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
         yield from check_component(given, "train_cfg", ours.LOOPS, files=files, default=default)
     elif train is not None:
         yield problem("train_cfg", train, f"expected a dict, got {type(train).__name__}")
-    for key, loop in (("val_cfg", "ValLoop"), ("test_cfg", "TestLoop")):
+    for key, loop in (("val_cfg", ValLoop), ("test_cfg", TestLoop)):
         if cfg.get(key) is not None:
-            yield from check_component(cfg[key], key, ours.LOOPS, files=files, default=resolve(loop, ours.LOOPS))
+            yield from check_component(cfg[key], key, ours.LOOPS, files=files, default=loop)
 
 
 def _evaluators(cfg: dict, files: bool) -> Iterator[Problem]:
@@ -235,8 +235,7 @@ def _environment(cfg: dict, files: bool) -> Iterator[Problem]:
         else:
             yield problem("randomness", cfg["randomness"], "expected a dict, e.g. dict(seed=0)")
     if cfg.get("visualizer") is not None:
-        default = resolve("Visualizer", ours.VISUALIZERS) or Visualizer
-        yield from check_component(cfg["visualizer"], "visualizer", ours.VISUALIZERS, files=files, default=default)
+        yield from check_component(cfg["visualizer"], "visualizer", ours.VISUALIZERS, files=files, default="Visualizer")
     if cfg.get("log_processor") is not None:
         yield from check_component(
             cfg["log_processor"], "log_processor", ours.LOG_PROCESSORS, files=files, default=LogProcessor

@@ -1,6 +1,7 @@
 """A run of a second: random data in memory, random augmentation, a model with dropout and batch norm, SGD, EMA."""
 
 import random
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ class ToyDataset(BaseDataset):
 
     METAINFO = {"classes": ("a", "b"), "palette": np.array([[1, 2, 3], [4, 5, 6]], dtype=np.uint8)}
 
-    def __init__(self, *, length: int = 24, pipeline=(), delay: float = 0.0) -> None:
+    def __init__(self, *, length: int = 24, pipeline=()) -> None:
         self.length = length
         self.reads = []
         super().__init__(pipeline=pipeline)
@@ -41,6 +42,21 @@ def jitter(results: dict) -> dict:
 
 def plain(results: dict) -> dict:
     return {"inputs": torch.from_numpy(results["point"]), "data_samples": {"sample_idx": results["sample_idx"]}}
+
+
+class Slow:
+    """Two milliseconds a sample, so that there is time to kill the run."""
+
+    def __call__(self, results: dict) -> dict:
+        time.sleep(0.002)
+        return results
+
+
+class Jitter:
+    """`jitter` for config files, which name classes."""
+
+    def __call__(self, results: dict) -> dict:
+        return jitter(results)
 
 
 class ToyModel(BaseModel):

@@ -1,5 +1,6 @@
 """Stops a run whose loss or weights are no longer finite, and says where it began."""
 
+import math
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
@@ -33,8 +34,10 @@ class NanGuardHook(Hook):
         losses = {k: v.detach() for k, v in (outputs or {}).items() if isinstance(v, torch.Tensor) and v.numel() == 1}
         if not losses:
             return
-        self._unread.append((runner.iter + 1, losses, _image_names(data_batch)))
         on_cpu = next(iter(losses.values())).device.type == "cpu"
+        if on_cpu and all(math.isfinite(value.item()) for value in losses.values()):
+            return
+        self._unread.append((runner.iter + 1, losses, _image_names(data_batch)))
         if on_cpu or len(self._unread) >= self.interval:
             self._read(runner)
 

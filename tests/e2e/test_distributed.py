@@ -1,0 +1,58 @@
+"""Two gloo processes train as one: the same losses at the same global batch, one set of files."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+SCRIPT = Path(__file__).with_name("losses.py")
+
+
+def run(*command: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def free_port() -> str:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return str(s.getsockname()[1])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
+def test_two_processes_equal_one(tmp_path):
+    run(str(SCRIPT), str(tmp_path / "one"), "--batch-size", "8")
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
+    text = run(*launcher, str(SCRIPT), str(tmp_path / "two"), "--batch-size", "4", "--launcher", "pytorch")
+    assert "of 2: MMDistributedDataParallel" in text
+    one, two = (json.loads((tmp_path / name / "losses.json").read_text()) for name in ("one", "two"))
+    assert len(one) == len(two) == 20
+    assert max(abs(a - b) for a, b in zip(one, two, strict=True)) <= 1e-5
+    metrics = [json.loads((tmp_path / name / "metrics.json").read_text())["metrics"] for name in ("one", "two")]
+    assert metrics[1] == pytest.approx(metrics[0], abs=1e-5)
+    checkpoint = torch.load(tmp_path / "two/iter_20.pth", weights_only=True)
+    assert len(checkpoint["random_state"]) == 2
+
+
+def test_launcher_without_its_environment_says_what_to_do(monkeypatch):
+    from vislab.engine.distributed import init_cpu_process_group
+    from vislab.errors import ConfigError
+
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(ConfigError, match="RANK, which is not set. Start the run with tools/dist_train.sh"):
+        init_cpu_process_group("pytorch")
+    with pytest.raises(ConfigError, match="launcher='torch'"):
+        init_cpu_process_group("torch")

@@ -14,7 +14,7 @@ import config_parts
 import pytest
 
 from vislab.engine.config import load_config
-from vislab.engine.config_check import check_config, find_problems
+from vislab.engine.config_check import check_class_count, check_config, find_problems
 from vislab.errors import ConfigError
 
 HERE = Path(__file__).parent
@@ -318,6 +318,18 @@ def test_third_party_classes():
     found = {p.place: p.text for p in find_problems(cfg)}
     assert set(found) == {"model.embed_dims", "model.depth", "tta_pipeline.0.siz"}
     assert "'embed_dim'" in found["model.embed_dims"]
+
+
+def test_class_count_of_a_dataset_that_is_built(base):
+    """What only the files of a dataset say, such as the folders of an ImageFolder, is compared when it is built."""
+
+    class Built:
+        metainfo = {"classes": ["a", "b", "c"]}
+
+    check_class_count(base, Built())
+    Built.metainfo = {"classes": ["a", "b"]}
+    with pytest.raises(ConfigError, match=r"model\.head\.num_classes = 3\s+Built has 2 classes"):
+        check_class_count(base, Built())
 
 
 def run(*arguments: str, cwd: Path) -> tuple[int, str, float]:

@@ -39,7 +39,7 @@ from vislab.engine.runner import DEFAULT_HOOKS
 from vislab.engine.signatures import Arguments, arguments_of
 from vislab.errors import ConfigError, did_you_mean
 
-__all__ = ["Problem", "accepted_arguments", "check_config", "find_problems"]
+__all__ = ["Problem", "accepted_arguments", "check_class_count", "check_config", "find_problems"]
 
 LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
 LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
@@ -253,18 +253,34 @@ def _environment(cfg: dict, files: bool) -> Iterator[Problem]:
 
 
 def _class_counts(cfg: dict) -> Iterator[Problem]:
-    """`num_classes` in the model against the classes of the training data, where the config or class states them."""
+    """`num_classes` against the classes of the training data, where config or class state them: nothing is read."""
     dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
     while isinstance(dataset.get("dataset"), dict):  # RepeatDataset and the like
         dataset = dataset["dataset"]
     target = resolve(dataset.get("type"), ours.DATASETS)
     metainfo = {**(getattr(target, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
-    classes = metainfo.get("classes")
+    yield from _compare_counts(cfg, metainfo.get("classes"), name_of(target))
+
+
+def check_class_count(cfg: Config | dict, dataset: Any) -> None:
+    """Compare `num_classes` in the model's config with a dataset that is built: its files have named the classes.
+
+    Raises:
+        ConfigError: they disagree.
+    """
+    plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
+    classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
+    found = list(_compare_counts(plain, classes, type(dataset).__name__))
+    if found:
+        raise ConfigError("\n".join(str(p) for p in found))
+
+
+def _compare_counts(cfg: dict, classes: Any, owner: str) -> Iterator[Problem]:
     if not isinstance(classes, (list, tuple)):
         return
     for place, count in _numbers(cfg.get("model"), "model"):
         if count not in (0, len(classes)):
-            yield problem(place, count, f"{name_of(target)} has {len(classes)} classes; did you mean {len(classes)}?")
+            yield problem(place, count, f"{owner} has {len(classes)} classes; did you mean {len(classes)}?")
 
 
 def _numbers(node: Any, place: str) -> Iterator[tuple[str, int]]:

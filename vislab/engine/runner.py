@@ -160,7 +160,11 @@ class Runner(MMEngineRunner):
             loop = copy.deepcopy(loop)
             by_epoch = loop.pop("by_epoch", "max_epochs" in loop)
             loop["type"] = "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop"
-        return self._build_loop(loop, dataloader=self._train_dataloader)
+        built = self._build_loop(loop, dataloader=self._train_dataloader)
+        from vislab.engine.config_check import check_class_count  # it reads DEFAULT_HOOKS from here
+
+        check_class_count(self.cfg, built.dataloader.dataset)
+        return built
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         return self._build_loop(loop, "ValLoop", dataloader=self._val_dataloader, evaluator=self._val_evaluator)

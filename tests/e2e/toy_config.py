@@ -1,5 +1,7 @@
 """A run of a few seconds for the end-to-end tests, which put tests/engine (toy_run) on the path."""
 
+# ruff: noqa: C408
+
 from toy_run import Jitter, Slow, ToyDataset, ToyMetric, ToyModel
 
 model = dict(type=ToyModel, width=64, norm=False)

@@ -10,6 +10,7 @@ Paper: Petersen et al., "TrAct: Making First-layer Pre-Activations Trainable", N
 """
 
 from vislab.systems.tract.apply import apply_tract, get_tract, precondition, remove_tract
+from vislab.systems.tract.hook import TrActHook
 from vislab.systems.tract.layers import find_first_layer
 
-__all__ = ["apply_tract", "find_first_layer", "get_tract", "precondition", "remove_tract"]
+__all__ = ["TrActHook", "apply_tract", "find_first_layer", "get_tract", "precondition", "remove_tract"]

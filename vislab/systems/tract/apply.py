@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, did_you_mean
 from vislab.systems.tract.layers import find_first_layer
 from vislab.systems.tract.update import TrAct
 
@@ -28,15 +28,22 @@ def apply_tract(module: nn.Module, lam: float = 0.1, reduce: str = "local") -> n
         ConfigError: lam or reduce is out of range; there is no such layer; its weight is frozen or computed from
             others; or its class computes something else than a linear map or a convolution.
     """
-    if isinstance(lam, bool) or not 0 < lam < float("inf"):
-        raise ConfigError(f"TrAct: lam is {lam!r}; the damping must be above 0 (the paper's value is 0.1)")
-    if reduce not in REDUCE:
-        raise ConfigError(f"TrAct: reduce is {reduce!r}; choose one of {', '.join(REDUCE)}")
+    check_settings(lam, reduce)
     layer = find_first_layer(module)
     remove_tract(layer)
     # before other forward hooks, which may replace the layer's output
     layer.register_forward_hook(TrAct(lam, reduce), prepend=True, with_kwargs=True)
     return layer
+
+
+def check_settings(lam: float, reduce: str) -> None:
+    """Raises ConfigError for what `apply_tract` does not take."""
+    if not isinstance(lam, float | int) or isinstance(lam, bool) or not 0 < lam < float("inf"):
+        raise ConfigError(f"TrAct: lam is {lam!r}; the damping must be above 0 (the paper's value is 0.1)")
+    if reduce not in REDUCE:
+        raise ConfigError(
+            f"TrAct: reduce is {reduce!r}; choose one of {', '.join(REDUCE)}{did_you_mean(str(reduce), REDUCE)}"
+        )
 
 
 def remove_tract(layer: nn.Module) -> None:

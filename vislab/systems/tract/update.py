@@ -91,7 +91,7 @@ class TrAct:
         self._weight, self._handles, self.total, self._arriving = None, [], None, None
         self._passes.clear()
 
-    @torch.compiler.disable
+    @torch._disable_dynamo  # what torch's optimizers use: torch.compiler.disable would load the compiler at import
     def __call__(self, layer: nn.Module, args: tuple, kwargs: dict, out: Tensor) -> None:
         weight = layer.weight
         if not (out.requires_grad and weight.requires_grad):

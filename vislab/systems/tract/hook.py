@@ -1,0 +1,137 @@
+"""TrAct for any model by one line of a config: custom_hooks=[dict(type=TrActHook, lam=0.1)]."""
+
+from collections.abc import Callable
+from functools import partial
+
+from mmengine.hooks import Hook, LoggerHook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
+from mmengine.runner import Runner
+from torch import nn
+
+from vislab.errors import ConfigError
+from vislab.registry import HOOKS
+from vislab.systems.tract.apply import apply_tract, check_settings, get_tract, precondition, remove_tract
+from vislab.systems.tract.layers import Layer, find_first_layer
+
+
+@HOOKS.register_module()
+class TrActHook(Hook):
+    """Train the first layer with TrAct.
+
+    The layer is the first Linear or Conv2d in order of definition, unless named; the first training step confirms that
+    it is also the first of the trained ones to run. At logging intervals the log shows `tract_norm`, the norm of this
+    layer's gradient, and `tract_gain`, the same divided by the norm of the ordinary one: worth a look where gradients
+    are clipped by the norm of the whole model.
+
+    Args:
+        lam: damping, above 0; the paper takes 0.1, 0.2 for long and 0.05 for short training.
+        reduce: "local", "global" or "deferred", see `apply_tract`. "deferred" is exact under gradient accumulation
+            and over several processes, and comes before clipping.
+        layer: name of the layer within the model, e.g. "network.conv1".
+
+    Raises:
+        ConfigError: when training begins: no such layer, it is frozen or not supported; after the first step: the layer
+            found was not run, or another one was run before it.
+    """
+
+    priority = "VERY_LOW"  # its before_train comes after that of hooks which freeze or replace parts
+
+    def __init__(self, *, lam: float = 0.1, reduce: str = "local", layer: str | None = None) -> None:
+        check_settings(lam, reduce)
+        self.lam, self.reduce, self.layer = lam, reduce, layer
+        self._watch: _FirstToRun | None = None
+        self._undo = lambda: None
+        self._interval = 50
+        self._reported = 0
+
+    def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        target = find_first_layer(model, self.layer)
+        self._target = apply_tract(target, self.lam, self.reduce)
+        self._name = next(name for name, part in model.named_modules() if part is target)
+        self._reported = 0
+        self._interval = next((h.interval for h in runner.hooks if isinstance(h, LoggerHook)), self._interval)
+        self._watch = _FirstToRun(model)
+        if self.reduce == "deferred":
+            self._undo = _before_step(runner.optim_wrapper, target)
+        runner.logger.info(f"TrAct: layer {self._name!r}, {target}, lam={self.lam}, reduce={self.reduce!r}")
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        get_tract(self._target).measure = (batch_idx + 1) % self._interval == 0
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: dict | None = None
+    ) -> None:
+        if self._watch is not None:
+            self._confirm()
+        if (batch_idx + 1) % self._interval == 0:
+            self._report(runner)
+
+    def after_train(self, runner: Runner) -> None:
+        self._undo()
+        self._undo = lambda: None
+        remove_tract(self._target)
+
+    def _confirm(self) -> None:
+        """After the first step: was it the first one?"""
+        watch, self._watch = self._watch, None
+        watch.stop()
+        first = watch.names[0] if watch.names else None
+        if self._name not in watch.names:
+            hint = f"; {first!r} ran first: name a layer with TrActHook(layer=...)" if first else ""
+            raise ConfigError(f"TrAct: layer {self._name!r} was not called in the first training step{hint}")
+        if self.layer is None and first != self._name:
+            raise ConfigError(
+                f"TrAct: {self._name!r} is the first layer by definition, but {first!r} ran before it: name the one "
+                f"that is meant, e.g. TrActHook(layer={first!r})"
+            )
+
+    def _report(self, runner: Runner) -> None:
+        tract = get_tract(self._target)
+        if tract.norms is not None:
+            before, after = (float(norm) for norm in tract.norms)
+            runner.message_hub.update_scalar("train/tract_norm", after)
+            if before > 0:
+                runner.message_hub.update_scalar("train/tract_gain", after / before)
+            tract.norms = None
+        if (fallbacks := int(tract.fallbacks)) > self._reported:
+            runner.logger.warning(
+                f"TrAct: {fallbacks} times so far the input of {self._name!r} could not be factorised (not finite?), "
+                "and the ordinary gradient was taken"
+            )
+            self._reported = fallbacks
+
+
+class _FirstToRun:
+    """Notes the order in which the trained Linear and Conv2d layers of a model are called."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.names: list[str] = []
+        self._handles = [
+            part.register_forward_pre_hook(self._note(name))
+            for name, part in model.named_modules()
+            if isinstance(part, Layer) and part.weight.requires_grad
+        ]
+
+    def _note(self, name: str):
+        return lambda module, args: self.names.append(name)
+
+    def stop(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def _before_step(wrapper: OptimWrapper | OptimWrapperDict, layer: nn.Module) -> Callable[[], object]:
+    """Let the wrapper that owns the layer's weight precondition it first, before it clips. Returns the undoing."""
+    wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
+    for one in wrappers:
+        if any(p is layer.weight for group in one.optimizer.param_groups for p in group["params"]):
+            one.step = partial(_precondition_and_step, layer, one.step)
+            return partial(vars(one).pop, "step", None)
+    raise ConfigError("TrAct: the first layer's weight is in no optimiser, so its gradient would have no effect")
+
+
+def _precondition_and_step(layer: nn.Module, step: Callable[..., None], **kwargs) -> None:
+    precondition(layer)
+    step(**kwargs)

@@ -100,3 +100,16 @@ def test_mistakes_in_the_example_are_found(place):
 
     with pytest.raises(ConfigError, match=PLANTED[place]):
         load_config(REPOSITORY / "configs/hnerv/hnerv_bunny_160x320_cpu.py", {place: 3})
+
+
+def test_missing_video_is_found():
+    from vislab.engine.config import load_config
+    from vislab.engine.config_check import check_config
+    from vislab.errors import ConfigError
+
+    cfg = load_config(REPOSITORY / "configs/hnerv/hnerv_bunny_160x320_cpu.py", {"source": "/not/there.mp4"})
+    with pytest.raises(
+        ConfigError, match=r"(?s)1 mistake:.*train_dataloader\.dataset\.source.*/not/there\.mp4"
+    ) as caught:
+        check_config(cfg)
+    assert "test_dataloader.dataset.source" in str(caught.value)  # one message for the three places

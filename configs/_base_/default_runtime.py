@@ -2,9 +2,10 @@
 
 from mmengine.hooks import LoggerHook
 from mmengine.runner import LogProcessor
-from mmengine.visualization import LocalVisBackend, Visualizer
+from mmengine.visualization import LocalVisBackend
 
 from vislab.engine.hooks import CheckpointHook
+from vislab.visualization import Visualizer
 
 default_scope = "vislab"
 

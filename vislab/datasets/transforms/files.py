@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vislab.datasets.archives import read_member, split_archive
 from vislab.errors import DataError
 
 _RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # decodes to RGB directly, where this OpenCV can
@@ -17,6 +18,8 @@ def read_bytes(path: str) -> bytes:
     Raises:
         DataError: it is missing, empty or cannot be read.
     """
+    if ".zip" in path and (inside := split_archive(path)) is not None:
+        return read_member(*inside)
     try:
         data = Path(path).read_bytes()
     except OSError as error:

@@ -115,7 +115,7 @@ class LoadAnnotations:
             else:
                 rle = mask
             decoded = np.zeros((h, w), np.uint8) if rle is None else coco.decode(rle)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except Exception as error:  # pycocotools raises bare Exceptions
             raise DataError(f"{place} is neither polygons nor run lengths: {type(error).__name__}: {error}") from error
         _check_shape(results, decoded.shape, place)
         return decoded

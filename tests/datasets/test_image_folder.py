@@ -1,0 +1,73 @@
+"""Class folders: labels by name, and a message for everything that can be wrong with such a tree."""
+
+import cv2
+import numpy as np
+import pytest
+from dataset_behaviour import DatasetBehaviour
+
+from vislab.datasets.image_folder import ImageFolder
+from vislab.datasets.transforms import LoadImage, PackInputs
+from vislab.errors import DataError
+
+
+def make_tree(root, names=("cat", "dog"), count=2):
+    rng = np.random.default_rng(0)
+    for name in names:
+        folder = root / "train" / name
+        folder.mkdir(parents=True)
+        for i in range(count):
+            cv2.imwrite(str(folder / f"{i}.JPEG"), rng.integers(0, 255, (20, 30, 3), dtype=np.uint8))
+    return root
+
+
+class TestImageFolderBehaviour(DatasetBehaviour):
+    loaders = (LoadImage,)
+
+    def build(self, tmp_path, pipeline):
+        if not (tmp_path / "train").exists():
+            make_tree(tmp_path)
+        return ImageFolder(data_root=str(tmp_path), split="train", pipeline=pipeline)
+
+
+def _labels(dataset) -> list[tuple[str, int]]:
+    records = [dataset.get_data_info(i) for i in range(len(dataset))]
+    return [(r["img_path"].split("train/")[1], r["label"]) for r in records]
+
+
+def test_labels_follow_the_alphabet_or_the_given_order(tmp_path):
+    make_tree(tmp_path, ("n02", "n01", "n10"), 1)
+    (tmp_path / "train" / "n01" / "deep").mkdir()
+    cv2.imwrite(str(tmp_path / "train" / "n01" / "deep" / "z.png"), np.zeros((4, 4, 3), np.uint8))
+    (tmp_path / "train" / "n01" / "notes.txt").write_text("x")
+    (tmp_path / "train" / ".cache").mkdir()
+    dataset = ImageFolder(data_root=str(tmp_path), split="train")
+    assert dataset.metainfo["classes"] == ("n01", "n02", "n10")
+    assert _labels(dataset) == [("n01/0.JPEG", 0), ("n01/deep/z.png", 0), ("n02/0.JPEG", 1), ("n10/0.JPEG", 2)]
+    chosen = ImageFolder(data_root=str(tmp_path / "train"), classes=["n10", "n01"])
+    assert _labels(chosen)[0] == ("n10/0.JPEG", 0) and len(chosen) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"split": "trian"}, "trian is not a folder"),
+        ({"split": "train/cat"}, "no class folders"),
+        ({"split": "train", "classes": ["cta"]}, "'cta'.*did you mean 'cat'"),
+        ({"split": "train"}, "empty holds no images"),
+    ],
+)
+def test_wrong_trees_are_refused_at_start(tmp_path, arguments, message):
+    make_tree(tmp_path)
+    (tmp_path / "train" / "empty").mkdir()
+    with pytest.raises(DataError, match=message):
+        ImageFolder(data_root=str(tmp_path), **arguments)
+
+
+def test_broken_image_is_named(tmp_path):
+    make_tree(tmp_path)
+    broken = tmp_path / "train" / "cat" / "0.JPEG"
+    broken.write_bytes(broken.read_bytes()[:100])
+    dataset = ImageFolder(data_root=str(tmp_path), split="train", pipeline=[LoadImage(), PackInputs()])
+    with pytest.raises(DataError, match="cat/0.JPEG"):
+        dataset[0]
+    dataset[1]

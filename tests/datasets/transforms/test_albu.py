@@ -1,0 +1,98 @@
+"""The adapter to albumentations: late import, refused mistakes, rotated boxes without masks, holes."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vislab.datasets.scenes import Scenes
+from vislab.datasets.transforms import Albu, LoadImage
+from vislab.errors import ConfigError
+from vislab.structures import rotated_boxes as rb
+
+
+def _scene(i: int, size=(120, 140)) -> dict:
+    return LoadImage()(Scenes(length=50, size=size, seed=2, num_objects=(1, 4)).get_data_info(i))
+
+
+def test_albumentations_is_imported_late():
+    code = "import sys, vislab.datasets.transforms; sys.exit('albumentations' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"name": "HorizontalFlop"}, "HorizontalFlop.*did you mean 'HorizontalFlip'"),
+        ({"p": 1}, "transforms\\[0\\].name=None"),
+        ({"name": "Affine", "rotat": 3}, "rotat=3.*did you mean 'rotate'"),
+        ({"name": "OneOf", "transforms": [{"name": "GaussianBlurr"}]}, "transforms\\[0\\].transforms\\[0\\]"),
+        ({"name": "RandomCrop", "height": -3, "width": 10}, "RandomCrop.*cannot be built"),
+    ],
+)
+def test_mistakes_are_refused_when_it_is_built(step, message):
+    with pytest.raises(ConfigError, match=message):
+        Albu(transforms=[step])
+
+
+def test_rotated_boxes_without_masks_follow_the_rotation():
+    turn = Albu(transforms=[{"name": "Affine", "rotate": (30, 30), "p": 1}])
+    checked = 0
+    for i in range(30):
+        with_masks, without = turn(_scene(i)), _scene(i)
+        del without["gt_masks"]
+        without = turn(without)
+        place = {int(k): j for j, k in enumerate(without["gt_ids"])}
+        h, w = with_masks["img"].shape[:2]
+        for k, kind, fitted in zip(
+            with_masks["gt_ids"], with_masks["gt_labels"], with_masks["gt_rbboxes"], strict=True
+        ):
+            hull = rb.rboxes_to_hboxes(fitted)
+            if kind != 0 or hull.min() < 2 or hull[2] > w - 2 or hull[3] > h - 2 or fitted[3] < 12:
+                continue  # other shapes have several smallest rectangles
+            carried = without["gt_rbboxes"][place[int(k)]]
+            assert abs(carried[:2] - fitted[:2]).max() < 2.5
+            assert carried[2] * carried[3] == pytest.approx(fitted[2] * fitted[3], rel=0.15)
+            np.testing.assert_allclose(without["gt_bboxes"][place[int(k)]], rb.rboxes_to_hboxes(carried), atol=1e-3)
+            checked += 1
+    assert checked >= 5
+
+
+def test_turned_in_the_same_sense_as_the_image():
+    """A box with a known angle: a clockwise turn on the screen makes it larger."""
+    img = np.zeros((100, 100, 3), np.uint8)
+    img[45:55, 20:80] = 255
+    results = LoadImage()({"img": img, "gt_rbboxes": np.array([[50, 50, 60, 10, 0.0]], np.float32)})
+    results = Albu(transforms=[{"name": "Affine", "rotate": (25, 25), "p": 1}])(results)
+    np.testing.assert_allclose(results["gt_rbboxes"][0], rb.mask_to_rbox(results["img"][..., 0] > 127), atol=1.6)
+    assert abs(results["gt_rbboxes"][0, 4]) == pytest.approx(np.radians(25), abs=0.02)
+
+
+def test_holes_and_empty_label_sets():
+    holes = {"name": "CoarseDropout", "num_holes_range": (6, 6), "hole_height_range": (0.1, 0.2), "p": 1}
+    for i in range(5):
+        results = _scene(i)
+        del results["gt_masks"]
+        before = {int(k): box for k, box in zip(results["gt_ids"], results["gt_rbboxes"], strict=True)}
+        results = Albu(transforms=[holes])(results)
+        for k, box in zip(results["gt_ids"], results["gt_rbboxes"], strict=True):
+            assert box[2] * box[3] == pytest.approx(before[int(k)][2] * before[int(k)][3], rel=0.1, abs=20)
+
+
+def test_depth_values_are_moved_not_scaled_and_ignore_survives():
+    results = _scene(3)
+    results["gt_sem_seg"][:40] = 255
+    known = np.unique(results["gt_depth"])
+    zoom = Albu(transforms=[{"name": "Affine", "scale": (0.5, 0.5), "p": 1}])
+    results = zoom(results)
+    assert np.isin(results["gt_depth"], np.append(known, 0)).all()
+    assert results["gt_sem_seg"].dtype == np.uint8 and set(np.unique(results["gt_sem_seg"])) <= {0, 1, 2, 3, 4, 255}
+    assert (results["gt_sem_seg"][results["gt_depth"] == 0] == 255).all()
+
+
+def test_wide_labels_survive():
+    results = _scene(0)
+    results["gt_sem_seg"] = results["gt_sem_seg"].astype(np.int64) + 300
+    results = Albu(transforms=[{"name": "HorizontalFlip", "p": 1}])(results)
+    assert results["gt_sem_seg"].dtype == np.int64 and results["gt_sem_seg"].min() >= 300

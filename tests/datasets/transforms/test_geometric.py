@@ -1,0 +1,172 @@
+"""Sizes, ranges and refusals of the geometric, colour and packing transforms."""
+
+import numpy as np
+import pytest
+import torch
+
+from vislab.datasets.transforms import (
+    ColorJitter,
+    LargeScaleJitter,
+    LoadImage,
+    PackInputs,
+    Pad,
+    PanopticToInstances,
+    PanopticToSemSeg,
+    RandomCrop,
+    RandomFlip,
+    RandomResizedCrop,
+    Resize,
+    ResizeShortest,
+    joint,
+)
+from vislab.errors import DataError
+
+
+def _image(h: int, w: int) -> dict:
+    return LoadImage()({"img": np.random.default_rng(0).integers(0, 255, (h, w, 3), dtype=np.uint8)})
+
+
+@pytest.mark.parametrize(
+    ("shape", "transform", "expected"),
+    [
+        ((100, 200), Resize(size=50), (50, 50)),
+        ((100, 200), Resize(size=(50, 80), keep_ratio=True), (40, 80)),
+        ((100, 200), Resize(size=(400, 1000), keep_ratio=True), (400, 800)),
+        ((3, 1000), Resize(size=(100, 100), keep_ratio=True), (1, 100)),
+        ((100, 200), ResizeShortest(short=512, long=2048), (512, 1024)),
+        ((100, 800), ResizeShortest(short=512, long=2048), (256, 2048)),
+        ((800, 100), ResizeShortest(short=512, long=2048), (2048, 256)),
+        ((100, 200), Pad(size=(120, 90), divisor=32), (128, 224)),
+        ((100, 200), Pad(square=True), (200, 200)),
+        ((100, 200), RandomCrop(size=(150, 50)), (100, 50)),
+        ((100, 200), RandomResizedCrop(size=(64, 32)), (64, 32)),
+        ((100, 200), LargeScaleJitter(size=(64, 80)), (64, 80)),
+    ],
+)
+def test_sizes(shape, transform, expected):
+    results = transform(_image(*shape))
+    assert results["img"].shape[:2] == results["img_shape"] == expected
+
+
+def test_scale_factor_leads_back_to_the_original_frame():
+    results = Resize(size=(50, 80))(_image(100, 200))
+    results = Resize(size=(200, 100))(results)
+    assert results["scale_factor"] == pytest.approx((0.5, 2.0))
+
+
+def test_large_scale_jitter_covers_its_range():
+    np.random.seed(0)
+    factors = [LargeScaleJitter(size=100)(_image(100, 100))["scale_factor"][0] for _ in range(200)]
+    assert min(factors) < 0.2 and max(factors) > 1.9 and 0.9 < np.mean(factors) < 1.2
+
+
+def test_crop_avoids_windows_of_one_class():
+    results = _image(100, 100)
+    results["gt_sem_seg"] = np.zeros((100, 100), np.uint8)
+    results["gt_sem_seg"][:, 85:] = 1
+    np.random.seed(0)
+    crop, plain = RandomCrop(size=30, cat_max_ratio=0.75, tries=50), RandomCrop(size=30)
+    mixed = [len(np.unique(crop(dict(results))["gt_sem_seg"])) for _ in range(20)]
+    assert np.mean(mixed) > 1.8 > 0.2 + np.mean([len(np.unique(plain(dict(results))["gt_sem_seg"])) for _ in range(20)])
+    with pytest.raises(ValueError, match="needs gt_sem_seg"):
+        crop(_image(50, 50))
+
+
+def test_min_visible_drops_what_is_mostly_outside():
+    results = _image(100, 100)
+    results["gt_bboxes"] = np.array([[0, 0, 20, 20], [0, 0, 60, 60], [80, 80, 99, 99]], np.float32)
+    results["gt_labels"] = np.arange(3)
+    joint.crop(results, (10, 10, 60, 60), min_visible=0.5)
+    assert results["gt_labels"].tolist() == [1] and results["gt_bboxes"].tolist() == [[0, 0, 50, 50]]
+
+
+def test_depth_is_scaled_only_when_asked():
+    for asked, expected in ((False, 4.0), (True, 2.0)):
+        results = _image(20, 20)
+        results["gt_depth"] = np.full((20, 20), 4, np.float32)
+        assert Resize(size=40, scale_depth=asked)(results)["gt_depth"].max() == expected
+
+
+def test_flip_probability_and_direction():
+    np.random.seed(0)
+    flips = [RandomFlip(prob=0.3)(_image(4, 4))["flip"] for _ in range(300)]
+    assert 0.2 < np.mean(flips) < 0.4
+    drawn = {
+        RandomFlip(prob=1, direction=["horizontal", "vertical"])(_image(4, 4))["flip_direction"] for _ in range(20)
+    }
+    assert drawn == {"horizontal", "vertical"}
+
+
+def test_colour_jitter_changes_colours_within_reason():
+    np.random.seed(0)
+    before = _image(30, 30)["img"]
+    after = [ColorJitter()(_image(30, 30))["img"] for _ in range(40)]
+    shifts = [np.abs(a.astype(int) - before).mean() for a in after]
+    assert max(shifts) > 15 and min(shifts) < 12 and max(shifts) < 100
+    assert all(a.dtype == np.uint8 and a.shape == before.shape for a in after)
+    still = ColorJitter(prob=0)(_image(30, 30))["img"]
+    np.testing.assert_array_equal(still, before)
+
+
+def test_hue_turns_the_colour_circle():
+    red = LoadImage()({"img": np.full((4, 4, 3), (250, 10, 10), np.uint8)})
+    np.random.seed(1)
+    turned = [
+        tuple(ColorJitter(hue=120, brightness=0, contrast=(1, 1), saturation=(1, 1), prob=1)(dict(red))["img"][0, 0])
+        for _ in range(20)
+    ]
+    assert any(g > 150 for _, g, _ in turned) and any(b > 150 for _, _, b in turned)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Resize(size=(0, 5)),
+        lambda: Resize(size=(1, 2, 3)),
+        lambda: Resize(size=4, interpolation="cubic"),
+        lambda: LargeScaleJitter(size=4, ratio_range=(2, 1)),
+        lambda: RandomFlip(direction="sideways"),
+    ],
+)
+def test_wrong_settings_are_refused(make):
+    with pytest.raises(ValueError):
+        make()
+
+
+def test_packing_copies_no_pixels_and_keeps_meta():
+    results = _image(10, 20)
+    packed = PackInputs()(results | {"img_path": "a.jpg", "label": 3})
+    assert packed["inputs"].shape == (3, 10, 20) and packed["inputs"].data_ptr() == results["img"].ctypes.data
+    assert packed["data_samples"].img_path == "a.jpg" and packed["data_samples"].gt_label.label.item() == 3
+
+
+def test_packing_refuses_labels_that_do_not_belong_together():
+    with pytest.raises(DataError, match="differ in number"):
+        PackInputs()(_image(4, 4) | {"gt_labels": np.zeros(2, np.int64), "gt_bboxes": np.zeros((3, 4), np.float32)})
+
+
+def _panoptic() -> dict:
+    ids = np.zeros((10, 20), np.int32)
+    ids[2:], ids[5:, 10:], ids[9:] = 1, 2, 3
+    info = [
+        {"id": 1, "category": 7, "iscrowd": 0, "area": 1},
+        {"id": 2, "category": 0, "iscrowd": 0, "area": 1},
+        {"id": 3, "category": 2, "iscrowd": 1, "area": 1},
+        {"id": 4, "category": 5, "iscrowd": 0, "area": 9},  # cropped away
+    ]
+    return _image(10, 20) | {"gt_panoptic": ids, "segments_info": info}
+
+
+def test_panoptic_to_other_labels():
+    labels = PanopticToSemSeg()(_panoptic())["gt_sem_seg"]
+    assert labels[0, 0] == 255 and labels[3, 0] == 7 and labels[6, 15] == 0 and labels[9, 0] == 2
+    assert PanopticToSemSeg(ignore_crowd=True)(_panoptic())["gt_sem_seg"][9, 0] == 255
+    instances = PanopticToInstances()(_panoptic())
+    assert instances["gt_labels"].tolist() == [7, 0] and instances["gt_bboxes"][1].tolist() == [10, 5, 20, 9]
+    assert PanopticToInstances(classes=[0])(_panoptic())["gt_masks"].shape == (1, 10, 20)
+
+
+def test_packed_panoptic_lists_only_what_is_there():
+    sample = PackInputs()(_panoptic())["data_samples"]
+    assert {s["id"]: s["area"] for s in sample.gt_panoptic.segments_info} == {1: 100, 2: 40, 3: 20}
+    assert sample.to_dict()["gt_panoptic"]["data"].dtype == torch.int32

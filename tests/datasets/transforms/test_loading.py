@@ -1,0 +1,238 @@
+"""Loading: what files hold is what results hold, and whatever is wrong with a file is said with its name."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+
+from vislab.datasets.transforms import LoadAnnotations, LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
+from vislab.errors import DataError
+
+
+def _rgb(h=40, w=60) -> np.ndarray:
+    y, x = np.mgrid[:h, :w]
+    return np.stack([y * 255 // h, x * 255 // w, (x + y) % 256], axis=-1).astype(np.uint8)
+
+
+def _save(path, array, **options) -> str:
+    Image.fromarray(array).save(path, **options)
+    return str(path)
+
+
+def _load(path) -> dict:
+    return LoadImage()({"img_path": str(path)})
+
+
+# --- images ---------------------------------------------------------------------------------------------------------
+
+
+def test_image_is_rgb_with_its_shapes(tmp_path):
+    results = _load(_save(tmp_path / "a.png", _rgb()))
+    np.testing.assert_array_equal(results["img"], _rgb())
+    assert results["ori_shape"] == results["img_shape"] == (40, 60) and results["scale_factor"] == (1.0, 1.0)
+
+
+def test_exif_orientation_is_followed(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6  # turn clockwise to view
+    results = _load(_save(tmp_path / "a.jpg", _rgb(), exif=exif, quality=95, subsampling=0))
+    assert results["img"].shape == (60, 40, 3)
+    assert np.abs(results["img"].astype(int) - np.rot90(_rgb(), -1)).mean() < 6
+
+
+def test_grey_alpha_and_sixteen_bits_become_rgb(tmp_path):
+    grey = _rgb()[..., 0]
+    np.testing.assert_array_equal(_load(_save(tmp_path / "g.png", grey))["img"], np.repeat(grey[..., None], 3, 2))
+    rgba = np.dstack([_rgb(), np.full((40, 60), 77, np.uint8)])
+    np.testing.assert_array_equal(_load(_save(tmp_path / "a.png", rgba))["img"], _rgb())
+    cv2.imwrite(str(tmp_path / "s.png"), grey.astype(np.uint16) * 257)
+    deep = _load(tmp_path / "s.png")["img"]
+    assert deep.dtype == np.uint8 and np.abs(deep[..., 0].astype(int) - grey).max() <= 1
+
+
+def test_palette_image_gives_colours(tmp_path):
+    Image.fromarray(_rgb()).quantize(16).save(tmp_path / "p.png")
+    assert _load(tmp_path / "p.png")["img"].shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "text", "cut_jpg", "cut_png", "folder"])
+def test_bad_image_files_are_named(tmp_path, kind):
+    path = tmp_path / ("bad.png" if kind == "cut_png" else "bad.jpg")
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "text":
+        path.write_text("<html>404</html>")
+    elif kind == "folder":
+        path.mkdir()
+    elif kind.startswith("cut"):
+        noise = np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8)
+        _save(path, noise)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(DataError, match="bad"):
+        _load(path)
+
+
+def test_jpeg_with_foreign_bytes_behind_it_is_fine(tmp_path):
+    path = tmp_path / "a.jpg"
+    _save(path, _rgb())
+    path.write_bytes(path.read_bytes() + bytes(5000))
+    assert _load(path)["img"].shape == (40, 60, 3)
+
+
+def test_small_images_are_refused_when_asked(tmp_path):
+    with pytest.raises(DataError, match="a.png is 40x60 .* least side allowed is 64"):
+        LoadImage(min_size=64)({"img_path": _save(tmp_path / "a.png", _rgb())})
+
+
+def test_arrays_in_the_record_are_taken():
+    assert LoadImage()({"img": _rgb()})["ori_shape"] == (40, 60)
+    with pytest.raises(DataError, match="float64"):
+        LoadImage()({"img": _rgb().astype(float)})
+
+
+# --- instances ------------------------------------------------------------------------------------------------------
+
+
+def _instances() -> dict:
+    square = np.zeros((40, 60), np.uint8)
+    square[10:20, 30:50] = 1
+    packed = coco_mask.encode(np.asfortranarray(square))
+    text = {"size": packed["size"], "counts": packed["counts"].decode()}
+    runs = np.flatnonzero(np.diff(np.concatenate([[0], square.T.ravel(), [0]]).astype(int)))
+    counts = np.diff(np.concatenate([[0], runs, [square.size]])).tolist()
+    box = [30.0, 10.0, 50.0, 20.0]
+    return {
+        "ori_shape": (40, 60),
+        "instances": [
+            {"bbox": box, "label": 2, "mask": text},
+            {"bbox": box, "label": 0, "mask": {"size": [40, 60], "counts": counts}, "ignore": 1},
+            {"bbox": box, "label": 1, "mask": [[30, 10, 50, 10, 50, 20, 30, 20]]},
+        ],
+    }, square
+
+
+def test_every_form_of_mask_gives_the_same_pixels():
+    results, square = _instances()
+    loaded = LoadAnnotations(mask=True)(results)
+    for mask in loaded["gt_masks"]:
+        np.testing.assert_array_equal(mask, square)
+    assert loaded["gt_labels"].tolist() == [2, 0, 1] and loaded["gt_ignore"].tolist() == [False, True, False]
+    assert loaded["gt_bboxes"].dtype == np.float32 and loaded["gt_ids"].tolist() == [0, 1, 2]
+
+
+def test_boxes_of_either_kind_stand_in_for_the_other():
+    record = {"instances": [{"bbox": [0, 0, 4, 10], "label": 0}, {"rbbox": [20, 20, 10, 4, 0.0], "label": 1}]}
+    results = LoadAnnotations(rbbox=True)({**record, "ori_shape": (40, 60)})
+    np.testing.assert_allclose(results["gt_bboxes"], [[0, 0, 4, 10], [15, 18, 25, 22]], atol=1e-5)
+    np.testing.assert_allclose(results["gt_rbboxes"][0], [2, 5, 10, 4, -np.pi / 2], atol=1e-5)
+
+
+def test_no_instances():
+    results = LoadAnnotations(rbbox=True, mask=True)({"instances": [], "ori_shape": (40, 60)})
+    assert results["gt_bboxes"].shape == (0, 4) and results["gt_rbboxes"].shape == (0, 5)
+    assert results["gt_masks"].shape == (0, 40, 60) and results["gt_labels"].shape == (0,)
+
+
+@pytest.mark.parametrize("mask", [None, {"counts": "x"}, {"size": [40, 60], "counts": 7}, [["a"]], [[1, 2, 3]]])
+def test_malformed_masks_are_named(mask):
+    record = {
+        "instances": [{"bbox": [0, 0, 4, 4], "label": 0, "mask": mask}],
+        "ori_shape": (40, 60),
+        "img_path": "x.jpg",
+    }
+    with pytest.raises(DataError, match="mask of instance 0 of x.jpg"):
+        LoadAnnotations(mask=True)(record)
+
+
+def test_mask_of_another_size_is_refused():
+    results, _ = _instances()
+    with pytest.raises(DataError, match=r"is 40x60 \(h x w\).* is 60x40"):
+        LoadAnnotations(mask=True)({**results, "ori_shape": (60, 40)})
+
+
+# --- maps -----------------------------------------------------------------------------------------------------------
+
+
+def _labels() -> np.ndarray:
+    labels = (np.arange(2400).reshape(40, 60) // 600).astype(np.uint8)  # 0..3
+    labels[0, 0] = 255
+    return labels
+
+
+def test_semantic_labels_from_grey_and_palette_files(tmp_path):
+    img = Image.fromarray(_labels())
+    img.save(tmp_path / "l.png")
+    img.putpalette(np.random.default_rng(0).integers(0, 255, 768, dtype=np.uint8).tolist())
+    img.save(tmp_path / "p.png")
+    assert Image.open(tmp_path / "p.png").mode == "P"
+    for name in ("l.png", "p.png"):
+        results = LoadSemSeg(num_classes=4)({"seg_map_path": str(tmp_path / name), "ori_shape": (40, 60)})
+        np.testing.assert_array_equal(results["gt_sem_seg"], _labels())
+
+
+def test_zero_label_is_reduced_once_and_labels_are_mapped(tmp_path):
+    path = _save(tmp_path / "l.png", _labels())
+    reduced = LoadSemSeg(reduce_zero_label=True)({"seg_map_path": path})["gt_sem_seg"]
+    assert reduced[0, 0] == 255 and reduced[0, 1] == 255 and reduced[-1, -1] == 2
+    mapped = LoadSemSeg(label_map={0: 7, 3: 0})({"seg_map_path": path})["gt_sem_seg"]
+    assert mapped[0, 1] == 7 and mapped[-1, -1] == 0 and mapped[15, 0] == 255
+    with pytest.raises(ValueError, match="give one of the two"):
+        LoadSemSeg(reduce_zero_label=True, label_map={0: 1})
+
+
+def test_wrong_semantic_files_are_named(tmp_path):
+    with pytest.raises(DataError, match="holds class 3 .*expected 0..2"):
+        LoadSemSeg(num_classes=3)({"seg_map_path": _save(tmp_path / "l.png", _labels())})
+    with pytest.raises(DataError, match="c.png has mode RGB"):
+        LoadSemSeg()({"seg_map_path": _save(tmp_path / "c.png", _rgb())})
+    with pytest.raises(DataError, match="l.png is 40x60"):
+        LoadSemSeg()({"seg_map_path": str(tmp_path / "l.png"), "ori_shape": (41, 60)})
+    with pytest.raises(DataError, match="no seg_map_path"):
+        LoadSemSeg()({"img_path": "x.jpg"})
+
+
+def _panoptic(tmp_path, ids: np.ndarray) -> str:
+    return _save(tmp_path / "pan.png", np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8))
+
+
+def test_panoptic_ids_become_small_and_keep_their_segments(tmp_path):
+    ids = np.zeros((40, 60), np.int64)
+    ids[10:] = 5987177
+    ids[:, 40:] = 300
+    segments = [{"id": 5987177, "category": 4, "iscrowd": 0}, {"id": 300, "category": 1, "iscrowd": 1}]
+    results = LoadPanoptic()({"panoptic_path": _panoptic(tmp_path, ids), "segments_info": segments})
+    np.testing.assert_array_equal(results["gt_panoptic"], np.where(ids == 300, 2, np.where(ids > 0, 1, 0)))
+    assert [(s["id"], s["file_id"], s["category"]) for s in results["segments_info"]] == [(1, 5987177, 4), (2, 300, 1)]
+
+
+def test_panoptic_id_outside_the_annotation_is_refused(tmp_path):
+    ids = np.full((40, 60), 70000)
+    with pytest.raises(DataError, match="pan.png holds segment id 70000"):
+        LoadPanoptic()({"panoptic_path": _panoptic(tmp_path, ids), "segments_info": [{"id": 9, "category": 0}]})
+    with pytest.raises(DataError, match="8-bit RGB"):
+        LoadPanoptic()({"panoptic_path": _save(tmp_path / "g.png", _labels()), "segments_info": []})
+
+
+def test_all_void_panoptic(tmp_path):
+    results = LoadPanoptic()({"panoptic_path": _panoptic(tmp_path, np.zeros((4, 5), int)), "segments_info": []})
+    assert not results["gt_panoptic"].any()
+
+
+def test_depth_scale_invalid_values_and_limit(tmp_path):
+    raw = np.array([[0, 1000, 65535], [2500, 9000, 500]], np.uint16)
+    cv2.imwrite(str(tmp_path / "d.png"), raw)
+    load = LoadDepth(scale=0.001, invalid=(0, 65535), max_depth=8.0)
+    results = load({"depth_path": str(tmp_path / "d.png"), "ori_shape": (2, 3)})
+    assert results["gt_depth"].dtype == np.float32
+    np.testing.assert_allclose(results["gt_depth"], [[0, 1, 0], [2.5, 0, 0.5]])
+    np.save(tmp_path / "d.npy", np.array([[1.5, np.nan, -1, np.inf]], np.float32))
+    results = LoadDepth(scale=1.0)({"depth_path": str(tmp_path / "d.npy")})
+    np.testing.assert_allclose(results["gt_depth"], [[1.5, 0, 0, 0]])
+
+
+def test_wrong_depth_files_are_named(tmp_path):
+    with pytest.raises(DataError, match="c.png has 3 channels"):
+        LoadDepth()({"depth_path": _save(tmp_path / "c.png", _rgb())})
+    with pytest.raises(DataError, match="d.png is 40x60"):
+        LoadDepth()({"depth_path": _save(tmp_path / "d.png", _labels()), "ori_shape": (480, 640)})

@@ -1,0 +1,64 @@
+"""Top-k accuracy against a plain count, at its edges, and merged over processes."""
+
+import numpy as np
+import pytest
+import torch
+
+from vislab.errors import DataError
+from vislab.evaluation.classification import Accuracy
+
+
+def _sample(target, score=None, label=None) -> dict:
+    prediction = {} if score is None else {"score": torch.as_tensor(score, dtype=torch.float32)}
+    if label is not None:
+        prediction["label"] = torch.tensor([label])
+    return {"gt_label": {"label": torch.tensor([target])}, "pred_label": prediction, "img_path": "x.jpg"}
+
+
+def _run(metric, samples):
+    metric.process(None, samples)
+    return metric.evaluate(len(samples))
+
+
+def test_equals_counting():
+    rng = np.random.default_rng(0)
+    scores, targets = rng.normal(size=(200, 10)), rng.integers(0, 10, 200)
+    result = _run(Accuracy(topk=(1, 3)), [_sample(t, s) for t, s in zip(targets, scores, strict=True)])
+    order = np.argsort(-scores, axis=1)
+    for k in (1, 3):
+        expected = 100 * np.mean([t in row[:k] for t, row in zip(targets, order, strict=True)])
+        assert result[f"accuracy/top{k}"] == pytest.approx(expected)
+    assert all(type(v) is float for v in result.values())
+
+
+def test_fewer_classes_than_k():
+    assert _run(Accuracy(), [_sample(2, [0.9, 0.1, 0.0])]) == {"accuracy/top1": 0.0, "accuracy/top5": 100.0}
+
+
+def test_a_model_without_an_opinion_is_not_right():
+    samples = [_sample(t, [0.5] * 4) for t in range(4)]
+    assert _run(Accuracy(topk=1), samples) == {"accuracy/top1": 25.0}
+    assert _run(Accuracy(topk=1), [_sample(1, [float("nan")] * 3)]) == {"accuracy/top1": 0.0}
+
+
+def test_labels_alone_give_top1():
+    assert _run(Accuracy(topk=1), [_sample(1, label=1), _sample(1, label=0)]) == {"accuracy/top1": 50.0}
+
+
+def test_results_of_ranks_add_up():
+    rng = np.random.default_rng(1)
+    samples = [_sample(t, s) for t, s in zip(rng.integers(0, 5, 31), rng.normal(size=(31, 5)), strict=True)]
+    whole, ranks = Accuracy(), [Accuracy(), Accuracy()]
+    for rank, metric in enumerate(ranks):
+        metric.process(None, samples[rank::2])
+    merged = ranks[0].compute_metrics(ranks[0].results + ranks[1].results)
+    assert {f"accuracy/{k}": v for k, v in merged.items()} == pytest.approx(_run(whole, samples))
+
+
+def test_impossible_labels_and_settings():
+    with pytest.raises(DataError, match="x.jpg has label 7, the model scores 3 classes"):
+        _run(Accuracy(), [_sample(7, [0.1, 0.2, 0.7])])
+    with pytest.raises(DataError, match="x.jpg has no label"):
+        _run(Accuracy(), [{"img_path": "x.jpg"}])
+    with pytest.raises(ValueError, match="topk"):
+        Accuracy(topk=0)

@@ -129,7 +129,7 @@ def test_train_writes_metrics_log_pictures_and_events(place):
 
 
 def test_resume_goes_on(place):
-    text = ok(run("train.py", place / "tiny.py", "--work-dir", place / "work", "--resume", cwd=place / "work"))
+    text = ok(run("train.py", place / "tiny.py", "--work-dir", place / "work", "--resume", "--amp", cwd=place / "work"))
     assert "Epoch(train) [2]" in text and "Epoch(train) [1]" not in text
     assert json.loads((place / "work" / "metrics.json").read_text())["checkpoint"].endswith("epoch_2.pth")
     assert text.splitlines()[-1].startswith("psnr: ")

@@ -20,6 +20,7 @@ from vislab.apis.testing import _use_tta
 from vislab.apis.training import training_config
 from vislab.engine.amp import AmpOptimWrapper
 from vislab.errors import CheckpointError, ConfigError
+from vislab.registry import OPTIM_WRAPPERS
 from vislab.structures import DataSample
 
 
@@ -64,10 +65,15 @@ def test_resume_and_load_from(tmp_path, monkeypatch):
 
 
 def test_amp():
-    assert training_config(config(), amp=True).optim_wrapper.type is AmpOptimWrapper
-    assert (
-        training_config(config(optim_wrapper={"optimizer": {"lr": 1}}), amp=True).optim_wrapper.type is AmpOptimWrapper
-    )
+    for section in (
+        {"type": "OptimWrapper"},
+        {"type": "mmengine.optim.OptimWrapper"},
+        {"clip_grad": None},
+        {"type": "AmpOptimWrapper"},
+    ):
+        cfg = training_config(config(optim_wrapper=section), amp=True)
+        assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type) is AmpOptimWrapper
+        assert "AmpOptimWrapper" in cfg.pretty_text  # it can be written into the work folder
     with pytest.raises(ConfigError, match="optim_wrapper.type is TractOptimWrapper"):
         training_config(config(optim_wrapper={"type": "TractOptimWrapper"}), amp=True)
     with pytest.raises(ConfigError, match="does not have"):
@@ -105,11 +111,12 @@ def test_video_writer_keeps_frames_and_rate(tmp_path):
     with VideoWriter(tmp_path / "new" / "v.mp4", rate=12) as video:
         for frame in frames:
             video.add(frame)
+        video.add(np.full((66, 96, 3), 220, np.uint8))  # another size
     with av.open(str(tmp_path / "new" / "v.mp4")) as container:
         back = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
         assert container.streams.video[0].average_rate == 12
-    assert [f.shape for f in back] == [(32, 48, 3)] * 3
-    assert all(abs(float(f.mean()) - v) < 4 for f, v in zip(back, (20, 120, 220), strict=True))
+    assert [f.shape for f in back] == [(32, 48, 3)] * 4
+    assert all(abs(float(f.mean()) - v) < 4 for f, v in zip(back, (20, 120, 220, 220), strict=True))
 
 
 def test_results_are_plain_data(tmp_path):

@@ -283,15 +283,24 @@ class VideoWriter:
         return self
 
     def add(self, frame: np.ndarray) -> None:
-        """Append a (H, W, 3) uint8 RGB frame; odd sides lose their last row or column, as H.264 asks."""
+        """Append a (H, W, 3) uint8 RGB frame; odd sides lose their last row or column, as H.264 asks.
+
+        A frame of another size than the first is scaled to it.
+        """
         import av
 
-        height, width = (side - side % 2 for side in frame.shape[:2])
         if self._container is None:
+            height, width = (side - side % 2 for side in frame.shape[:2])
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._container = av.open(str(self.path), "w")
             self._stream = self._container.add_stream("libx264", rate=self.rate, options={"crf": "18"})
             self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
+            self._first = frame.shape
+        height, width = self._stream.height, self._stream.width
+        if frame.shape != self._first:
+            import cv2
+
+            frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
         self._container.mux(self._stream.encode(picture))
 

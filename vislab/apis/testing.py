@@ -70,7 +70,5 @@ def _use_tta(cfg: Config) -> None:
 
 
 def _draw_all(cfg: Config, show_dir: str | Path) -> None:
-    from vislab.engine.hooks.visualization import VisualizationHook
-
     hooks = [hook for hook in cfg.get("custom_hooks", []) if "VisualizationHook" not in str(hook.get("type"))]
-    cfg.custom_hooks = [*hooks, {"type": VisualizationHook, "test_out_dir": str(Path(show_dir).absolute())}]
+    cfg.custom_hooks = [*hooks, {"type": "VisualizationHook", "test_out_dir": str(Path(show_dir).absolute())}]

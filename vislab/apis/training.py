@@ -83,19 +83,13 @@ def training_config(
 
 
 def _enable_amp(cfg: Config) -> None:
-    from mmengine.optim import OptimWrapper
-
-    from vislab.engine.amp import AmpOptimWrapper
-
     if not cfg.get("optim_wrapper"):
         raise ConfigError("amp=True changes `optim_wrapper`, which this config does not have")
     kind = cfg.optim_wrapper.get("type", "OptimWrapper")
-    name = kind if isinstance(kind, str) else kind.__name__
-    if name.endswith("AmpOptimWrapper"):
-        return
-    if kind is not OptimWrapper and name.split(".")[-1] != "OptimWrapper":
+    name = (kind if isinstance(kind, str) else kind.__name__).split(".")[-1]
+    if name not in ("OptimWrapper", "AmpOptimWrapper"):
         raise ConfigError(f"amp=True replaces a plain OptimWrapper; optim_wrapper.type is {name}: set its own option")
-    cfg.optim_wrapper.type = AmpOptimWrapper
+    cfg.optim_wrapper.type = "vislab.engine.amp.AmpOptimWrapper"  # as text: the config is written into the work folder
 
 
 def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:

@@ -56,3 +56,21 @@ def test_launcher_without_its_environment_says_what_to_do(monkeypatch):
         init_cpu_process_group("pytorch")
     with pytest.raises(ConfigError, match="launcher='torch'"):
         init_cpu_process_group("torch")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
+def test_a_group_of_one_trains_on_the_cpu(tmp_path, monkeypatch):
+    """The quick form of the test above: no CUDA device is asked for, the model is wrapped, the run ends."""
+    sys.path.insert(0, str(SCRIPT.parents[1] / "engine"))
+    from toy_run import make_runner
+
+    for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": free_port()}.items():
+        monkeypatch.setenv(name, value)
+    try:
+        runner = make_runner(tmp_path, total=1, launcher="pytorch")
+        runner.train()
+        assert type(runner.model).__name__ == "MMDistributedDataParallel"
+        assert torch.distributed.get_backend() == "gloo" and (tmp_path / "epoch_1.pth").exists()
+    finally:
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer as MMEngineHistoryBuffer
+from toy_run import make_runner
 
 from vislab.engine.message_hub import HistoryBuffer, MessageHub
 
@@ -55,3 +56,12 @@ def test_hub_takes_numbers_arrays_and_tensors():
     assert hub.get_scalar("train/loss").data[0].tolist() == [1, 2, 3, 4]
     with pytest.raises(AssertionError):
         hub.update_scalar("train/loss", torch.ones(2))
+
+
+def test_runner_installs_the_hub_where_mmengine_looks_for_it(tmp_path):
+    from mmengine.logging import MessageHub as MMEngineMessageHub
+
+    runner = make_runner(tmp_path, total=1)
+    assert type(runner.message_hub) is MessageHub and MMEngineMessageHub.get_current_instance() is runner.message_hub
+    runner.train()
+    assert type(runner.message_hub.get_scalar("train/loss")) is HistoryBuffer

@@ -269,7 +269,7 @@ class _Writer:
         return results
 
     def write_json(self, found: dict[str, list[dict]]) -> None:
-        (self.out / "predictions.json").write_text(json.dumps(found, indent=1))
+        (self.out / "predictions.json").write_text(json.dumps(found))
 
 
 class VideoWriter:

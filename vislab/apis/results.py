@@ -18,7 +18,9 @@ def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[s
         classes: names, to stand beside label numbers.
     """
     sample = sample.cpu().numpy()
-    result: dict[str, Any] = {"size": [int(side) for side in sample.get("ori_shape", ())]}
+    result: dict[str, Any] = {}
+    if "ori_shape" in sample:
+        result["size"] = [int(side) for side in sample.ori_shape]
     if "pred_label" in sample:
         label = int(np.ravel(sample.pred_label.label)[0])
         result["label"] = _named(label, classes)

@@ -60,6 +60,7 @@ def test_a_run_ends_with_metrics_curve_and_sheet(video, tmp_path):
     assert np.abs(sheet[20:40, :40].astype(int) - expected).max() <= 1
 
     assert cv2.imread(str(tmp_path / "run" / "curves.png")).shape[1] == 1500  # loss, psnr, ms_ssim
+    assert len(list((tmp_path / "run").glob("*/vis_data/vis_image/*"))) == 2  # one frame at each validation
     curves = runner.message_hub.get_info("curves")
     assert [epoch for epoch, _ in curves["loss"]] == [1, 2, 3, 4]
     assert [epoch for epoch, _ in curves["psnr"]] == [2, 4]

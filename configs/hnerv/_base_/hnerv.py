@@ -9,7 +9,7 @@ from torch.optim import Adam
 
 from vislab.datasets.samplers import EpochSampler
 from vislab.datasets.transforms import PackInputs
-from vislab.engine.hooks import CheckpointHook, CurveHook
+from vislab.engine.hooks import CheckpointHook, CurveHook, VisualizationHook
 from vislab.engine.schedulers import WarmupCosineLR
 from vislab.evaluation.video import VideoQuality
 from vislab.losses import L2Loss
@@ -58,6 +58,7 @@ auto_scale_lr = dict(enable=False, base_batch_size=2)
 
 default_hooks.update(checkpoint=dict(type=CheckpointHook, interval=10, max_keep_ckpts=2))
 custom_hooks = [
+    dict(type=VisualizationHook, number=1),
     dict(type=CurveHook, metrics=["psnr", "ms_ssim"]),
     dict(type=VideoReportHook, rows=3),
 ]

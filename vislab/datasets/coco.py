@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mmengine.logging import print_log
 
@@ -47,6 +47,8 @@ class CocoDataset(BaseDataset):
         DataError: a file is missing or malformed, or contradicts itself: an unknown image or category, a segment listed
             twice, a box that is not four numbers.
     """
+
+    path_arguments: ClassVar[tuple[str, ...]] = ("instances_file",)
 
     def __init__(
         self,

@@ -170,3 +170,15 @@ def test_packed_panoptic_lists_only_what_is_there():
     sample = PackInputs()(_panoptic())["data_samples"]
     assert {s["id"]: s["area"] for s in sample.gt_panoptic.segments_info} == {1: 100, 2: 40, 3: 20}
     assert sample.to_dict()["gt_panoptic"]["data"].dtype == torch.int32
+
+
+def test_masks_are_sampled_where_maps_are():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        shape, size = rng.integers(1, 70, 2), tuple(int(n) for n in rng.integers(1, 150, 2))
+        results = _image(*shape)
+        labels = rng.integers(0, 3, shape).astype(np.uint8)
+        results |= {"gt_sem_seg": labels, "gt_masks": (labels[None] == np.arange(3)[:, None, None]).astype(np.uint8)}
+        joint.resize(results, size)
+        for k, mask in enumerate(results["gt_masks"]):
+            np.testing.assert_array_equal(mask, results["gt_sem_seg"] == k)

@@ -41,6 +41,11 @@ class Albu:
         ConfigError: an unknown transform or argument, with the nearest known one.
     """
 
+    @classmethod
+    def check_arguments(cls, *, transforms: Sequence[Mapping[str, Any]] = (), min_visible: float = 0.0) -> None:
+        """Called by the config check: albumentations' own names and arguments are wrong before data is touched."""
+        _compose(transforms, min_visible)
+
     def __init__(self, *, transforms: Sequence[Mapping[str, Any]], min_visible: float = 0.0) -> None:
         self.transforms = [dict(step) for step in transforms]
         self.min_visible = min_visible

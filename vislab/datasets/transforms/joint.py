@@ -46,7 +46,7 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
             if key in results:
                 results[key] = _nearest(results[key], size)
         if "gt_masks" in results:
-            results["gt_masks"] = _stack([_nearest(mask, size) for mask in results["gt_masks"]], size)
+            results["gt_masks"] = _resize_masks(results["gt_masks"], size)
         if "gt_bboxes" in results:
             results["gt_bboxes"] = results["gt_bboxes"] * np.array([sx, sy, sx, sy], np.float32)
         if "gt_rbboxes" in results:
@@ -192,6 +192,20 @@ def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if array.dtype == np.int64:  # OpenCV knows 32 bits
         return cv2.resize(array.astype(np.int32), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int64)
     return cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+
+def _resize_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """As `_nearest` for (N, H, W) masks, touching only the pixels around each object."""
+    h, w = masks.shape[1:]
+    rows = _nearest(np.arange(h, dtype=np.int32)[:, None], (size[0], 1))[:, 0]  # source row of each new row
+    columns = _nearest(np.arange(w, dtype=np.int32)[None], (1, size[1]))[0]
+    resized = np.zeros((len(masks), *size), np.uint8)
+    for mask, out in zip(masks, resized, strict=True):
+        x, y, width, height = cv2.boundingRect(mask)
+        top, bottom = np.searchsorted(rows, (y, y + height))
+        left, right = np.searchsorted(columns, (x, x + width))
+        out[top:bottom, left:right] = mask[rows[top:bottom, None], columns[left:right]]
+    return resized
 
 
 def _flip_map(array: np.ndarray, code: int) -> np.ndarray:

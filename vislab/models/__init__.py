@@ -1,5 +1,23 @@
 """Published architectures and parts of models with two users or more."""
 
-from vislab.models import dense, dense_inference, fpn, preprocessor, timm_encoder
+from vislab.models import (
+    batch_augment,
+    classifier,
+    dense,
+    dense_inference,
+    fpn,
+    mask2former,
+    preprocessor,
+    timm_encoder,
+)
 
-__all__ = ["dense", "dense_inference", "fpn", "preprocessor", "timm_encoder"]
+__all__ = [
+    "batch_augment",
+    "classifier",
+    "dense",
+    "dense_inference",
+    "fpn",
+    "mask2former",
+    "preprocessor",
+    "timm_encoder",
+]

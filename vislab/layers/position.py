@@ -1,0 +1,47 @@
+"""Sine position encoding of 2-D maps, as DETR's family uses it; always float32, made once for each size."""
+
+import functools
+import math
+
+import torch
+from torch import Tensor
+
+
+@functools.lru_cache(maxsize=32)
+def sine_position(
+    height: int,
+    width: int,
+    *,
+    dim: int = 128,
+    temperature: float = 10000.0,
+    scale: float = 2 * math.pi,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """(height * width, 2 * dim): `dim` numbers of y, then `dim` of x; sine and cosine take turns.
+
+    Positions run from scale / size to scale. The tensor is shared by all callers: do not change it.
+    """
+    with torch.inference_mode(False), torch.autocast(torch.device(device).type, enabled=False):
+        index = torch.arange(dim, dtype=torch.float32, device=device)
+        frequency = temperature ** (2 * (index // 2) / dim)
+
+        def encode(size: int) -> Tensor:
+            place = torch.arange(1, size + 1, dtype=torch.float32, device=device)
+            angle = (place / (size + 1e-6) * scale)[:, None] / frequency  # (size, dim)
+            return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+
+        y = encode(height)[:, None].expand(height, width, dim)
+        x = encode(width)[None].expand(height, width, dim)
+        return torch.cat((y, x), dim=2).flatten(0, 1)
+
+
+@functools.lru_cache(maxsize=32)
+def pixel_centers(shapes: tuple[tuple[int, int], ...], *, device: torch.device | str = "cpu") -> Tensor:
+    """(S, 2): x, y in 0..1 of the pixel centres of maps of these (height, width), level after level; float32."""
+    with torch.inference_mode(False):
+        levels = []
+        for h, w in shapes:
+            y = (torch.arange(h, dtype=torch.float32, device=device) + 0.5) / h
+            x = (torch.arange(w, dtype=torch.float32, device=device) + 0.5) / w
+            levels.append(torch.stack((x.repeat(h), y.repeat_interleave(w)), dim=1))
+        return torch.cat(levels)

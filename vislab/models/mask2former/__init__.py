@@ -1,0 +1,18 @@
+"""Mask2Former: universal segmentation by mask classification, with an encoder that may stop early.
+
+    pixel_decoder.py   deformable attention over three scales, exits, PRO-SCALE's options
+    mask_decoder.py    queries with masked attention
+    criterion.py       matching cost and losses at points
+    inference.py       panoptic, instance and semantic rules in bounded memory
+    swin.py            timm's Swin with windows as dense prediction uses them
+    model.py           Mask2Former with modes loss | predict | tensor
+
+Paper: Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", arXiv 2112.01527.
+"""
+
+from vislab.models.mask2former.criterion import Mask2FormerLoss, Target
+from vislab.models.mask2former.mask_decoder import MaskDecoder
+from vislab.models.mask2former.model import Mask2Former, mask_logits
+from vislab.models.mask2former.pixel_decoder import PixelDecoder
+
+__all__ = ["Mask2Former", "Mask2FormerLoss", "MaskDecoder", "PixelDecoder", "Target", "mask_logits"]

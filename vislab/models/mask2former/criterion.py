@@ -1,0 +1,182 @@
+"""Mask2Former's losses: a class for every query, and a mask, at chosen points, for every matched one.
+
+Masks are given as embeddings and the map of stride 4. The matching needs all queries at few points, the losses need
+matched queries only: the masks of all queries at all outputs are never made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from mmengine.dist import all_reduce, get_world_size
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.models.matcher import match
+from vislab.ops.point_sample import point_sample, point_sample_rows
+
+_ROWS = 64  # masks whose candidate points are looked at together
+
+
+@dataclass(frozen=True)
+class Target:
+    """Labels of one image: classes (T,) int64 and masks (T, H, W), bool or uint8, in the frame of the padded input."""
+
+    labels: Tensor
+    masks: Tensor
+
+
+class Mask2FormerLoss(nn.Module):
+    """Cross entropy, point BCE and point dice of every output, after a one-to-one matching of its own.
+
+    Args:
+        num_classes: Without "no object".
+        class_weight, mask_weight, dice_weight: Of the three losses and of the same terms in the matching cost.
+        no_object_weight: Of "no object" in the cross entropy.
+        num_points: Points a mask.
+        oversample: Candidates for a point.
+        importance: Share of the points that are the least certain candidates; the others are drawn anywhere.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        class_weight: float = 2.0,
+        mask_weight: float = 5.0,
+        dice_weight: float = 5.0,
+        no_object_weight: float = 0.1,
+        num_points: int = 12544,
+        oversample: float = 3.0,
+        importance: float = 0.75,
+    ) -> None:
+        super().__init__()
+        self.class_weight, self.mask_weight, self.dice_weight = class_weight, mask_weight, dice_weight
+        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        weight = torch.ones(num_classes + 1)
+        weight[-1] = no_object_weight
+        self.register_buffer("empty_weight", weight, persistent=False)
+
+    def forward(
+        self,
+        class_logits: Sequence[Tensor],
+        embeddings: Sequence[Tensor],
+        mask_features: Tensor,
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        """Losses of L outputs, in float32.
+
+        Args:
+            class_logits: L of (B, Q, num_classes + 1), the final output last.
+            embeddings: L of (B, Q, D).
+            mask_features: (B, D, h, w).
+            targets: B of them.
+
+        Returns:
+            loss_cls, loss_mask, loss_dice of the final output, weighted; those of output i as d<i>.loss_cls etc.
+        """
+        with torch.autocast(mask_features.device.type, enabled=False):
+            logits = [_wide(x) for x in class_logits]
+            embeddings = torch.stack([_wide(x) for x in embeddings], dim=1)  # (B, L, Q, D)
+            features = _wide(mask_features)
+            pairs = self.assign(logits, embeddings, features, targets)
+            class_losses = self._class_losses(logits, targets, pairs)
+            mask_losses, dice_losses = self._mask_losses(embeddings, features, targets, pairs)
+        names = [f"d{i}." for i in range(len(logits) - 1)] + [""]
+        losses = {}
+        for i, name in enumerate(names):
+            losses[f"{name}loss_cls"] = self.class_weight * class_losses[i]
+            losses[f"{name}loss_mask"] = self.mask_weight * mask_losses[i]
+            losses[f"{name}loss_dice"] = self.dice_weight * dice_losses[i]
+        return losses
+
+    @torch.no_grad()
+    def assign(
+        self, logits: Sequence[Tensor], embeddings: Tensor, features: Tensor, targets: Sequence[Target]
+    ) -> list[list[tuple[Tensor, Tensor]]]:
+        """Matched (queries, targets) as [output][image]; all outputs of all images leave the device in one copy."""
+        costs = []
+        for output in range(len(logits)):
+            for image, target in enumerate(targets):
+                costs.append(self._cost(logits[output][image], embeddings[image, output], features[image], target))
+        flat = match(costs)
+        return [flat[i : i + len(targets)] for i in range(0, len(flat), len(targets))]
+
+    def _cost(self, logits: Tensor, embeddings: Tensor, features: Tensor, target: Target) -> Tensor:
+        """(Q, T)"""
+        if len(target.labels) == 0:
+            return logits.new_zeros(len(logits), 0)
+        points = torch.rand(1, self.num_points, 2, device=logits.device).to(logits.dtype)
+        truth = point_sample(target.masks, points).to(logits.dtype)  # (T, P)
+        x = embeddings @ point_sample_rows(features, points[0]).T  # (Q, P)
+        probability = x.sigmoid()
+        # sum of BCE = softplus(x) - x * t; divided by P before the product, which then stays small
+        bce = F.softplus(x).mean(1)[:, None] - (x / x.shape[1]) @ truth.T
+        overlap = 2 * (probability @ truth.T) + 1
+        dice = 1 - overlap / (probability.sum(1)[:, None] + truth.sum(1) + 1)
+        chosen = logits.softmax(-1)[:, target.labels]
+        return self.mask_weight * bce + self.dice_weight * dice - self.class_weight * chosen
+
+    def _class_losses(self, logits: list[Tensor], targets: Sequence[Target], pairs: list) -> list[Tensor]:
+        losses = []
+        for output, x in enumerate(logits):
+            classes = torch.full(x.shape[:2], x.shape[2] - 1, dtype=torch.int64, device=x.device)
+            for image, (rows, columns) in enumerate(pairs[output]):
+                classes[image, rows] = targets[image].labels[columns]
+            losses.append(F.cross_entropy(x.transpose(1, 2), classes, self.empty_weight.to(x.dtype)))
+        return losses
+
+    def _mask_losses(
+        self, embeddings: Tensor, features: Tensor, targets: Sequence[Target], pairs: list
+    ) -> tuple[Tensor, Tensor]:
+        """(L,) each: BCE and dice, summed over masks and divided by their mean number a process."""
+        outputs = len(pairs)
+        count = torch.tensor(float(sum(len(t.labels) for t in targets)), device=features.device)
+        if get_world_size() > 1:
+            all_reduce(count)
+            count = count / get_world_size()
+        count = count.clamp(min=1)
+        # without a single mask the losses are 0, and still reach every parameter
+        bce = embeddings.new_zeros(outputs) + 0 * (embeddings.sum() + features.sum())
+        dice = bce
+        for image, target in enumerate(targets):
+            matched = [pairs[output][image] for output in range(outputs)]
+            if matched[0][0].numel() == 0:
+                continue
+            chosen = torch.cat([embeddings[image, output, rows] for output, (rows, _) in enumerate(matched)])
+            x = (chosen @ features[image].flatten(1)).unflatten(1, features.shape[2:])  # (L * T, h, w)
+            points = self._choose_points(x.detach())
+            truth = self._truth(target, [columns for _, columns in matched], points, x.dtype)
+            x = point_sample(x, points)  # (L * T, P)
+            probability = x.sigmoid()
+            shared = (probability * truth).sum(1)
+            row_bce = F.binary_cross_entropy_with_logits(x, truth, reduction="none").mean(1)
+            row_dice = 1 - (2 * shared + 1) / (probability.sum(1) + truth.sum(1) + 1)
+            bce = bce + row_bce.view(outputs, -1).sum(1)
+            dice = dice + row_dice.view(outputs, -1).sum(1)
+        return bce / count, dice / count
+
+    @torch.no_grad()
+    def _truth(self, target: Target, columns: list[Tensor], points: Tensor, dtype: torch.dtype) -> Tensor:
+        masks = target.masks
+        if masks.numel() <= 1 << 24:
+            masks = masks.to(dtype)  # once, not for every output
+        parts = points.view(len(columns), -1, *points.shape[1:])
+        return torch.cat([point_sample(masks[c], p).to(dtype) for c, p in zip(columns, parts, strict=True)])
+
+    @torch.no_grad()
+    def _choose_points(self, x: Tensor) -> Tensor:
+        """(R, h, w) logits to (R, num_points, 2): mostly where the logit is nearest to 0."""
+        certain = int(self.importance * self.num_points)
+        chosen = []
+        for rows in x.split(_ROWS):
+            candidates = torch.rand(len(rows), int(self.num_points * self.oversample), 2, device=x.device).to(x.dtype)
+            distance = point_sample(rows, candidates).abs_()
+            nearest = distance.topk(certain, dim=1, largest=False, sorted=False).indices
+            anywhere = torch.rand(len(rows), self.num_points - certain, 2, device=x.device).to(x.dtype)
+            chosen.append(torch.cat((candidates.gather(1, nearest[..., None].expand(-1, -1, 2)), anywhere), dim=1))
+        return torch.cat(chosen)
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()

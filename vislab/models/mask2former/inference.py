@@ -1,0 +1,233 @@
+"""From classes and masks at stride 4 to panoptic, instance and semantic predictions in the original image's frame.
+
+The rules are the official implementation's. Masks are enlarged a strip of rows at a time: memory is bounded whatever
+the number of queries and the size of the image.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_ELEMENTS = 1 << 22  # of a strip: 16 MiB in float32
+
+
+@dataclass(frozen=True)
+class Frames:
+    """The sizes (h, w) masks pass through: the padded input, the image in it, the original image."""
+
+    padded: tuple[int, int]
+    image: tuple[int, int]
+    original: tuple[int, int]
+
+
+def enlarge(
+    masks: Tensor, frames: Frames, between: Callable[[Tensor], Tensor] | None = None, elements: int = _ELEMENTS
+) -> Iterator[tuple[slice, Tensor]]:
+    """Resize (N, h, w) masks to the padded input, cut the padding off, resize to the original; both bilinear.
+
+    Args:
+        masks: Logits.
+        frames: The sizes.
+        between: Applied after the first of the two steps.
+        elements: Most values a strip has, at least one row of it.
+
+    Yields:
+        (rows, (N, r, W)): a strip of rows of the original frame.
+    """
+    height, width = frames.original
+    strip = max(1, elements // max(1, len(masks) * max(width, frames.padded[1])))
+    top, bottom, fraction = _taps(frames.image[0], height, masks)
+    for start in range(0, height, strip):
+        stop = min(start + strip, height)
+        first, last = int(top[start]), int(bottom[stop - 1])  # rows of the image that the strip needs
+        part = _resize_rows(masks, frames.padded[0], first, last + 1)
+        part = _resize_columns(part, frames.padded[1])[..., : frames.image[1]]
+        part = part if between is None else between(part)
+        if height != frames.image[0]:
+            rows = slice(start, stop)
+            above, below = part[:, top[rows] - first], part[:, bottom[rows] - first]
+            part = torch.lerp(above, below, fraction[rows, None].expand_as(above))
+        yield slice(start, stop), _resize_columns(part, width)
+
+
+def _taps(size: int, out: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The two rows that each of `out` rows lies between, and how far down: F.interpolate's rule."""
+    place = (torch.arange(out, dtype=torch.float64) + 0.5) * (size / out) - 0.5
+    place = place.clamp(min=0)
+    top = place.long().clamp(max=size - 1)
+    fraction = (place - top).to(like.dtype).to(like.device)
+    return top.to(like.device), (top + 1).clamp(max=size - 1).to(like.device), fraction
+
+
+def _resize_rows(masks: Tensor, out: int, start: int, stop: int) -> Tensor:
+    """Rows start..stop of masks resized to `out` rows, at their own width."""
+    if masks.shape[1] == out:
+        return masks[:, start:stop]
+    top, bottom, fraction = (x[start:stop] for x in _taps(masks.shape[1], out, masks))
+    above = masks[:, top]
+    return torch.lerp(above, masks[:, bottom], fraction[:, None].expand_as(above))
+
+
+def _resize_columns(masks: Tensor, width: int) -> Tensor:
+    if masks.shape[2] == width or not len(masks):
+        return masks if masks.shape[2] == width else masks.new_zeros(*masks.shape[:2], width)
+    size = (masks.shape[1], width)
+    return F.interpolate(masks[None], size=size, mode="bilinear", align_corners=False)[0]
+
+
+def panoptic(
+    class_logits: Tensor,
+    masks: Tensor,
+    frames: Frames,
+    things: Tensor,
+    *,
+    score_threshold: float = 0.8,
+    overlap_threshold: float = 0.8,
+) -> tuple[Tensor, list[dict]]:
+    """One segment or none for every pixel.
+
+    Args:
+        class_logits: (Q, C + 1).
+        masks: (Q, h, w) logits.
+        frames: Sizes.
+        things: (C,) bool: classes whose segments are not merged.
+        score_threshold: A query counts when its best class is no "no object" and scores more.
+        overlap_threshold: A segment counts when at least this share of its own mask was not taken by others.
+
+    Returns:
+        int32 (H, W) of segment ids, 0 = none, and segments as dict(id, category, iscrowd, area, score).
+    """
+    scores, labels = class_logits.float().softmax(-1).max(-1)
+    keep = (labels != class_logits.shape[1] - 1) & (scores > score_threshold)
+    scores, labels, masks = scores[keep], labels[keep], masks[keep]
+    count = len(labels)
+    device = masks.device
+    result = torch.zeros(frames.original, dtype=torch.int32, device=device)
+    if count == 0:
+        return result, []
+    won = torch.zeros(count, dtype=torch.int64, device=device)  # pixels where a query is the best
+    own = torch.zeros(count, dtype=torch.int64, device=device)  # pixels of its mask
+    for rows, strip in enlarge(masks, frames):
+        probability = strip.float().sigmoid()
+        best = (probability * scores[:, None, None]).argmax(0)  # (r, W)
+        won += torch.bincount(best.flatten(), minlength=count)
+        own += (probability >= 0.5).sum((1, 2))
+        sure = probability.gather(0, best[None])[0] >= 0.5
+        result[rows] = torch.where(sure, best + 1, 0).to(torch.int32)
+    final = torch.bincount(result.flatten(), minlength=count + 1)[1:]
+    valid = (won > 0) & (own > 0) & (final > 0) & (won / own.clamp(min=1) >= overlap_threshold)
+    table = torch.zeros(count + 1, dtype=torch.int32)
+    segments: list[dict] = []
+    merged: dict[int, dict] = {}
+    for query, (ok, label, area, score) in enumerate(
+        zip(valid.tolist(), labels.tolist(), final.tolist(), scores.tolist(), strict=True)
+    ):
+        if not ok:
+            continue
+        if label in merged:
+            merged[label]["area"] += area
+            table[query + 1] = merged[label]["id"]
+            continue
+        segment = {"id": len(segments) + 1, "category": label, "iscrowd": 0, "area": area, "score": score}
+        segments.append(segment)
+        table[query + 1] = segment["id"]
+        if not bool(things[label]):
+            merged[label] = segment
+    return table.to(device)[result.long()], segments
+
+
+def semantic(class_logits: Tensor, masks: Tensor, frames: Frames, *, sigmoid_first: bool = False) -> Tensor:
+    """The class of each pixel, (H, W) int64: largest sum over queries of class probability times mask probability.
+
+    Args:
+        class_logits: (Q, C + 1).
+        masks: (Q, h, w) logits.
+        frames: Sizes.
+        sigmoid_first: Resize probabilities instead of logits to the original size: official for semantic models.
+    """
+    weights = class_logits.float().softmax(-1)[:, :-1].T.contiguous()  # (C, Q)
+    result = torch.empty(frames.original, dtype=torch.int64, device=masks.device)
+    between = torch.sigmoid if sigmoid_first else None
+    # a strip is held for queries and for classes
+    elements = _ELEMENTS * len(masks) // (len(masks) + len(weights))
+    for rows, strip in enlarge(masks.float(), frames, between, elements):
+        probability = strip if sigmoid_first else strip.sigmoid()
+        shape = probability.shape[1:]
+        result[rows] = (weights @ probability.flatten(1)).argmax(0).view(shape)
+    return result
+
+
+def instances(
+    class_logits: Tensor,
+    masks: Tensor,
+    frames: Frames,
+    things: Tensor,
+    *,
+    top: int = 100,
+    run_lengths: bool = False,
+) -> dict:
+    """The best pairs of query and class.
+
+    Args:
+        class_logits: (Q, C + 1).
+        masks: (Q, h, w) logits.
+        frames: Sizes.
+        things: (C,) bool: only pairs of these classes are kept.
+        top: How many pairs, before that.
+        run_lengths: Give masks as COCO run lengths, so that no more than a few are held at full size.
+
+    Returns:
+        labels (N,), scores (N,), bboxes (N, 4) xyxy around the masks, masks (N, H, W) bool or N run lengths.
+    """
+    probability = class_logits.float().softmax(-1)[:, :-1]
+    scores, chosen = probability.flatten().topk(min(top, probability.numel()))
+    queries, labels = chosen // probability.shape[1], chosen % probability.shape[1]
+    keep = things[labels]
+    scores, queries, labels = scores[keep], queries[keep], labels[keep]
+    unique, place = queries.unique(return_inverse=True)
+    h, w = frames.original
+    few = max(1, _ELEMENTS // (h * w))
+    quality, boxes, found = [], [], []
+    for group in unique.split(few):
+        for _, logits in enlarge(masks[group].float(), frames, elements=1 << 62):
+            inside = logits > 0  # (n, H, W)
+            weight = (logits.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
+            quality.append(weight)
+            boxes.append(_boxes(inside))
+            found.append(_encode(inside) if run_lengths else inside)
+    if not found:
+        empty = [] if run_lengths else masks.new_zeros((0, h, w), dtype=torch.bool)
+        return {"labels": labels, "scores": scores, "bboxes": scores.new_zeros(0, 4), "masks": empty}
+    if run_lengths:
+        encoded = [item for group in found for item in group]
+        final = [encoded[i] for i in place.tolist()]
+    else:
+        final = torch.cat(found)[place]
+    return {
+        "labels": labels,
+        "scores": scores * torch.cat(quality)[place],
+        "bboxes": torch.cat(boxes)[place],
+        "masks": final,
+    }
+
+
+def _boxes(masks: Tensor) -> Tensor:
+    """(N, 4) xyxy around (N, H, W) bool masks; zeros for an empty one."""
+    edges = []
+    for axis in (1, 2):  # columns, rows
+        line = masks.any(axis).to(torch.uint8)
+        low, high = line.argmax(1), line.shape[1] - line.flip(1).argmax(1)
+        some = line.any(1)
+        edges.append((low * some, high * some))
+    (x0, x1), (y0, y1) = edges
+    return torch.stack((x0, y0, x1, y1), dim=1).float()
+
+
+def _encode(masks: Tensor) -> list[dict]:
+    from pycocotools import mask as coco
+
+    columns = masks.permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+    return coco.encode(columns.copy(order="F"))

@@ -1,0 +1,104 @@
+"""Mask2Former's decoder: queries that look only where their own last mask was, and predict a class and a mask each."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.layers.attention import MultiheadAttention
+from vislab.layers.mlp import MLP
+from vislab.layers.position import sine_position
+
+
+class DecoderLayer(nn.Module):
+    """Masked cross-attention, self-attention, feed-forward; each followed by its residual and norm."""
+
+    def __init__(self, *, dim: int, num_heads: int, ffn_dim: int) -> None:
+        super().__init__()
+        self.cross_attn = MultiheadAttention(dim=dim, num_heads=num_heads)
+        self.norm1 = nn.LayerNorm(dim)
+        self.self_attn = MultiheadAttention(dim=dim, num_heads=num_heads)
+        self.norm2 = nn.LayerNorm(dim)
+        self.linear1 = nn.Linear(dim, ffn_dim)
+        self.linear2 = nn.Linear(ffn_dim, dim)
+        self.norm3 = nn.LayerNorm(dim)
+        for layer in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, queries: Tensor, place: Tensor, memory: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """(B, Q, dim) queries with places (Q, dim); memory (B, S, dim), keys = memory + positions; mask (B, 1, Q, S)."""
+        queries = self.norm1(queries + self.cross_attn(queries + place, keys, memory, mask))
+        placed = queries + place
+        queries = self.norm2(queries + self.self_attn(placed, placed, queries))
+        return self.norm3(queries + self.linear2(F.relu(self.linear1(queries))))
+
+
+class MaskDecoder(nn.Module):
+    """Classes and masks of `num_queries` queries, predicted once before the first layer and after each.
+
+    Masks come as embeddings (B, Q, mask_dim): a mask is their product with the map of stride 4, taken only for the
+    queries and at the places where it is needed.
+
+    Args:
+        num_classes: Without "no object", which becomes the last one.
+        dim, mask_dim, num_heads, ffn_dim: Widths.
+        num_layers: Layer i looks at level i mod 3, coarse to fine.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        num_queries: int = 100,
+        dim: int = 256,
+        mask_dim: int = 256,
+        num_layers: int = 9,
+        num_heads: int = 8,
+        ffn_dim: int = 2048,
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            DecoderLayer(dim=dim, num_heads=num_heads, ffn_dim=ffn_dim) for _ in range(num_layers)
+        )
+        self.query_feat = nn.Embedding(num_queries, dim)
+        self.query_embed = nn.Embedding(num_queries, dim)
+        self.level_embed = nn.Embedding(3, dim)
+        self.norm = nn.LayerNorm(dim)
+        self.class_embed = nn.Linear(dim, num_classes + 1)
+        self.mask_embed = MLP(dim=dim, hidden_dim=dim, out_dim=mask_dim)
+
+    def forward(
+        self, mask_features: Tensor, levels: Sequence[Tensor], shapes: Sequence[tuple[int, int]]
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The map of stride 4 (B, mask_dim, H/4, W/4) and three levels of tokens (B, S, dim), coarse to fine, to
+        num_layers + 1 class logits (B, Q, num_classes + 1) and mask embeddings (B, Q, mask_dim)."""
+        device, dim = mask_features.device, levels[0].shape[2] // 2
+        memory, keys, small = [], [], []
+        for i, (tokens, (h, w)) in enumerate(zip(levels, shapes, strict=True)):
+            memory.append(tokens + self.level_embed.weight[i])
+            keys.append(memory[-1] + sine_position(h, w, dim=dim, device=device))
+            # resizing a product with the map is the product with the resized map: nothing is made at full size
+            resized = F.interpolate(mask_features.detach(), size=(h, w), mode="bilinear", align_corners=False)
+            small.append(resized.flatten(2))
+        queries = self.query_feat.weight.expand(len(mask_features), -1, -1)
+        place = self.query_embed.weight
+        classes, embeddings = [], []
+        for i in range(len(self.layers) + 1):
+            normed = self.norm(queries)
+            classes.append(self.class_embed(normed))
+            embeddings.append(self.mask_embed(normed))
+            if i < len(self.layers):
+                level = i % 3
+                mask = _where_masked(embeddings[-1].detach(), small[level])
+                queries = self.layers[i](queries, place, memory[level], keys[level], mask)
+        return classes, embeddings
+
+
+def _where_masked(embeddings: Tensor, features: Tensor) -> Tensor:
+    """(B, Q, D) and (B, D, S) to bool (B, 1, Q, S): where the mask's probability is at least a half; everywhere for an
+    empty mask."""
+    with torch.autocast(embeddings.device.type, enabled=False):
+        wide = torch.promote_types(torch.promote_types(embeddings.dtype, features.dtype), torch.float32)
+        mask = torch.bmm(embeddings.to(wide), features.to(wide)) >= 0
+    return mask.logical_or_(~mask.any(dim=2, keepdim=True))[:, None]

@@ -1,0 +1,224 @@
+"""Mask2Former (Cheng et al., CVPR 2022): one architecture for panoptic, instance and semantic segmentation.
+
+Any timm backbone with maps of stride 4 to 32, the pixel decoder, the masked-attention decoder; point-sampled losses;
+the official inference. `exit=k` stops the pixel decoder's encoder after k layers.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor
+
+from vislab.errors import ConfigError, DataError
+from vislab.models.mask2former import inference
+from vislab.models.mask2former.criterion import Mask2FormerLoss, Target
+from vislab.models.mask2former.mask_decoder import MaskDecoder
+from vislab.models.mask2former.pixel_decoder import PixelDecoder, Tokens
+from vislab.models.mask2former.swin import use_dense_windows
+from vislab.models.timm_encoder import TimmEncoder
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+
+TASKS = ("panoptic", "instance", "semantic")
+
+
+@MODELS.register_module()
+class Mask2Former(BaseModel):
+    """Modes: "loss" (dict of weighted losses), "predict" (DataSamples with pred_*), "tensor" (raw outputs).
+
+    Args:
+        backbone: Arguments of TimmEncoder, or an encoder with `channels` and four maps of stride 4, 8, 16, 32.
+        num_classes: Without "no object".
+        things: Which classes are things: their number, when they come first, or their indices. Default: all.
+        num_queries: Most segments in an image.
+        pixel_decoder: Further arguments of PixelDecoder.
+        decoder: Further arguments of MaskDecoder.
+        loss: Further arguments of Mask2FormerLoss.
+        tasks: What "predict" gives: pred_panoptic, pred_instances, pred_sem_seg.
+        score_threshold, overlap_threshold: Of panoptic inference.
+        top: Instances an image.
+        sigmoid_first: Of semantic inference, see inference.semantic.
+        run_lengths: Give pred_instances.masks as COCO run lengths instead of (N, H, W) bool.
+        data_preprocessor: Makes batches of the loader's lists.
+
+    Raises:
+        ConfigError: the parts do not fit together.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict | torch.nn.Module,
+        num_classes: int,
+        things: int | Sequence[int] | None = None,
+        num_queries: int = 100,
+        pixel_decoder: dict | None = None,
+        decoder: dict | None = None,
+        loss: dict | None = None,
+        tasks: Sequence[str] = ("panoptic",),
+        score_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+        top: int = 100,
+        sigmoid_first: bool = False,
+        run_lengths: bool = False,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor)
+        unknown = [task for task in tasks if task not in TASKS]
+        if unknown or not tasks:
+            raise ConfigError(f"Mask2Former: tasks={list(tasks)}; known are {', '.join(TASKS)}")
+        self.backbone = _build_backbone(backbone)
+        if tuple(self.backbone.strides) != (4, 8, 16, 32):
+            raise ConfigError(
+                f"Mask2Former: the backbone gives maps of strides {tuple(self.backbone.strides)}, expected 4, 8, 16, "
+                "32: choose them with out_indices"
+            )
+        self.pixel_decoder = PixelDecoder(in_channels=self.backbone.channels, **(pixel_decoder or {}))
+        self.decoder = MaskDecoder(num_classes=num_classes, num_queries=num_queries, **(decoder or {}))
+        self.criterion = Mask2FormerLoss(num_classes=num_classes, **(loss or {}))
+        self.num_classes = num_classes
+        self.tasks = tuple(tasks)
+        self.score_threshold, self.overlap_threshold = score_threshold, overlap_threshold
+        self.top, self.sigmoid_first, self.run_lengths = top, sigmoid_first, run_lengths
+        self.register_buffer("things", _things(things, num_classes), persistent=False)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None = None,
+        mode: str = "tensor",
+        exit: int | Tensor | None = None,
+    ) -> dict[str, Tensor] | list[DataSample]:
+        """Run the model.
+
+        Args:
+            inputs: (B, 3, H, W) preprocessed.
+            data_samples: Labels for "loss"; for "predict" the samples to be filled, with img_shape and ori_shape.
+            mode: "loss", "predict" or "tensor".
+            exit: How many encoder layers: one number, or (B,) one an image; None: all.
+
+        Returns:
+            "loss": scalars. "predict": the samples. "tensor": class_logits (B, Q, C + 1) and mask_logits
+            (B, Q, H/4, W/4) of the last decoder layer; mask_features (B, D, H/4, W/4); and of all outputs, the last
+            included, layer_class_logits (L, B, Q, C + 1) and layer_mask_embeddings (L, B, Q, D), whose products with
+            mask_features are the masks.
+        """
+        if mode not in ("loss", "predict", "tensor"):
+            raise ValueError(f"mode={mode!r} is not one of loss, predict, tensor")
+        maps = self.backbone(inputs)
+        state = self.pixel_decoder.encode(self.pixel_decoder.project(maps), exit)
+        if mode == "loss":
+            return self.loss(maps[0], state, self.targets(data_samples, inputs))
+        if mode == "predict":
+            return self.predict(maps[0], state, inputs, data_samples)
+        classes, embeddings, features = self.decode(maps[0], state)
+        return {
+            "class_logits": classes[-1],
+            "mask_logits": mask_logits(embeddings[-1], features),
+            "mask_features": features,
+            "layer_class_logits": torch.stack(classes),
+            "layer_mask_embeddings": torch.stack(embeddings),
+        }
+
+    def decode(self, finest: Tensor, state: Tokens) -> tuple[list[Tensor], list[Tensor], Tensor]:
+        """Class logits and mask embeddings of every output, and the map for masks."""
+        features, levels = self.pixel_decoder.finish(state, finest)
+        classes, embeddings = self.decoder(features, levels, state.shapes)
+        return classes, embeddings, features
+
+    def loss(self, finest: Tensor, state: Tokens, targets: list[Target]) -> dict[str, Tensor]:
+        """The losses of all outputs."""
+        return self.criterion(*self.decode(finest, state), targets)
+
+    def predict(
+        self, finest: Tensor, state: Tokens, inputs: Tensor, samples: Sequence[DataSample] | None
+    ) -> list[DataSample]:
+        """Predictions in the original images' frames, put into `samples`."""
+        classes, embeddings, features = self.decode(finest, state)
+        samples = [DataSample() for _ in inputs] if samples is None else list(samples)
+        padded = tuple(inputs.shape[-2:])
+        for i, sample in enumerate(samples):
+            logits = mask_logits(embeddings[-1][i : i + 1], features[i : i + 1])[0]
+            self.postprocess(classes[-1][i], logits, sample, padded)
+        return samples
+
+    def postprocess(self, classes: Tensor, masks: Tensor, sample: DataSample, padded: tuple[int, int]) -> None:
+        """Fill one sample from class logits (Q, C + 1) and mask logits (Q, h, w) of one image."""
+        image = tuple(sample.get("img_shape", padded))
+        frames = inference.Frames(padded, image, tuple(sample.get("ori_shape", image)))
+        if "panoptic" in self.tasks:
+            ids, segments = inference.panoptic(
+                classes,
+                masks,
+                frames,
+                self.things,
+                score_threshold=self.score_threshold,
+                overlap_threshold=self.overlap_threshold,
+            )
+            sample.pred_panoptic = PixelData(data=ids[None], metainfo={"segments_info": segments})
+        if "instance" in self.tasks:
+            found = inference.instances(classes, masks, frames, self.things, top=self.top, run_lengths=self.run_lengths)
+            sample.pred_instances = InstanceData(**found)
+        if "semantic" in self.tasks:
+            labels = inference.semantic(classes, masks, frames, sigmoid_first=self.sigmoid_first)
+            sample.pred_sem_seg = PixelData(data=labels[None])
+
+    def targets(self, samples: Sequence[DataSample] | None, inputs: Tensor) -> list[Target]:
+        """Labels and masks of the samples, checked.
+
+        Raises:
+            DataError: no labels, masks of another size than the batch, classes out of range.
+        """
+        if samples is None:
+            raise DataError("Mask2Former learns from data_samples, and there are none")
+        found = []
+        for sample in samples:
+            name = sample.get("img_path", "a sample")
+            instances = sample.get("gt_instances")
+            if instances is None or "masks" not in instances or "labels" not in instances:
+                raise DataError(
+                    f"{name} has no gt_instances with labels and masks: put PanopticToInstances, or "
+                    "LoadAnnotations(mask=True), before PackInputs"
+                )
+            labels, masks = instances.labels, instances.masks
+            if "ignore" in instances and bool(instances.ignore.any()):  # crowds are no target
+                labels, masks = labels[~instances.ignore], masks[~instances.ignore]
+            if tuple(masks.shape[-2:]) != tuple(inputs.shape[-2:]):
+                raise DataError(
+                    f"{name} has masks of {tuple(masks.shape[-2:])} pixels in a batch of {tuple(inputs.shape[-2:])}: "
+                    "ImagePreprocessor pads them when pad_labels=True"
+                )
+            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+                raise DataError(
+                    f"{name} has class {int(labels.max())}, the model has {self.num_classes} (0.."
+                    f"{self.num_classes - 1}): num_classes and the data disagree"
+                )
+            found.append(Target(labels.to(inputs.device), masks.to(inputs.device)))
+        return found
+
+
+def mask_logits(embeddings: Tensor, features: Tensor) -> Tensor:
+    """(B, Q, D) and (B, D, h, w) to (B, Q, h, w), in float32 or float64."""
+    with torch.autocast(features.device.type, enabled=False):
+        wide = torch.promote_types(torch.promote_types(embeddings.dtype, features.dtype), torch.float32)
+        return torch.bmm(embeddings.to(wide), features.to(wide).flatten(2)).unflatten(2, features.shape[2:])
+
+
+def _build_backbone(backbone: dict | torch.nn.Module) -> torch.nn.Module:
+    if not isinstance(backbone, torch.nn.Module):
+        backbone = MODELS.build(backbone) if "type" in backbone else TimmEncoder(**backbone)
+    if isinstance(backbone, TimmEncoder):
+        use_dense_windows(backbone.model)
+    return backbone
+
+
+def _things(things: int | Sequence[int] | None, num_classes: int) -> Tensor:
+    indices = range(num_classes if things is None else things) if things is None or isinstance(things, int) else things
+    flags = torch.zeros(num_classes, dtype=torch.bool)
+    for index in indices:
+        if not 0 <= index < num_classes:
+            raise ConfigError(f"Mask2Former: things holds class {index}, num_classes is {num_classes}")
+        flags[index] = True
+    return flags

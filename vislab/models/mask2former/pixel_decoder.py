@@ -1,0 +1,243 @@
+"""Mask2Former's pixel decoder: deformable attention over three scales, which may stop early, and a map at stride 4.
+
+An early exit adds no parameter: what layer k gives goes the same way as what the last layer gives. PRO-SCALE's options
+(fewer tokens in early layers, a lighter map at stride 4) are here too, since they change the same layers.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.errors import ConfigError
+from vislab.layers.position import pixel_centers, sine_position
+from vislab.ops.ms_deform_attn import ms_deform_attn
+
+
+class MSDeformAttention(nn.Module):
+    """Each token reads `num_points` points per head and level around its own place.
+
+    Args:
+        dim: Channels.
+        num_heads, num_levels, num_points: As named; heads divide `dim`.
+    """
+
+    def __init__(self, *, dim: int = 256, num_heads: int = 8, num_levels: int = 3, num_points: int = 4) -> None:
+        super().__init__()
+        self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
+        self.sampling_offsets = nn.Linear(dim, num_heads * num_levels * num_points * 2)
+        self.attention_weights = nn.Linear(dim, num_heads * num_levels * num_points)
+        self.value_proj = nn.Linear(dim, dim)
+        self.output_proj = nn.Linear(dim, dim)
+        self._init()
+
+    def _init(self) -> None:
+        nn.init.zeros_(self.sampling_offsets.weight)
+        angle = torch.arange(self.num_heads) * (2 * torch.pi / self.num_heads)
+        direction = torch.stack((angle.cos(), angle.sin()), dim=1)
+        direction = direction / direction.abs().amax(1, keepdim=True)  # (heads, 2): the compass, on a square
+        reach = torch.arange(1, self.num_points + 1)[:, None]
+        bias = (direction[:, None, None] * reach).expand(-1, self.num_levels, -1, -1)
+        self.sampling_offsets.bias.data = bias.flatten().clone()
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
+        for layer in (self.value_proj, self.output_proj):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, query: Tensor, value: Tensor, centers: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """(B, N, dim) queries at `centers` (N, 2), (B, S, dim) values of maps of these `shapes` -> (B, N, dim)."""
+        b, n, _ = query.shape
+        heads, levels, points = self.num_heads, self.num_levels, self.num_points
+        value = self.value_proj(value).unflatten(2, (heads, -1))
+        offsets = self.sampling_offsets(query)
+        weights = self.attention_weights(query).view(b, n, heads, levels * points)
+        wide = torch.float64 if offsets.dtype == torch.float64 else torch.float32
+        # in one row of levels x points x (x, y), which a loop over short axes would slow down
+        inverse = torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=wide, device=offsets.device)
+        inverse = inverse[:, None].expand(-1, points, -1).flatten()
+        start = centers.to(wide).repeat(1, levels * points)[:, None]  # (N, 1, levels * points * 2)
+        locations = torch.addcmul(start, offsets.to(wide).view(b, n, heads, -1), inverse)
+        locations = locations.view(b, n, heads, levels, points, 2)
+        weights = weights.to(wide).softmax(-1).view(b, n, heads, levels, points)
+        out = ms_deform_attn(value, shapes, locations, weights)
+        return self.output_proj(out.to(query.dtype))
+
+
+class EncoderLayer(nn.Module):
+    """Deformable self-attention and a feed-forward block, each followed by its residual and norm."""
+
+    def __init__(self, *, dim: int, num_heads: int, num_levels: int, num_points: int, ffn_dim: int) -> None:
+        super().__init__()
+        self.num_levels = num_levels
+        self.self_attn = MSDeformAttention(dim=dim, num_heads=num_heads, num_levels=num_levels, num_points=num_points)
+        self.norm1 = nn.LayerNorm(dim)
+        self.linear1 = nn.Linear(dim, ffn_dim)
+        self.linear2 = nn.Linear(ffn_dim, dim)
+        self.norm2 = nn.LayerNorm(dim)
+        for layer in (self.linear1, self.linear2):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, tokens: Tensor, position: Tensor, centers: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """(B, S, dim) -> (B, S, dim); `position` (S, dim) is added to the query only."""
+        tokens = self.norm1(tokens + self.self_attn(tokens + position, tokens, centers, shapes))
+        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What the encoder's layers work on: tokens (B, S, dim) of all levels, coarse to fine, their position encodings
+    (S, dim), pixel centres (S, 2) and the levels' (height, width)."""
+
+    tokens: Tensor
+    position: Tensor
+    centers: Tensor
+    shapes: tuple[tuple[int, int], ...]
+
+    def count(self, levels: int) -> int:
+        """Tokens of the `levels` coarsest levels."""
+        return sum(h * w for h, w in self.shapes[:levels])
+
+
+class PixelDecoder(nn.Module):
+    """Encoder over the maps of stride 32, 16 and 8, and one map of stride 4 that masks are predicted from.
+
+    Args:
+        in_channels: Channels of the backbone's maps, fine to coarse (strides 4, 8, 16, 32).
+        dim: Channels of all that follows; `mask_dim` those of the map for masks.
+        num_layers: Encoder layers, K; ignored with `stages`.
+        num_heads, num_points, ffn_dim: Of a layer.
+        stages: PRO-SCALE: how many layers work on the coarsest level alone, on two, on all three. None: all on all.
+        recalibrate: PRO-SCALE: weigh coarse tokens by what the finest level sees at their place, before the first and
+            second stage.
+        light: PRO-SCALE: max pooling in place of the 3x3 convolution at stride 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_channels: Sequence[int],
+        dim: int = 256,
+        mask_dim: int = 256,
+        num_layers: int = 6,
+        num_heads: int = 8,
+        num_points: int = 4,
+        ffn_dim: int = 1024,
+        stages: Sequence[int] | None = None,
+        recalibrate: bool = False,
+        light: bool = False,
+    ) -> None:
+        super().__init__()
+        if len(in_channels) != 4:
+            raise ConfigError(
+                f"PixelDecoder: in_channels={tuple(in_channels)}; the backbone must give four maps, of strides 4, 8, "
+                "16, 32: choose them with out_indices"
+            )
+        if stages is not None and len(stages) != 3:
+            raise ConfigError(f"PixelDecoder: stages={tuple(stages)}, expected three counts of layers")
+        levels = [3] * num_layers if stages is None else [i + 1 for i, n in enumerate(stages) for _ in range(n)]
+        if not levels or levels[-1] != 3:
+            raise ConfigError("PixelDecoder: at least one layer must work on all three levels")
+        self.num_layers = len(levels)
+        groups = 32 if dim % 32 == 0 else 8
+        self.input_proj = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, dim, 1), nn.GroupNorm(groups, dim)) for channels in in_channels[:0:-1]
+        )
+        self.level_embed = nn.Parameter(torch.randn(3, dim))
+        self.layers = nn.ModuleList(
+            EncoderLayer(dim=dim, num_heads=num_heads, num_levels=n, num_points=num_points, ffn_dim=ffn_dim)
+            for n in levels
+        )
+        self.recalibration = nn.Linear(dim, 1) if recalibrate else None
+        self.adapter = nn.Sequential(nn.Conv2d(in_channels[0], dim, 1, bias=False), nn.GroupNorm(groups, dim))
+        merge = nn.MaxPool2d(3, 1, 1) if light else nn.Conv2d(dim, dim, 3, padding=1, bias=False)
+        self.merge = nn.Sequential(merge, nn.GroupNorm(groups, dim))
+        self.mask_features = nn.Conv2d(dim, mask_dim, 1)
+        for proj in self.input_proj:
+            nn.init.xavier_uniform_(proj[0].weight)
+            nn.init.zeros_(proj[0].bias)
+        for module in (self.adapter[0], self.merge[0], self.mask_features):
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=1)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def project(self, maps: Sequence[Tensor]) -> Tokens:
+        """The backbone's maps, fine to coarse, to tokens before the first layer."""
+        coarse_to_fine = [proj(x) for proj, x in zip(self.input_proj, maps[:0:-1], strict=True)]
+        shapes = tuple((x.shape[2], x.shape[3]) for x in coarse_to_fine)
+        tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in coarse_to_fine], dim=1)
+        device, dim = tokens.device, tokens.shape[2] // 2
+        position = [
+            sine_position(h, w, dim=dim, device=device) + self.level_embed[i] for i, (h, w) in enumerate(shapes)
+        ]
+        return Tokens(tokens, torch.cat(position), pixel_centers(shapes, device=device), shapes)
+
+    def layer(self, state: Tokens, index: int) -> Tokens:
+        """`state` after layer `index`, counted from 0."""
+        layer = self.layers[index]
+        if self.recalibration is not None and layer.num_levels < 3:
+            first = index == 0 or self.layers[index - 1].num_levels < layer.num_levels
+            state = self._recalibrate(state, layer.num_levels - 1) if first else state
+        n = state.count(layer.num_levels)
+        position, centers, shapes = state.position[:n], state.centers[:n], state.shapes[: layer.num_levels]
+        if n == state.tokens.shape[1]:
+            return replace(state, tokens=layer(state.tokens, position, centers, shapes))
+        head = layer(state.tokens[:, :n], position, centers, shapes)
+        return replace(state, tokens=torch.cat((head, state.tokens[:, n:]), dim=1))
+
+    def walk(self, state: Tokens, exits: Sequence[int]) -> Iterator[tuple[int, Tokens]]:
+        """(k, tokens after k layers) for each k of `exits`, in rising order; every layer runs once."""
+        wanted = set(exits)
+        for k in range(1, max(wanted) + 1):
+            state = self.layer(state, k - 1)
+            if k in wanted:
+                yield k, state
+
+    def encode(self, state: Tokens, depth: int | Tensor | None = None) -> Tokens:
+        """Tokens after `depth` layers: one number for the batch, or (B,) a number an image; None: all layers."""
+        if depth is None or isinstance(depth, int):
+            for index in range(self.check_depth(self.num_layers if depth is None else depth)):
+                state = self.layer(state, index)
+            return state
+        depths = [self.check_depth(int(k)) for k in depth]
+        for index in range(max(depths)):
+            active = [i for i, k in enumerate(depths) if k > index]
+            if len(active) == len(depths):
+                state = self.layer(state, index)
+            else:
+                rows = torch.tensor(active, device=state.tokens.device)
+                moved = self.layer(replace(state, tokens=state.tokens[rows]), index).tokens
+                state = replace(state, tokens=state.tokens.index_copy(0, rows, moved))
+        return state
+
+    def finish(self, state: Tokens, finest: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Tokens and the backbone's map of stride 4 to (B, mask_dim, H/4, W/4) and the three levels' tokens."""
+        levels = list(state.tokens.split([h * w for h, w in state.shapes], dim=1))
+        h, w = state.shapes[-1]
+        fine = levels[-1].transpose(1, 2).unflatten(2, (h, w))
+        up = F.interpolate(fine, size=finest.shape[-2:], mode="bilinear", align_corners=False)
+        return self.mask_features(F.relu(self.merge(self.adapter(finest) + up))), levels
+
+    def forward(self, maps: Sequence[Tensor], depth: int | Tensor | None = None) -> tuple[Tensor, Tokens]:
+        """Maps of the backbone to the map for masks and the tokens after `depth` layers."""
+        state = self.encode(self.project(maps), depth)
+        return self.finish(state, maps[0])[0], state
+
+    def check_depth(self, depth: int) -> int:
+        if not 1 <= depth <= self.num_layers:
+            raise ConfigError(f"exit={depth}: this encoder can stop after 1..{self.num_layers} layers")
+        return depth
+
+    def _recalibrate(self, state: Tokens, level: int) -> Tokens:
+        (h, w), (fine_h, fine_w) = state.shapes[level], state.shapes[-1]
+        start, stop = state.count(level), state.count(level + 1)
+        fine = state.tokens[:, state.count(2) :].transpose(1, 2).unflatten(2, (fine_h, fine_w))
+        seen = F.interpolate(fine, size=(h, w), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
+        gain = torch.sigmoid(0.1 * self.recalibration(seen))  # (B, hw, 1); 0.1 is the published temperature
+        tokens = state.tokens
+        return replace(
+            state, tokens=torch.cat((tokens[:, :start], tokens[:, start:stop] * gain, tokens[:, stop:]), dim=1)
+        )

@@ -1,0 +1,69 @@
+"""timm's Swin as dense prediction uses it: windows in every block shifted, whatever size the model was made for, and
+maps padded before they are shifted.
+
+timm rolls the map first and pads it then, and leaves out the shift where the map was one window at the size of
+classification. Published weights of Mask2Former were trained the other way: at sizes that are no multiple of the
+window, its outputs would be others.
+"""
+
+import functools
+
+import torch
+from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def use_dense_windows(model: torch.nn.Module) -> None:
+    """Change a timm SwinTransformer in place; other models stay as they are."""
+    if not isinstance(model, SwinTransformer):
+        return
+    for block in model.modules():
+        if isinstance(block, SwinTransformerBlock):
+            size = tuple(block.attn.window_size)
+            shifted = any(block.target_shift_size)
+            block.shift_size = tuple(n // 2 for n in size) if shifted else (0, 0)
+            block._attn = functools.partial(window_attention, block)
+
+
+def window_attention(block: SwinTransformerBlock, x: Tensor) -> Tensor:
+    """Attention within windows of a (B, H, W, C) map."""
+    b, h, w, c = x.shape
+    wh, ww = block.window_size
+    below, right = -h % wh, -w % ww
+    if below or right:
+        x = F.pad(x, (0, 0, 0, right, 0, below))
+    rows, columns = (h + below) // wh, (w + right) // ww
+    shift = block.shift_size
+    if any(shift):
+        x = x.roll((-shift[0], -shift[1]), dims=(1, 2))
+    attn = block.attn
+    area, heads = wh * ww, attn.num_heads
+    windows = x.view(b, rows, wh, columns, ww, c).transpose(2, 3).reshape(b, rows * columns, area, c)
+    qkv = attn.qkv(windows).view(b, rows * columns, area, 3, heads, -1).permute(3, 0, 1, 4, 2, 5)
+    q, k, v = qkv.unbind(0)  # (B, windows, heads, area, d)
+    bias = attn._get_rel_pos_bias()  # (1, heads, area, area)
+    if any(shift):
+        mask = _shift_mask(h + below, w + right, (wh, ww), tuple(shift), x.device)
+        bias = bias + mask.to(bias.dtype)[:, None]  # (windows, heads, area, area)
+    weights = torch.matmul(q * attn.scale, k.transpose(3, 4)) + bias
+    out = torch.matmul(attn.attn_drop(weights.softmax(-1)), v)
+    out = attn.proj_drop(attn.proj(out.transpose(2, 3).reshape(b, rows * columns, area, c)))
+    x = out.view(b, rows, columns, wh, ww, c).transpose(2, 3).reshape(b, h + below, w + right, c)
+    if any(shift):
+        x = x.roll(tuple(shift), dims=(1, 2))
+    return x[:, :h, :w]
+
+
+@functools.lru_cache(maxsize=64)
+def _shift_mask(height: int, width: int, window: tuple[int, int], shift: tuple[int, int], device) -> Tensor:
+    """(windows, area, area): 0 within a region, -100 between regions that the shift brought side by side."""
+    with torch.inference_mode(False):
+        regions = []
+        for size, win, step in ((height, window[0], shift[0]), (width, window[1], shift[1])):
+            place = torch.arange(size, device=device)
+            regions.append((place >= size - win).long() + (place >= size - step).long())
+        region = regions[0][:, None] * 3 + regions[1]
+        rows, columns = height // window[0], width // window[1]
+        region = region.view(rows, window[0], columns, window[1]).transpose(1, 2).reshape(rows * columns, -1)
+        return (region[:, :, None] != region[:, None]).float() * -100.0

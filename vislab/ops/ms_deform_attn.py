@@ -1,0 +1,190 @@
+"""Multi-scale deformable attention's core: each query reads a few points of several maps, bilinearly, and sums them.
+
+Two forms of the same sum, both without compiled extension. `grid_sample` per level, added up level by level, is the
+reference and what accelerators run. On a CPU the whole sum is one product with a sparse matrix: a row a query and head,
+48 entries for 3 levels of 4 points. `embedding_bag` is that product, and the gradients are its transpose and its
+sampled counterpart; nothing of size queries x points x channels is ever held.
+"""
+
+import warnings
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+Shapes = Sequence[tuple[int, int]]
+
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+
+
+def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sum of bilinear samples, align_corners=False, zero outside the maps. Computed in float32 or float64.
+
+    Args:
+        value: (B, S, M, D): the maps' positions row by row, level after level; M heads of D channels.
+        shapes: (height, width) of each of the L levels, as Python integers; their areas add up to S.
+        locations: (B, N, M, L, P, 2): x, y of the points; 0..1 spans a map from edge to edge.
+        weights: (B, N, M, L, P).
+
+    Returns:
+        (B, N, M * D), of the dtype of `value`; float32 under reduced precision.
+    """
+    areas = sum(h * w for h, w in shapes)
+    if value.shape[1] != areas or locations.shape[3] != len(shapes):
+        raise ValueError(
+            f"value has {value.shape[1]} positions and locations {locations.shape[3]} levels; the shapes {shapes} have "
+            f"{areas} and {len(shapes)}"
+        )
+    with torch.autocast(value.device.type, enabled=False):
+        if value.dtype != torch.float64:  # half a bfloat16 step of a location is already a wrong pixel
+            value, locations, weights = value.float(), locations.float(), weights.float()
+        if value.device.type == "cpu" and not torch.compiler.is_compiling():
+            return _SparseProduct.apply(value, tuple(map(tuple, shapes)), locations, weights)
+        return sample_levels(value, shapes, locations, weights)
+
+
+def sample_levels(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+    """The reference: `grid_sample` per level. Arguments as `ms_deform_attn`."""
+    b, _, m, d = value.shape
+    n = locations.shape[1]
+    maps = value.permute(0, 2, 3, 1).reshape(b * m, d, -1).split([h * w for h, w in shapes], dim=2)
+    grid = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).reshape(len(shapes), b * m, n, -1, 2)
+    weights = weights.permute(3, 0, 2, 1, 4).reshape(len(shapes), b * m, 1, n, -1)
+    total = 0
+    for level, (h, w) in enumerate(shapes):
+        samples = F.grid_sample(maps[level].view(b * m, d, h, w), grid[level], align_corners=False)  # (BM, D, N, P)
+        total = total + (samples * weights[level]).sum(-1)
+    return total.view(b, m * d, n).transpose(1, 2)
+
+
+class _SparseProduct(torch.autograd.Function):
+    """The CPU form. The maps get a border of zeros, so that every point within a pixel of a map has four corners."""
+
+    @staticmethod
+    def forward(ctx, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
+        b, _, m, d = value.shape
+        table = _pad(value, shapes)  # (B * S', M, D)
+        base, fx, fy, inside = _corners(locations, shapes, table.shape[0] // b)
+        out = F.embedding_bag(
+            _indices(base, shapes),
+            table.view(-1, d),
+            per_sample_weights=_corner_weights(fx, fy, weights),
+            mode="sum",
+        )
+        ctx.shapes = shapes
+        ctx.sizes = (b, m, d)
+        ctx.save_for_backward(table, base, fx, fy, inside, weights)
+        return out.view(b, -1, m * d)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        table, base, fx, fy, inside, weights = ctx.saved_tensors
+        b, m, d = ctx.sizes
+        grad = grad.reshape(-1, d)  # a row a query and head, (R, D)
+        indices = _indices(base, ctx.shapes)
+        grad_value = grad_locations = grad_weights = None
+        if ctx.needs_input_grad[0]:
+            entries = _corner_weights(fx, fy, weights)
+            scattered = _transposed_product(indices, entries, grad, b * m * (len(table) // b))
+            grad_value = _unpad(scattered.view(b, -1, m, d), ctx.shapes)
+        if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
+            dots = _sampled_product(indices, grad, table.view(-1, d)).view(*weights.shape, 4)
+            top, bottom = dots[..., 0], dots[..., 2]
+            step_top, step_bottom = dots[..., 1] - top, dots[..., 3] - bottom
+            top = torch.addcmul(top, fx, step_top)  # along the upper row of corners, then along the lower
+            step_y = torch.addcmul(bottom, fx, step_bottom).sub_(top)
+            grad_weights = torch.addcmul(top, fy, step_y)
+            step_x = torch.lerp(step_top, step_bottom, fy).mul_(weights)
+            steps = torch.stack((step_x, step_y.mul_(weights)), dim=-1).mul_(inside).flatten(3)
+            scale = _widths(ctx.shapes, steps).expand(-1, inside.shape[4], -1).flatten()
+            grad_locations = steps.mul_(scale).view(inside.shape)
+        return grad_value, None, grad_locations, grad_weights
+
+
+def _widths(shapes: Shapes, like: Tensor) -> Tensor:
+    """(L, 1, 2): width and height of each level."""
+    return like.new_tensor([(w, h) for h, w in shapes])[:, None]
+
+
+def _pad(value: Tensor, shapes: Shapes) -> Tensor:
+    b, _, m, d = value.shape
+    table = value.new_zeros(b, sum((h + 2) * (w + 2) for h, w in shapes), m, d)
+    start = place = 0
+    for h, w in shapes:
+        bordered = table[:, place : place + (h + 2) * (w + 2)].view(b, h + 2, w + 2, m, d)
+        bordered[:, 1:-1, 1:-1] = value[:, start : start + h * w].view(b, h, w, m, d)
+        start, place = start + h * w, place + (h + 2) * (w + 2)
+    return table.view(-1, m, d)
+
+
+def _unpad(table: Tensor, shapes: Shapes) -> Tensor:
+    b, _, m, d = table.shape
+    levels = table.split([(h + 2) * (w + 2) for h, w in shapes], dim=1)
+    pairs = zip(levels, shapes, strict=True)
+    return torch.cat([x.view(b, h + 2, w + 2, m, d)[:, 1:-1, 1:-1].reshape(b, h * w, m, d) for x, (h, w) in pairs], 1)
+
+
+def _corners(locations: Tensor, shapes: Shapes, padded: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Rows of the upper left corners in the padded table, int32; fractions right and down of them; and whether a point
+    lies within one pixel of its map, (..., 2): beyond, samples are zero and do not move."""
+    b, n, m, _, p, _ = locations.shape
+    size = _widths(shapes, locations).expand(-1, p, -1).flatten()  # one long last axis keeps the loops below fast
+    pixel = torch.addcmul(size.new_full((), -0.5), locations.flatten(3), size)
+    inside = (pixel > -1).logical_and_(pixel < size)
+    pixel = torch.minimum(pixel.clamp_(min=-1), size, out=pixel)
+    corner = torch.minimum(pixel.floor(), size - 1)
+    fraction = pixel.sub_(corner)
+    corner = corner.to(torch.int32).clamp_(min=-1)  # a NaN must not read outside the table; its fraction stays NaN
+    rows, starts, start = [], [], 0
+    for h, w in shapes:
+        rows += [w + 2] * p
+        starts += [start + w + 3] * p  # of pixel (0, 0)
+        start += (h + 2) * (w + 2)
+    base = torch.addcmul(corner[..., ::2], corner[..., 1::2], corner.new_tensor(rows))
+    base += corner.new_tensor(starts) + torch.arange(0, b * padded, padded, dtype=torch.int32).view(b, 1, 1, 1)
+    base.mul_(m).add_(torch.arange(m, dtype=torch.int32).view(m, 1))
+    x, y = fraction[..., ::2].contiguous(), fraction[..., 1::2].contiguous()
+    shape = (b, n, m, len(shapes), p)
+    return base.view(shape), x.view(shape), y.view(shape), inside.view(*shape, 2)
+
+
+def _indices(base: Tensor, shapes: Shapes) -> Tensor:
+    """Rows of all four corners, (B * N * M, L * P * 4): upper left, upper right, lower left, lower right."""
+    m = base.shape[2]
+    steps = base.new_tensor([(0, m, (w + 2) * m, (w + 3) * m) for _, w in shapes])  # (L, 4)
+    return (base[..., None] + steps[:, None]).flatten(3).flatten(0, 2)
+
+
+def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> Tensor:
+    out = fx.new_empty(*fx.shape, 4)
+    lower = weights * fy
+    upper = weights - lower
+    torch.mul(upper, fx, out=out[..., 1])
+    torch.sub(upper, out[..., 1], out=out[..., 0])
+    torch.mul(lower, fx, out=out[..., 3])
+    torch.sub(lower, out[..., 3], out=out[..., 2])
+    return out.flatten(3).flatten(0, 2)
+
+
+def _transposed_product(indices: Tensor, entries: Tensor, grad: Tensor, rows: int) -> Tensor:
+    """Gradient of the table: the transposed sparse matrix (rows, R) times (R, D). SciPy walks it column by column; torch
+    would sort the entries first, which takes five times as long."""
+    from scipy.sparse import csc_array
+
+    columns, length = indices.shape
+    starts = torch.arange(0, (columns + 1) * length, length, dtype=torch.int32)
+    matrix = csc_array((entries.flatten().numpy(), indices.flatten().numpy(), starts.numpy()), shape=(rows, columns))
+    return torch.from_numpy(matrix @ grad.numpy())
+
+
+def _sampled_product(indices: Tensor, grad: Tensor, table: Tensor) -> Tensor:
+    """Gradient of the entries: grad @ table.T at the places of the sparse matrix only, (R * K)."""
+    columns, length = indices.shape
+    starts = torch.arange(0, (columns + 1) * length, length, dtype=torch.int32)
+    zeros = grad.new_zeros(columns * length)
+    shape = (columns, len(table))
+    places = torch.sparse_csr_tensor(starts, indices.flatten(), zeros, shape, check_invariants=False)
+    return torch.sparse.sampled_addmm(places, grad, table.t(), beta=0.0).values()

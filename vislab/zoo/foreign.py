@@ -1,0 +1,147 @@
+"""Weights of other projects loaded into this project's models, with a report of what fitted.
+
+Files are read as tensors only: torch and safetensors files by the project's own reader, detectron2's pickles by an
+unpickler that knows nothing but arrays.
+"""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vislab.errors import CheckpointError, ConfigError
+from vislab.zoo import mask2former
+
+LAYOUTS = ("auto", "official", "hf", "mmdet", "vislab")
+
+# model class -> what knows its names elsewhere: `detect(state)` and `convert(state, layout)`
+CONVERTERS = {"Mask2Former": mask2former}
+
+
+@dataclass
+class ForeignReport:
+    """What became of a foreign checkpoint. Names are this project's."""
+
+    layout: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    """Name -> (shape in the file, shape in the model): left as they were, e.g. a head for other classes."""
+
+    def __str__(self) -> str:
+        lines = [f"{self.layout}: {len(self.loaded)} tensors loaded"]
+        for what in ("missing", "unexpected", "mismatched"):
+            names = list(getattr(self, what))
+            if names:
+                lines.append(f"{len(names)} {what}, e.g. {', '.join(names[:3])}")
+        return "; ".join(lines)
+
+
+def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layout: str = "auto") -> ForeignReport:
+    """Load another project's weights into `model`.
+
+    Args:
+        model: One that CONVERTERS knows, by its class or a parent class.
+        source: A file, a folder with model.safetensors, or a state dict.
+        layout: Whose names these are; "auto" looks at them.
+
+    Raises:
+        ConfigError: unknown layout, or a model whose names elsewhere are not known.
+        CheckpointError: unreadable, names of no known layout, or not a single tensor fits.
+    """
+    if layout not in LAYOUTS:
+        raise ConfigError(f"layout={layout!r} is not one of {', '.join(LAYOUTS)}")
+    converter = next((CONVERTERS[c.__name__] for c in type(model).__mro__ if c.__name__ in CONVERTERS), None)
+    if converter is None:
+        raise ConfigError(
+            f"no other project's names of {type(model).__name__} are known; known are {', '.join(CONVERTERS)}"
+        )
+    name = "the state dict" if isinstance(source, Mapping) else str(source)
+    state = _tensors(source if isinstance(source, Mapping) else read_tensors(source))
+    own = model.state_dict()
+    if layout == "auto":
+        layout = converter.detect(state) or ("vislab" if any(key in own for key in state) else "")
+        if not layout:
+            first = ", ".join(list(state)[:3])
+            raise CheckpointError(f"{name}: its names are of no layout known here, e.g. {first}")
+    if layout != "vislab":
+        state = converter.convert(state, layout)
+    report = ForeignReport(layout)
+    fitting = {}
+    for key, value in state.items():
+        if key not in own:
+            report.unexpected.append(key)
+        elif value.shape != own[key].shape:
+            report.mismatched[key] = (tuple(value.shape), tuple(own[key].shape))
+        else:
+            fitting[key] = value
+            report.loaded.append(key)
+    report.missing = [
+        key for key in own if key not in state and not key.endswith("num_batches_tracked")
+    ]  # frozen norms have no counter
+    if not fitting:
+        raise CheckpointError(f"{name} does not fit: none of its {len(state)} tensors does ({report})")
+    model.load_state_dict(fitting, strict=False)
+    return report
+
+
+def read_tensors(path: str | Path) -> dict[str, Any]:
+    """The content of a weights file, without running code in it.
+
+    Raises:
+        CheckpointError: missing, broken, or holding more than arrays and plain Python.
+    """
+    from vislab.engine.checkpoint import load_checkpoint  # brings mmengine, hence late
+
+    path = Path(path)
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        path = path / "model.safetensors"
+    if path.suffix not in (".pkl", ".pickle"):
+        return load_checkpoint(path)
+    try:
+        with open(path, "rb") as file:
+            return _ArrayUnpickler(file, encoding="latin1").load()
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path} does not exist") from None
+    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError, KeyError) as error:
+        raise CheckpointError(f"{path} is no pickle of arrays: {error}") from error
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Knows the constructors of NumPy arrays, and refuses every other name."""
+
+    _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in self._MODULES and name in ("_reconstruct", "scalar"):
+            return getattr(np._core.multiarray, name)
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if (module, name) == ("_codecs", "encode"):
+            import _codecs
+
+            return _codecs.encode
+        raise pickle.UnpicklingError(f"it holds a {module}.{name}, and only arrays are read from pickles")
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Names and tensors, out of the entry that holds them."""
+    for key in ("state_dict", "model"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    state = {}
+    for name, value in content.items():
+        if isinstance(value, np.ndarray) and value.dtype != object:
+            value = torch.from_numpy(value.copy())
+        if isinstance(value, Tensor):
+            state[name] = value
+    return state

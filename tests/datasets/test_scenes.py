@@ -95,3 +95,8 @@ def test_drawing_is_fast():
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ValueError, match="expected length"):
         Scenes(**bad)
+
+
+def test_transforms_are_found_by_name_without_a_runner():
+    steps = [{"type": "LoadImage"}, {"type": "RandomFlip", "prob": 1.0}, {"type": "PackInputs"}]
+    assert Scenes(length=2, size=32, pipeline=steps)[0]["data_samples"].flip

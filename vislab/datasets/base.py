@@ -14,6 +14,7 @@ from torch.utils.data import get_worker_info
 from vislab.datasets.samplers import SeededIndex
 from vislab.errors import DataError, VislabError
 from vislab.paths import expand_path
+from vislab.registry import TRANSFORMS
 
 
 @contextmanager
@@ -88,7 +89,8 @@ class BaseDataset(MMEngineDataset):
             filter_cfg=filter_cfg,
             indices=indices,
             serialize_data=serialize_data,
-            pipeline=list(pipeline),
+            # our registry, so that names resolve in a notebook too, where no runner has set a default scope
+            pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
             test_mode=test_mode,
             lazy_init=lazy_init,
             max_refetch=max_refetch,

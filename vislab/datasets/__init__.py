@@ -9,6 +9,7 @@ from vislab.datasets import (
     samplers,
     scenes,
     semantic,
+    torchvision_sets,
     transforms,
     video_frames,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "samplers",
     "scenes",
     "semantic",
+    "torchvision_sets",
     "transforms",
     "video_frames",
 ]

@@ -5,7 +5,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vislab.datasets.base import BaseDataset
+from vislab.datasets.archives import list_members, split_archive
+from vislab.datasets.in_memory import InMemoryImages
+from vislab.datasets.transforms.files import read_rgb
 from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
 
@@ -13,16 +15,17 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm",
 
 
 @DATASETS.register_module()
-class ImageFolder(BaseDataset):
+class ImageFolder(InMemoryImages):
     """Images under `data_root/split/CLASS/`, at any depth below the class folder.
 
     A record holds img_path and label. The label is the class folder's place in `classes`, or in alphabetical order
     (ImageNet's order of synset ids). metainfo["classes"] gives the names.
 
     Args:
-        data_root: Folder of the dataset; may hold `$VISLAB_DATA`.
+        data_root: Folder of the dataset, or a .zip file, which is read without unpacking; may hold `$VISLAB_DATA`.
         split: Folder below it, e.g. "train"; empty for none.
         classes: Names of the class folders in label order; others are left out. None takes all.
+        cache: Decode all images when the dataset is made and hold them in memory: for small images of one size.
         pipeline: Transforms.
         metainfo: Further entries of metainfo.
         indices: Use the first n images, or those with these indices.
@@ -39,6 +42,7 @@ class ImageFolder(BaseDataset):
         data_root: str,
         split: str = "",
         classes: Sequence[str] | None = None,
+        cache: bool = False,
         pipeline: Sequence[dict | Callable] = (),
         metainfo: dict[str, Any] | None = None,
         indices: int | Sequence[int] | None = None,
@@ -47,6 +51,7 @@ class ImageFolder(BaseDataset):
     ) -> None:
         self.split = split
         self.classes = None if classes is None else list(classes)
+        self.cache = cache
         super().__init__(
             data_root=data_root,
             pipeline=pipeline,
@@ -58,11 +63,8 @@ class ImageFolder(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         folder = Path(self.data_root, self.split)
-        if not folder.is_dir():
-            raise DataError(
-                f"ImageFolder: {folder} is not a folder; expected one folder a class in it. Check data_root and split."
-            )
-        found = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+        by_class = _images_by_class(folder)
+        found = sorted(by_class)
         if not found:
             raise DataError(
                 f"ImageFolder: {folder} holds no class folders; expected {folder}/CLASS/*.jpg. Check data_root, split."
@@ -73,7 +75,7 @@ class ImageFolder(BaseDataset):
                 raise DataError(f"ImageFolder: {folder} has no class folder {name!r}{did_you_mean(name, found)}")
         records = []
         for label, name in enumerate(classes):
-            paths = sorted(_images(str(folder / name)))
+            paths = sorted(by_class[name])
             if not paths:
                 raise DataError(
                     f"ImageFolder: class folder {folder / name} holds no images ({', '.join(EXTENSIONS)}): fill it, "
@@ -81,7 +83,33 @@ class ImageFolder(BaseDataset):
                 )
             records += [{"img_path": path, "label": label} for path in paths]
         self._metainfo["classes"] = tuple(classes)
-        return records
+        return [record | {"row": row} for row, record in enumerate(records)] if self.cache else records
+
+    def full_init(self) -> None:
+        if not self._fully_initialized:
+            super().full_init()
+            if self.cache:
+                self.hold_rows(read_rgb)
+
+
+def _images_by_class(folder: Path) -> dict[str, list[str]]:
+    """Paths of all images below each class folder, in a folder or inside a .zip file."""
+    inside = split_archive(folder)
+    if inside is None:
+        if not folder.is_dir():
+            raise DataError(
+                f"ImageFolder: {folder} is not a folder; expected one folder a class in it. Check data_root and split."
+            )
+        entries = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+        return {entry.name: _images(entry.path) for entry in entries}
+    by_class: dict[str, list[str]] = {}
+    for name in list_members(*inside):
+        parts = name.split("/")
+        if len(parts) > 1 and not any(part[:1] == "." for part in parts):
+            by_class.setdefault(parts[0], [])
+            if name.lower().endswith(EXTENSIONS):
+                by_class[parts[0]].append(f"{folder}/{name}")
+    return by_class
 
 
 def _images(folder: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Loss modules: callables (prediction, target) -> scalar, given to models by their configs."""
 
+from vislab.losses.classification import BinaryCrossEntropy, CrossEntropy
 from vislab.losses.dense import PixelCrossEntropy, SILogLoss
 from vislab.losses.video import Fusion6Loss, L2Loss
 
-__all__ = ["Fusion6Loss", "L2Loss", "PixelCrossEntropy", "SILogLoss"]
+__all__ = ["BinaryCrossEntropy", "CrossEntropy", "Fusion6Loss", "L2Loss", "PixelCrossEntropy", "SILogLoss"]

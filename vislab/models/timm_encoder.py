@@ -5,16 +5,15 @@ transformers give evenly spaced blocks, their tokens put back on the grid. Param
 `model.`, so timm checkpoints, timm's layer grouping and this encoder agree.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import CheckpointError, ConfigError, nearest
+from vislab.errors import CheckpointError, ConfigError
+from vislab.models.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
 from vislab.registry import MODELS
-from vislab.zoo.files import read_weights
 
 # What lets a transformer take images of any size; a family knows at most one of them.
 _ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
@@ -76,7 +75,8 @@ class TimmEncoder(nn.Module):
         args = dict(model_args or {}, in_chans=in_channels, num_classes=0)
         args.update({"img_size": img_size} if img_size is not None else {})
         args.update({"drop_path_rate": drop_path} if drop_path is not None else {})
-        self.model = _create(name, args, download=pretrained is True)
+        self.model = create_model(name, args, owner="TimmEncoder", download=pretrained is True, alternatives=_ANY_SIZE)
+        _check_intermediates(self.model, name)
         info = list(self.model.feature_info)
         strides, channels = [f["reduction"] for f in info], [f["num_chs"] for f in info]
         self.out_indices = _choose_outputs(name, strides, out_indices)
@@ -92,7 +92,7 @@ class TimmEncoder(nn.Module):
             )
         self.patch = _patch_size(self.model)
 
-        missing = _load_file(self.model, pretrained) if isinstance(pretrained, str) else []
+        missing = load_weights(self.model, pretrained) if isinstance(pretrained, str) else []
         self.model.prune_intermediate_layers(list(self.out_indices), prune_norm=out_norm != "final", prune_head=True)
         lost = [key for key in missing if key in self.model.state_dict()]
         if lost:
@@ -101,7 +101,7 @@ class TimmEncoder(nn.Module):
                 f"e.g. {', '.join(lost[:3])}"
             )
         if checkpointing:
-            self._enable_checkpointing()
+            switch_on_checkpointing(self.model, name, owner="TimmEncoder")
         self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels) if out_norm == "layer" else None
         self._freeze(frozen_stages)
 
@@ -135,7 +135,7 @@ class TimmEncoder(nn.Module):
 
     def layer_ids(self) -> dict[str, int]:
         """Depth of each parameter for layer-wise learning rates: 0 = stem; what is not named is as deep as the head."""
-        ids = _groups(self.model, coarse=False)
+        ids = layer_groups(self.model, coarse=False)
         return {f"model.{name}": depth for name, depth in ids.items()}
 
     def no_weight_decay(self) -> set[str]:
@@ -143,14 +143,8 @@ class TimmEncoder(nn.Module):
         names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
         return {f"model.{name}" for name in names}
 
-    def _enable_checkpointing(self) -> None:
-        try:
-            self.model.set_grad_checkpointing(True)
-        except (AssertionError, AttributeError):
-            raise ConfigError(f"TimmEncoder: timm model {self.name!r} cannot do checkpointing=True") from None
-
     def _freeze(self, stages: int) -> None:
-        groups = _groups(self.model, coarse=True)
+        groups = layer_groups(self.model, coarse=True)
         count = max(groups.values()) + 1
         stages = count if stages == -1 else stages
         if not 0 <= stages <= count:
@@ -163,38 +157,9 @@ class TimmEncoder(nn.Module):
         self.train(self.training)
 
 
-def _create(name: str, args: dict, *, download: bool) -> nn.Module:
-    """A timm model that takes images of any size, if its family can."""
-    import timm  # a second of import time, spared where no encoder is built
-
-    if not timm.is_model(name):
-        close = nearest(name.split(".")[0], timm.list_models(), count=3)
-        hint = f"; nearest: {', '.join(close)}" if close else "; timm.list_models('*part*') lists names"
-        raise ConfigError(f"TimmEncoder: timm {timm.__version__} has no model {name!r}{hint}")
-    for extra in _ANY_SIZE:
-        try:
-            model = timm.create_model(name, pretrained=download, **extra, **args)
-            break
-        except TypeError as error:
-            if not any(key in str(error) for key in extra):
-                raise ConfigError(f"TimmEncoder: timm model {name!r}: {error}") from error
-        except Exception as error:
-            if not download:
-                raise
-            raise CheckpointError(
-                f"timm has no weights for {name!r} or cannot fetch them ({error}); "
-                "give pretrained=PATH of a file or pretrained=False"
-            ) from error
+def _check_intermediates(model: nn.Module, name: str) -> None:
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "prune_intermediate_layers"):
         raise ConfigError(f"TimmEncoder: timm model {name!r} cannot give intermediate maps (no forward_intermediates)")
-    return model
-
-
-def _groups(model: nn.Module, *, coarse: bool) -> dict[str, int]:
-    """Parameter name -> its place from the stem (0) on: by stages, or by layers when not coarse."""
-    from timm.models import group_parameters
-
-    return group_parameters(model, model.group_matcher(coarse=coarse), reverse=True)
 
 
 def _choose_outputs(name: str, strides: list[int], wanted: Sequence[int] | None) -> tuple[int, ...]:
@@ -217,28 +182,3 @@ def _patch_size(model: nn.Module) -> tuple[int, int]:
     """What the sides must be multiples of: transformers cut the image into patches, others take any size."""
     size = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
     return (size, size) if isinstance(size, int) else tuple(size)
-
-
-def _load_file(model: nn.Module, path: str) -> list[str]:
-    """Load a file of timm's, or of a model that holds such an encoder. Returns the names that are not in it.
-
-    Raises:
-        CheckpointError: nothing in the file has this model's names, or shapes differ.
-    """
-    state = read_weights(path)
-    first = next(iter(model.state_dict()))
-    prefix = next((key[: -len(first)] for key in state if key.endswith("." + first)), "")
-    state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
-    convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    if convert is not None:  # older layouts of the same model, position embeddings of another size ...
-        state = convert(state, model)
-    own = model.state_dict()
-    wrong = [f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in own if _differs(own, state, k)]
-    if wrong or not any(key in state for key in own):
-        reason = f"shapes differ: {', '.join(wrong[:3])}" if wrong else f"none of its {len(state)} names is known"
-        raise CheckpointError(f"{path} does not fit this timm model: {reason}")
-    return model.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False).missing_keys
-
-
-def _differs(own: dict[str, Tensor], state: dict[str, Tensor], key: str) -> bool:
-    return key in state and state[key].shape != own[key].shape

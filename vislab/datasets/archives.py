@@ -1,0 +1,50 @@
+"""Files inside a .zip, read without unpacking: a path goes on behind its name, `sets/cifar.zip/train/cat/1.jpg`."""
+
+import os
+import threading
+import zipfile
+from pathlib import Path
+
+from vislab.errors import DataError
+
+_open: dict[tuple[str, int, int, int], zipfile.ZipFile] = {}
+"""By path, time of change, process and thread: a file position must not be shared."""
+
+
+def split_archive(path: str | Path) -> tuple[str, str] | None:
+    """The archive and the name inside it, "" for its top; None for a path that does not lead into a .zip file."""
+    head, dot, tail = str(path).partition(".zip")
+    if not dot or tail[:1] not in ("", "/") or not os.path.isfile(head + dot):
+        return None
+    return head + dot, tail.strip("/")
+
+
+def read_member(archive: str, name: str) -> bytes:
+    """The content of one file of an archive.
+
+    Raises:
+        DataError: the archive is broken, or has no such file.
+    """
+    try:
+        return _archive(archive).read(name)
+    except KeyError:
+        raise DataError(f"{archive} holds no file {name!r}: check data_root and split") from None
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise DataError(f"cannot read {name!r} of {archive} ({error}): fetch the archive again") from error
+
+
+def list_members(archive: str, folder: str) -> list[str]:
+    """Names of all files below a folder of the archive, relative to that folder."""
+    start = f"{folder}/" if folder else ""
+    names = (name[len(start) :] for name in _archive(archive).namelist() if name.startswith(start))
+    return [name for name in names if name and not name.endswith("/")]
+
+
+def _archive(path: str) -> zipfile.ZipFile:
+    key = path, os.stat(path).st_mtime_ns, os.getpid(), threading.get_ident()
+    if key not in _open:
+        try:
+            _open[key] = zipfile.ZipFile(path)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise DataError(f"{path} is not a readable zip archive ({error}): fetch it again") from error
+    return _open[key]

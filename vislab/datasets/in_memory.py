@@ -1,0 +1,46 @@
+"""Small images held decoded in memory, for datasets whose images share one size: a step then does not wait for JPEG."""
+
+import numpy as np
+
+from vislab.datasets.base import BaseDataset
+from vislab.errors import DataError
+
+
+class InMemoryImages(BaseDataset):
+    """A dataset whose records may get their pixels from one uint8 array (N, H, W, 3), as `img`.
+
+    A subclass gives every record a `row`, and fills the array: at once by `hold(images)`, or by `hold_rows`, which
+    reads only the rows in use. Workers share the array's memory with the main process.
+    """
+
+    _images: np.ndarray | None = None
+    _place: dict[int, int] | None = None  # row -> place in the array; None: the same
+
+    def hold(self, images: np.ndarray) -> None:
+        self._images, self._place = images, None
+
+    def hold_rows(self, read) -> None:
+        """Decode all records' images by `read(path)` -> (H, W, 3) uint8.
+
+        Raises:
+            DataError: an image differs in size from the first one.
+        """
+        records = [self.get_data_info(i) for i in range(len(self))]
+        first = read(records[0]["img_path"])
+        images = np.empty((len(records), *first.shape), np.uint8)
+        for place, record in enumerate(records):
+            image = read(record["img_path"])
+            if image.shape != first.shape:
+                raise DataError(
+                    f"cache=True holds images of one size: {record['img_path']} is {image.shape[0]}x{image.shape[1]} "
+                    f"(h x w), {records[0]['img_path']} is {first.shape[0]}x{first.shape[1]}. Use cache=False"
+                )
+            images[place] = image
+        self._images, self._place = images, {record["row"]: place for place, record in enumerate(records)}
+
+    def get_data_info(self, idx: int) -> dict:
+        record = super().get_data_info(idx)
+        if self._images is not None:
+            row = record["row"]
+            record["img"] = self._images[row if self._place is None else self._place[row]].copy()
+        return record

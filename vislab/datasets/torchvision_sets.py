@@ -1,0 +1,92 @@
+"""CIFAR-10, CIFAR-100 and Fashion-MNIST through torchvision, which can fetch them; held in memory."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vislab.datasets.in_memory import InMemoryImages
+from vislab.errors import DataError
+from vislab.registry import DATASETS
+
+
+class TorchvisionImages(InMemoryImages):
+    """Base of the sets below. A record holds img (H, W, 3) uint8 RGB, img_path ("CIFAR10/train/17") and label.
+
+    Args:
+        data_root: Folder that holds torchvision's files, or gets them; may hold `$VISLAB_DATA`.
+        train: The training split, else the test split.
+        download: Fetch the files when they are not there.
+        pipeline: Transforms.
+        metainfo: Further entries of metainfo.
+        indices: Use the first n images, or those with these indices.
+        test_mode: See BaseDataset.
+        lazy_init: Do not read the files yet.
+
+    Raises:
+        DataError: the files are not there, cannot be fetched, or are broken.
+    """
+
+    def __init__(
+        self,
+        *,
+        data_root: str = "data",
+        train: bool = True,
+        download: bool = False,
+        pipeline: Sequence[dict | Callable] = (),
+        metainfo: dict[str, Any] | None = None,
+        indices: int | Sequence[int] | None = None,
+        test_mode: bool = False,
+        lazy_init: bool = False,
+    ) -> None:
+        self.train = train
+        self.download = download
+        super().__init__(
+            data_root=data_root,
+            pipeline=pipeline,
+            metainfo=metainfo,
+            indices=indices,
+            test_mode=test_mode,
+            lazy_init=lazy_init,
+        )
+
+    def load_data_list(self) -> list[dict]:
+        import torchvision.datasets  # a second of import time, spared where these sets are not used
+
+        name = type(self).__name__
+        remedy = (
+            f"run once with download=True where there is a network, or put torchvision's files of {name} there "
+            "(data/README.md)"
+        )
+        try:
+            found = getattr(torchvision.datasets, name)(self.data_root, train=self.train, download=self.download)
+        except RuntimeError as error:  # not found or corrupted, or the download failed its checksum
+            raise DataError(f"{name} in {self.data_root!r}: {error}; {remedy}") from error
+        except (OSError, EOFError, ValueError) as error:
+            what = "cannot be fetched" if self.download else "cannot be read"
+            raise DataError(f"{name} {what} ({self.data_root!r}): {type(error).__name__}: {error}; {remedy}") from error
+        self._metainfo["classes"] = tuple(found.classes)
+        images = np.asarray(found.data)
+        self.hold(images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3))
+        split = "train" if self.train else "test"
+        labels = np.asarray(found.targets).tolist()
+        return [{"img_path": f"{name}/{split}/{i}", "label": label, "row": i} for i, label in enumerate(labels)]
+
+
+@DATASETS.register_module()
+class CIFAR10(TorchvisionImages):
+    __doc__ = TorchvisionImages.__doc__.replace(
+        "Base of the sets below.", "50,000 + 10,000 images 32x32 of 10 classes."
+    )
+
+
+@DATASETS.register_module()
+class CIFAR100(TorchvisionImages):
+    __doc__ = TorchvisionImages.__doc__.replace("Base of the sets below.", "50,000 + 10,000 images 32x32, 100 classes.")
+
+
+@DATASETS.register_module()
+class FashionMNIST(TorchvisionImages):
+    __doc__ = TorchvisionImages.__doc__.replace(
+        "Base of the sets below.", "60,000 + 10,000 grey images 28x28, 10 classes."
+    )

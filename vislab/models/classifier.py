@@ -1,0 +1,166 @@
+"""Image classification with any timm model: its own head, soft or hard targets, mixup and cutmix."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from mmengine.model import BaseModel
+from mmengine.structures import LabelData
+from torch import Tensor, nn
+
+from vislab.errors import ConfigError, DataError
+from vislab.losses.classification import CrossEntropy
+from vislab.models.preprocessor import ImagePreprocessor
+from vislab.models.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+
+
+@MODELS.register_module()
+class ImageClassifier(BaseModel):
+    """A timm model and its classifier, trained on gt_label, predicting pred_label.
+
+    Args:
+        name: timm model name, e.g. "resnet50".
+        num_classes: of the head.
+        pretrained: True: timm's own weights; False: random; a path, as for TimmEncoder: a head of another number of
+            classes in the file is left out.
+        in_channels: of the input.
+        img_size: side or (H, W), for models with position embeddings.
+        drop_path: stochastic depth rate. Default: the timm model's own.
+        stem: "cifar": a ResNet's 7x7/2 convolution and pooling give way to one 3x3 convolution, for images of 32
+            pixels.
+        checkpointing: recompute activations in backward instead of keeping them.
+        loss: module or config, called as loss(logits (B, C), target (B,) or (B, C)). Default: CrossEntropy().
+        mixup: arguments of `timm.data.Mixup` (mixup_alpha, cutmix_alpha, prob, switch_prob, mode, label_smoothing ...),
+            applied in training; batches must then be even. None: off.
+        model_args: further arguments of the timm model.
+        data_preprocessor: module or config that gives a float batch. Default: an ImagePreprocessor with the model's own
+            mean and std.
+
+    Raises:
+        ConfigError: unknown name or argument, or a stem that the model does not have.
+        CheckpointError: the file is missing or fits another model.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        num_classes: int,
+        pretrained: bool | str = False,
+        in_channels: int = 3,
+        img_size: int | Sequence[int] | None = None,
+        drop_path: float | None = None,
+        stem: Literal["timm", "cifar"] = "timm",
+        checkpointing: bool = False,
+        loss: dict | nn.Module | None = None,
+        mixup: dict | None = None,
+        model_args: dict | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        args = dict(model_args or {}, in_chans=in_channels, num_classes=num_classes)
+        args.update({"img_size": img_size} if img_size is not None else {})
+        args.update({"drop_path_rate": drop_path} if drop_path is not None else {})
+        network = create_model(name, args, owner="ImageClassifier", download=pretrained is True)
+        if data_preprocessor is None:
+            stats = network.pretrained_cfg
+            data_preprocessor = {"type": ImagePreprocessor, "mean": stats["mean"], "std": stats["std"]}
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.network = network
+        self.num_classes = num_classes
+        if stem == "cifar":
+            _use_cifar_stem(network, name)
+        elif stem != "timm":
+            raise ConfigError(f"ImageClassifier: stem={stem!r} is not one of 'timm', 'cifar'")
+        if isinstance(pretrained, str):
+            load_weights(network, pretrained, optional=self._head_names())
+        if checkpointing:
+            switch_on_checkpointing(network, name, owner="ImageClassifier")
+        self.loss = MODELS.build(loss) if isinstance(loss, dict) else loss or CrossEntropy()
+        self.mixup = _mixup(mixup, num_classes)
+
+    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
+        """Run on normalised images (B, C, H, W).
+
+        Returns:
+            mode "tensor": {"logits": (B, num_classes)}; "loss": {"loss": scalar float32, "accuracy": percent of the
+            batch, where targets are not mixed}; "predict": the samples with pred_label (label (1,), score (C,), sum 1).
+        """
+        if mode == "tensor":
+            return {"logits": self.network(inputs)}
+        if mode == "loss":
+            return self._losses(inputs, _targets(data_samples, self.num_classes))
+        if mode == "predict":
+            scores = self.network(inputs).float().softmax(dim=1)  # (B, num_classes)
+            samples = data_samples or [DataSample() for _ in inputs]
+            for sample, score in zip(samples, scores, strict=True):
+                sample.pred_label = LabelData(label=score.argmax(keepdim=True), score=score)
+            return samples
+        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+
+    def _losses(self, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+        if self.mixup is not None and self.training:
+            if len(inputs) % 2:
+                raise ConfigError(
+                    f"ImageClassifier: mixup takes pairs, but a batch has {len(inputs)} images: choose an even "
+                    "batch_size and train_dataloader.drop_last=True"
+                )
+            inputs, target = self.mixup(inputs.clone(), target)
+            return {"loss": self.loss(self.network(inputs), target)}
+        logits = self.network(inputs)
+        correct = logits.detach().argmax(dim=1) == target
+        return {"loss": self.loss(logits, target), "accuracy": 100.0 * correct.float().mean()}
+
+    def layer_ids(self) -> dict[str, int]:
+        """Depth of each parameter for layer-wise learning rates: 0 = stem; the head is not named."""
+        head = self._head_names()
+        ids = layer_groups(self.network, coarse=False)
+        return {f"network.{name}": depth for name, depth in ids.items() if name not in head}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that timm trains without weight decay."""
+        names = self.network.no_weight_decay() if hasattr(self.network, "no_weight_decay") else ()
+        return {f"network.{name}" for name in names}
+
+    def _head_names(self) -> set[str]:
+        head = {id(p) for p in self.network.get_classifier().parameters()}
+        return {name for name, p in self.network.named_parameters() if id(p) in head}
+
+
+def _targets(data_samples: list[DataSample] | None, num_classes: int) -> Tensor:
+    """Labels (B,) int64.
+
+    Raises:
+        DataError: a sample has no label, or one outside the classes.
+    """
+    if not data_samples or any("gt_label" not in sample for sample in data_samples):
+        raise DataError("ImageClassifier: mode 'loss' needs data_samples with gt_label: the dataset gives no labels")
+    target = torch.cat([sample.gt_label.label for sample in data_samples])
+    if target.device.type == "cpu" and not bool(((target >= 0) & (target < num_classes)).all()):
+        raise DataError(
+            f"ImageClassifier: the batch has labels {target.min()}..{target.max()}, expected 0..{num_classes - 1}: "
+            "num_classes and the data disagree"
+        )
+    return target
+
+
+def _use_cifar_stem(network: nn.Module, name: str) -> None:
+    stem = getattr(network, "conv1", None)
+    if not isinstance(stem, nn.Conv2d) or not hasattr(network, "maxpool"):
+        raise ConfigError(f"ImageClassifier: stem='cifar' is for ResNets with a single first convolution, not {name!r}")
+    network.conv1 = nn.Conv2d(stem.in_channels, stem.out_channels, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+
+
+def _mixup(settings: dict | None, num_classes: int):
+    if settings is None:
+        return None
+    from timm.data import Mixup
+
+    try:
+        return Mixup(**{"label_smoothing": 0.0, **settings}, num_classes=num_classes)
+    except TypeError as error:
+        raise ConfigError(f"ImageClassifier: mixup: {error}") from None

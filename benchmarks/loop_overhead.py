@@ -64,7 +64,7 @@ def main(args) -> None:
     from vislab.engine.runner import Runner
 
     torch.set_num_threads(args.threads)
-    block, rounds, warmup = (10, 28, 2) if args.quick else (20, 60, 4)
+    block, rounds, warmup = (10, 60, 2) if args.quick else (10, 200, 4)
     steps = block * (rounds + warmup)
     data = Batches(steps, args.batch_size, args.size)
     model = build_model(args.width)

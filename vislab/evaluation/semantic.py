@@ -7,6 +7,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
+from torch.nn import functional as F
 
 from vislab.errors import ConfigError, DataError
 from vislab.registry import METRICS
@@ -15,17 +16,13 @@ from vislab.registry import METRICS
 def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Pixels of the intersection, the prediction and the label of each class, (3, num_classes) int64.
 
-    Ignored pixels of the label count nowhere. Both maps are (H, W) integers.
+    Ignored pixels of the label count nowhere. Both maps are (H, W) integers. Values that are no class make it wider.
     """
     valid = label != ignore_index
     prediction, label = prediction[valid].long(), label[valid].long()
-    return torch.stack(
-        [
-            torch.bincount(label[prediction == label], minlength=num_classes),
-            torch.bincount(prediction, minlength=num_classes),
-            torch.bincount(label, minlength=num_classes),
-        ]
-    )
+    counts = [torch.bincount(x, minlength=num_classes) for x in (label[prediction == label], prediction, label)]
+    width = max(len(x) for x in counts)
+    return torch.stack([F.pad(x, (0, width - len(x))) for x in counts])
 
 
 @METRICS.register_module()

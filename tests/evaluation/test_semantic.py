@@ -1,0 +1,59 @@
+"""mIoU, mAcc and aAcc equal a plain count over the whole set."""
+
+import numpy as np
+import pytest
+import torch
+
+from vislab.errors import DataError
+from vislab.evaluation.semantic import SemSegMetric, class_areas
+
+
+def sample(label, prediction, **more) -> dict:
+    return {
+        "gt_sem_seg": {"data": torch.as_tensor(label)[None]},
+        "pred_sem_seg": {"data": torch.as_tensor(prediction)[None]},
+        **more,
+    }
+
+
+def test_equals_numpy_over_the_set():
+    rng = np.random.default_rng(0)
+    labels, predictions = rng.integers(0, 5, (3, 20, 30)), rng.integers(0, 6, (3, 20, 30))
+    labels[:, :4] = 255  # class 5 is never labelled, but predicted; class 6 does not occur at all
+    metric = SemSegMetric(num_classes=7)
+    for label, prediction in zip(labels, predictions, strict=True):
+        metric.process({}, [sample(label, prediction)])
+    result = metric.compute_metrics(metric.results)
+    valid = labels != 255
+    g, p = labels[valid], predictions[valid]
+    iou = [((g == c) & (p == c)).sum() / ((g == c) | (p == c)).sum() for c in range(6)]
+    accuracy = [((g == c) & (p == c)).sum() / (g == c).sum() for c in range(5)]
+    assert iou[5] == 0
+    expected = {"mIoU": 100 * np.mean(iou), "mAcc": 100 * np.mean(accuracy), "aAcc": 100 * (g == p).mean()}
+    assert result == pytest.approx(expected)
+
+
+def test_counts_of_two_processes_add_up():
+    rng = np.random.default_rng(1)
+    samples = [sample(rng.integers(0, 3, (5, 5)), rng.integers(0, 3, (5, 5))) for _ in range(4)]
+    one, left, right = (SemSegMetric(num_classes=3) for _ in range(3))
+    one.process({}, samples)
+    left.process({}, samples[::2])
+    right.process({}, samples[1::2])
+    assert one.compute_metrics(one.results) == one.compute_metrics(left.results + right.results)
+
+
+def test_mistakes_are_named():
+    metric = SemSegMetric(num_classes=3)
+    with pytest.raises(DataError, match="label of a.png holds class 7, there are 3"):
+        metric.process({}, [sample(np.full((4, 4), 7), np.zeros((4, 4), int), img_path="a.png")])
+    with pytest.raises(DataError, match=r"is \(4, 4\) \(h, w\), its prediction \(4, 5\)"):
+        metric.process({}, [sample(np.zeros((4, 4), int), np.zeros((4, 5), int))])
+    metric.process({}, [sample(np.full((4, 4), 255), np.zeros((4, 4), int))])
+    with pytest.raises(DataError, match="all pixels of all 1 labels are ignored"):
+        metric.compute_metrics(metric.results)
+
+
+def test_areas():
+    areas = class_areas(torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 1], [2, 255]]), 3)
+    assert areas.tolist() == [[1, 1, 0], [1, 2, 0], [1, 1, 1]]

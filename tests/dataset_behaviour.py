@@ -60,7 +60,7 @@ def _check_item(inputs: torch.Tensor, sample: DataSample, metainfo: dict) -> Non
     assert isinstance(sample, DataSample) and inputs.dtype == torch.uint8 and inputs.shape[0] == 3
     h, w = inputs.shape[1:]
     assert tuple(sample.img_shape) == (h, w) and isinstance(sample.img_path, str)
-    classes = len(metainfo["classes"])
+    classes = len(metainfo.get("classes", ()))  # depth has none
     if "gt_label" in sample:
         assert -1 <= sample.gt_label.label.item() < classes
     if "gt_sem_seg" in sample:

@@ -1,0 +1,34 @@
+"""CIFAR-100, ResNet-18 with a 3x3 stem, SGD with steps, 200 epochs, plain.
+
+Command:  python tools/train.py configs/tract/cifar100_resnet18_sgd_plain.py
+Data:     CIFAR-100; --cfg-options download=True fetches it
+Hardware: one RTX 4090 in the paper
+Expected: not run; 76.13 top-1, 93.01 top-5 accuracy, mean of 5 seeds (arXiv 2410.23970, table of 36 networks)
+"""
+
+from mmengine.config import read_base
+from mmengine.optim import LinearLR, MultiStepLR
+
+from vislab.datasets.torchvision_sets import CIFAR100
+from vislab.models.classifier import ImageClassifier
+
+with read_base():
+    from ._base_.cifar10 import *
+
+model = dict(
+    type=ImageClassifier,
+    name="resnet18",
+    num_classes=100,
+    stem="cifar",
+    model_args=dict(zero_init_last=False),
+    data_preprocessor=data_preprocessor,
+)
+optim_wrapper["optimizer"].update(lr=0.1, weight_decay=5e-4)
+param_scheduler = [
+    dict(type=LinearLR, start_factor=0.01, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
+    dict(type=MultiStepLR, milestones=[60, 120, 160], gamma=0.2, by_epoch=True),
+]
+train_cfg.update(max_epochs=200)
+train_dataloader["dataset"].update(type=CIFAR100)
+val_dataloader["dataset"].update(type=CIFAR100)
+test_dataloader["dataset"].update(type=CIFAR100)

@@ -1,0 +1,24 @@
+"""CIFAR-10 subset, ResNet-18 of a quarter of the width, SGD, 15 epochs, plain.
+
+Command:  python tools/train.py configs/tract/cifar10_subset_resnet_sgd_cpu_plain.py
+Data:     20,000 + 5,000 CIFAR-10 images in $VISLAB_DATA/cifar10_subset.zip
+Hardware: 2 CPU cores, some minutes
+Expected: not run to the end yet: top-1 accuracy, see benchmarks/tract_cifar.py
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.classifier import ImageClassifier
+
+with read_base():
+    from ._base_.cifar10_subset import *
+
+model = dict(
+    type=ImageClassifier,
+    name="resnet18",
+    num_classes=10,
+    stem="cifar",
+    model_args=dict(zero_init_last=False, channels=(16, 32, 64, 128)),
+    data_preprocessor=data_preprocessor,
+)
+train_cfg.update(max_epochs=15, val_interval=1)

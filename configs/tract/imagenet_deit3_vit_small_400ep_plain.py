@@ -1,0 +1,36 @@
+"""ImageNet, DeiT-III ViT-S/16, 400 epochs at 224 pixels, plain.
+
+Command:  python tools/train.py configs/tract/imagenet_deit3_vit_small_400ep_plain.py
+Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
+Hardware: 4 GPUs A40, about 66 hours in the paper
+Expected: not run; 81.23 top-1, 95.70 top-5 accuracy after a further 50 epochs of fine-tuning (arXiv 2410.23970)
+"""
+
+from mmengine.config import read_base
+from torch.optim import AdamW
+
+from vislab.engine.amp import AmpOptimWrapper
+from vislab.engine.schedulers import WarmupCosineLR
+from vislab.losses import BinaryCrossEntropy
+from vislab.models.classifier import ImageClassifier
+
+with read_base():
+    from ._base_.imagenet import *
+
+model = dict(
+    type=ImageClassifier,
+    name="deit3_small_patch16_224",
+    num_classes=1000,
+    drop_path=0.05,
+    loss=dict(type=BinaryCrossEntropy),
+    mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0),
+    data_preprocessor=data_preprocessor,
+)
+# LAMB and 3-Augment of the original recipe are replaced by AdamW and plain crops, so expect somewhat less
+optim_wrapper = dict(
+    type=AmpOptimWrapper, clip_grad=dict(max_norm=1.0), optimizer=dict(type=AdamW, lr=3e-3, weight_decay=0.05)
+)
+param_scheduler = [dict(type=WarmupCosineLR, warmup=0.0125, by_epoch=True, convert_to_iter_based=True)]
+train_cfg.update(max_epochs=400, val_interval=10)
+train_dataloader.update(batch_size=512)  # on each of 4 GPUs
+auto_scale_lr.update(base_batch_size=2048)

@@ -1,0 +1,20 @@
+"""ImageNet, ResNet-50, SGD with steps, 60 epochs, plain.
+
+Command:  python tools/train.py configs/tract/imagenet_resnet50_60ep_plain.py
+Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
+Hardware: one RTX 4090 in the paper
+Expected: not run; 74.98 top-1, 92.36 top-5 accuracy, one seed (arXiv 2410.23970)
+"""
+
+from mmengine.config import read_base
+from mmengine.optim import MultiStepLR
+
+from vislab.models.classifier import ImageClassifier
+
+with read_base():
+    from ._base_.imagenet import *
+
+model = dict(type=ImageClassifier, name="resnet50", num_classes=1000, data_preprocessor=data_preprocessor)
+optim_wrapper["optimizer"].update(lr=0.1, weight_decay=1e-4)
+param_scheduler = [dict(type=MultiStepLR, milestones=[20, 40], gamma=0.1, by_epoch=True)]
+train_cfg.update(max_epochs=60, val_interval=5)

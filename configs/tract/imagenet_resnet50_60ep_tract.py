@@ -1,0 +1,16 @@
+"""ImageNet, 60 epochs: imagenet_resnet50_60ep_plain with its first layer trained by TrAct.
+
+Command:  python tools/train.py configs/tract/imagenet_resnet50_60ep_tract.py
+Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
+Hardware: one RTX 4090 in the paper
+Expected: not run; 75.68 top-1, 92.78 top-5 accuracy, one seed (arXiv 2410.23970)
+"""
+
+from mmengine.config import read_base
+
+from vislab.systems.tract import TrActHook
+
+with read_base():
+    from .imagenet_resnet50_60ep_plain import *
+
+custom_hooks += [dict(type=TrActHook, lam=0.1)]

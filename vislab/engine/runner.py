@@ -23,6 +23,7 @@ from mmengine.runner import BaseLoop
 from mmengine.runner import Runner as MMEngineRunner
 from torch.utils.data import DataLoader
 
+from vislab.engine.allocator import keep_freed_memory
 from vislab.engine.checkpoint import (
     find_latest_checkpoint,
     get_weights,
@@ -95,6 +96,8 @@ class Runner(MMEngineRunner):
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed() and not torch.cuda.is_available() and get_device() == "cpu":
             init_cpu_process_group(self.launcher, (env_cfg.get("dist_cfg") or {}).get("timeout"))
+        if get_device() == "cpu":
+            keep_freed_memory()
         super().setup_env(env_cfg)
 
     def _log_env(self, env_cfg: dict) -> None:

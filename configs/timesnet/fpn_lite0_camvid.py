@@ -1,8 +1,9 @@
 """Control for timesnet_lite0-lite0_camvid.py: the same encoder with an FPN, everything else equal.
 
-Command:  VISLAB_DATA=/path/to/data python tools/train.py configs/timesnet/fpn_lite0_camvid.py
-Hardware: 2 CPU cores
-Result:   in benchmarks/RESULTS.md, timesnet_decoder
+Command:  python tools/train.py configs/timesnet/fpn_lite0_camvid.py
+Hardware: 2 CPU cores, 400 iterations
+Data:     VISLAB_DATA=/path/to/data in the environment
+Result:   see benchmarks/RESULTS.md, timesnet_decoder: RMSE and mIoU beside those of timesNet
 """
 
 from mmengine.config import read_base

@@ -1,9 +1,10 @@
 """EfficientNet-Lite0 x EfficientNet-Lite0, 11 classes of road scenes at 240x320, ImageNet weights on both sides.
 
-Command:  VISLAB_DATA=/path/to/data python tools/train.py configs/timesnet/timesnet_lite0-lite0_camvid.py
-          (or --cfg-options data_root=/path/to/camvid weights=/path/to/tf_efficientnet_lite0.safetensors)
-Hardware: 2 CPU cores
-Result:   RESULT_CAMVID
+Command:  python tools/train.py configs/timesnet/timesnet_lite0-lite0_camvid.py
+Data:     VISLAB_DATA=/path/to/data in the environment,
+          or --cfg-options data_root=/path/to/camvid weights=/path/to/lite0.safetensors
+Hardware: 2 CPU cores, 400 iterations
+Result:   not run to the end yet; 40 to 55 mIoU is expected (see benchmarks/RESULTS.md, timesnet_decoder)
 """
 
 from mmengine.config import read_base

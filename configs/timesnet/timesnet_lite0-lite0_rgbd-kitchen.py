@@ -1,9 +1,10 @@
 """EfficientNet-Lite0 x EfficientNet-Lite0, depth of one kitchen at 240x320, with real ImageNet weights on both sides.
 
-Command:  VISLAB_DATA=/path/to/data python tools/train.py configs/timesnet/timesnet_lite0-lite0_rgbd-kitchen.py
-          (or --cfg-options data_root=/path/to/rgbd_kitchen weights=/path/to/tf_efficientnet_lite0.safetensors)
-Hardware: 2 CPU cores
-Result:   RESULT_KITCHEN
+Command:  python tools/train.py configs/timesnet/timesnet_lite0-lite0_rgbd-kitchen.py
+Data:     VISLAB_DATA=/path/to/data in the environment,
+          or --cfg-options data_root=/path/to/rgbd_kitchen weights=/path/to/lite0.safetensors
+Hardware: 2 CPU cores, 400 iterations
+Result:   not run to the end yet; RMSE about 0.4 m is expected (see benchmarks/RESULTS.md, timesnet_decoder)
 """
 
 from mmengine.config import read_base

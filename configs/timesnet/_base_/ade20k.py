@@ -1,0 +1,52 @@
+"""ADE20K, 150 classes: crops of 512x512 from images with a short side of 256 to 1024, whole images in testing."""
+
+from mmengine.config import read_base
+
+from vislab.datasets.semantic import ADE20K
+from vislab.datasets.transforms import (
+    ColorJitter,
+    LoadImage,
+    LoadSemSeg,
+    PackInputs,
+    Pad,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortest,
+)
+from vislab.evaluation.semantic import SemSegMetric
+
+with read_base():
+    from .schedule import *
+
+data_root = "data/ADEChallengeData2016"
+size = (512, 512)
+
+train_pipeline = [
+    dict(type=LoadImage, min_size=32),
+    dict(type=LoadSemSeg),
+    dict(type=ResizeShortest, short=512, long=2048, ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=size, cat_max_ratio=0.75),
+    dict(type=Pad, size=size),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=ColorJitter),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage, min_size=32),
+    dict(type=ResizeShortest, short=512, long=2048),
+    dict(type=LoadSemSeg),
+    dict(type=PackInputs),
+]
+train_dataloader.update(
+    batch_size=2,
+    num_workers=4,
+    dataset=dict(type=ADE20K, data_root=data_root, split="training", pipeline=train_pipeline),
+)
+test_set = dict(type=ADE20K, data_root=data_root, split="validation", pipeline=test_pipeline, test_mode=True)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = dict(type=SemSegMetric)
+test_evaluator = dict(type=SemSegMetric)
+
+train_cfg.update(max_iters=160000, val_interval=16000)
+auto_scale_lr.update(base_batch_size=16)

@@ -1,0 +1,48 @@
+"""Cityscapes, 19 classes: crops of 512x1024 from images scaled by 0.5 to 2, whole images of 1024x2048 in testing."""
+
+from mmengine.config import read_base
+
+from vislab.datasets.semantic import Cityscapes
+from vislab.datasets.transforms import (
+    ColorJitter,
+    LoadImage,
+    LoadSemSeg,
+    PackInputs,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortest,
+)
+from vislab.evaluation.semantic import SemSegMetric
+
+with read_base():
+    from .schedule import *
+
+data_root = "data/cityscapes"
+
+train_pipeline = [
+    dict(type=LoadImage, min_size=32),
+    dict(type=LoadSemSeg),
+    dict(type=ResizeShortest, short=1024, ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=(512, 1024), cat_max_ratio=0.75),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=ColorJitter),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage, min_size=32),
+    dict(type=LoadSemSeg),
+    dict(type=PackInputs),
+]
+train_dataloader.update(
+    batch_size=2,
+    num_workers=4,
+    dataset=dict(type=Cityscapes, data_root=data_root, split="train", pipeline=train_pipeline),
+)
+test_set = dict(type=Cityscapes, data_root=data_root, split="val", pipeline=test_pipeline, test_mode=True)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = dict(type=SemSegMetric)
+test_evaluator = dict(type=SemSegMetric)
+
+train_cfg.update(max_iters=80000, val_interval=8000)
+auto_scale_lr.update(base_batch_size=16)

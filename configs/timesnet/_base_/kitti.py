@@ -1,0 +1,40 @@
+"""KITTI, Eigen's split: window of 352x1216, Garg crop, 1 mm to 80 m."""
+
+from mmengine.config import read_base
+
+from vislab.datasets.depth_lists import KittiEigen
+from vislab.datasets.transforms import Albu, ColorJitter, KittiCrop, LoadDepth, LoadImage, PackInputs, RandomFlip
+from vislab.evaluation.depth import DepthMetric
+
+with read_base():
+    from .schedule import *
+
+data_root = "data/kitti"
+max_depth = 80.0
+scale = 0.00390625  # 1 / 256
+
+train_pipeline = [
+    dict(type=LoadImage, min_size=32),
+    dict(type=LoadDepth, scale=scale),
+    dict(type=KittiCrop),
+    dict(type=Albu, transforms=[dict(name="Rotate", limit=1.0, p=0.5)]),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=ColorJitter, brightness=12, contrast=(0.9, 1.1), saturation=(0.9, 1.1), hue=0),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage, min_size=32),
+    dict(type=LoadDepth, scale=scale),
+    dict(type=KittiCrop),
+    dict(type=PackInputs),
+]
+train_dataloader.update(
+    batch_size=4,
+    num_workers=4,
+    dataset=dict(type=KittiEigen, data_root=data_root, ann_file="eigen_train.txt", pipeline=train_pipeline),
+)
+test_set = dict(type=KittiEigen, data_root=data_root, ann_file="eigen_test.txt", pipeline=test_pipeline, test_mode=True)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = dict(type=DepthMetric, max_depth=max_depth, crop="garg")
+test_evaluator = dict(type=DepthMetric, max_depth=max_depth, crop="garg")

@@ -13,8 +13,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt
 def keep_freed_memory() -> bool:
     """Let the C library keep freed blocks up to 1 GiB for the next step; returns whether it could be asked to.
 
-    Nothing is changed where the C library is not glibc, or where MALLOC_TRIM_THRESHOLD_ or MALLOC_MMAP_THRESHOLD_ is set:
-    then the user has decided.
+    Nothing is changed where the C library is not glibc, or where the user has decided: MALLOC_TRIM_THRESHOLD_ or
+    MALLOC_MMAP_THRESHOLD_ is set in the environment.
     """
     if {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
         return False

@@ -7,7 +7,7 @@ A new package with registered parts is added to the lists below; tests/test_regi
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-_SYSTEMS = ["vislab.systems.hnerv", "vislab.systems.tract", "vislab.systems.timesnet"]
+_SYSTEMS = ["vislab.systems.hnerv", "vislab.systems.tract", "vislab.systems.timesnet", "vislab.systems.eco_m2f"]
 
 
 def _child(parent: Registry, *locations: str) -> Registry:

@@ -1,4 +1,4 @@
-"""A transformers Mask2Former and this project's, of one configuration and with the same weights; for parity and speed."""
+"""A Mask2Former of transformers and one of this project, alike in size and weights; for parity and speed."""
 
 import torch
 
@@ -39,22 +39,22 @@ def build_pair(size: dict, drop_path: float = 0.0):
         elif name.endswith("bias"):
             parameter.data.add_(torch.randn_like(parameter) * 0.02)
     ours = Mask2Former(
-        backbone=dict(
-            name="swin_tiny_patch4_window7_224", out_norm="layer", drop_path=drop_path,
-            model_args=dict(
-                embed_dim=size["embed_dim"], depths=size["depths"], num_heads=size["num_heads"]
-            ),
-        ),
+        backbone={
+            "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "drop_path": drop_path,
+            "model_args": {
+                "embed_dim": size["embed_dim"], "depths": size["depths"], "num_heads": size["num_heads"]
+            },
+        },
         num_classes=size["classes"], num_queries=size["queries"],
-        pixel_decoder=dict(
-            dim=size["dim"], mask_dim=size["dim"], num_heads=size["heads"], ffn_dim=size["ffn"],
-            num_layers=size["encoder_layers"],
-        ),
-        decoder=dict(
-            dim=size["dim"], mask_dim=size["dim"], num_heads=size["heads"], ffn_dim=size["decoder_ffn"],
-            num_layers=size["decoder_layers"],
-        ),
-        loss=dict(num_points=size["points"]),
+        pixel_decoder={
+            "dim": size["dim"], "mask_dim": size["dim"], "num_heads": size["heads"], "ffn_dim": size["ffn"],
+            "num_layers": size["encoder_layers"],
+        },
+        decoder={
+            "dim": size["dim"], "mask_dim": size["dim"], "num_heads": size["heads"], "ffn_dim": size["decoder_ffn"],
+            "num_layers": size["decoder_layers"],
+        },
+        loss={"num_points": size["points"]},
     )  # fmt: skip
     report = load_foreign(ours, peer.state_dict(), layout="hf")
     assert not report.missing and not report.unexpected and not report.mismatched, str(report)

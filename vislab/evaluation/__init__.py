@@ -1,5 +1,5 @@
 """Metrics: one file a task, states of all processes merged by mmengine."""
 
-from vislab.evaluation import classification, depth, semantic, video
+from vislab.evaluation import classification, coco, depth, panoptic, semantic, video
 
-__all__ = ["classification", "depth", "semantic", "video"]
+__all__ = ["classification", "coco", "depth", "panoptic", "semantic", "video"]

@@ -16,7 +16,9 @@ from torch.nn import functional as F
 
 Shapes = Sequence[tuple[int, int]]
 
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
+with warnings.catch_warnings():  # torch says once that its sparse tensors are young
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 0], [], [], (1, 1))
 
 
 def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -170,8 +172,8 @@ def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> Tensor:
 
 
 def _transposed_product(indices: Tensor, entries: Tensor, grad: Tensor, rows: int) -> Tensor:
-    """Gradient of the table: the transposed sparse matrix (rows, R) times (R, D). SciPy walks it column by column; torch
-    would sort the entries first, which takes five times as long."""
+    """Gradient of the table: the transposed sparse matrix (rows, R) times (R, D). SciPy walks it column by column;
+    torch would sort the entries first, which takes five times as long."""
     from scipy.sparse import csc_array
 
     columns, length = indices.shape

@@ -27,7 +27,7 @@ class DecoderLayer(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, queries: Tensor, place: Tensor, memory: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        """(B, Q, dim) queries with places (Q, dim); memory (B, S, dim), keys = memory + positions; mask (B, 1, Q, S)."""
+        """(B, Q, dim) queries at places (Q, dim); memory (B, S, dim), keys: memory + positions; mask (B, 1, Q, S)."""
         queries = self.norm1(queries + self.cross_attn(queries + place, keys, memory, mask))
         placed = queries + place
         queries = self.norm2(queries + self.self_attn(placed, placed, queries))

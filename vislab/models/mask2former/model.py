@@ -113,7 +113,11 @@ class Mask2Former(BaseModel):
             return self.loss(maps[0], state, self.targets(data_samples, inputs))
         if mode == "predict":
             return self.predict(maps[0], state, inputs, data_samples)
-        classes, embeddings, features = self.decode(maps[0], state)
+        return self.outputs(maps[0], state)
+
+    def outputs(self, finest: Tensor, state: Tokens) -> dict[str, Tensor]:
+        """What mode "tensor" returns."""
+        classes, embeddings, features = self.decode(finest, state)
         return {
             "class_logits": classes[-1],
             "mask_logits": mask_logits(embeddings[-1], features),

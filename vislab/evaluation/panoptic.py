@@ -1,0 +1,207 @@
+"""Panoptic quality: PQ, SQ and RQ, counted in memory from id maps, an image at a time, and added up.
+
+The rules are those of COCO's panopticapi. A prediction and a label match when they have the same class and an IoU above
+one half, void pixels left out of the union; the sum of statistics over images is the statistic of the set, so that
+processes merge by addition and every image's own quality is there for free.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import MMLogger
+
+from vislab.errors import ConfigError, DataError
+from vislab.registry import METRICS
+
+VOID_CATEGORY = 255
+
+
+def panoptic_statistics(
+    prediction: np.ndarray,
+    predicted_segments: Sequence[dict],
+    label: np.ndarray,
+    label_segments: Sequence[dict],
+    num_classes: int,
+    name: str = "an image",
+) -> np.ndarray:
+    """Statistics of one image.
+
+    Args:
+        prediction, label: (H, W) integers, segment ids; 0 = void.
+        predicted_segments: dicts with id and category; the ids are exactly those of the map.
+        label_segments: The same, and iscrowd. Category 255 counts as void.
+        num_classes: Categories are 0..num_classes - 1.
+        name: For messages.
+
+    Returns:
+        (num_classes, 4) float64: sum of IoU over matches, true positives, false positives, false negatives.
+
+    Raises:
+        DataError: sizes differ, ids of a map and its segments disagree, or a category is out of range.
+    """
+    if prediction.shape != label.shape:
+        raise DataError(
+            f"{name}: the predicted map is {prediction.shape}, the label {label.shape} (h, w): predict in the "
+            "original frame and load labels of the original size"
+        )
+    predicted, predicted_classes, _ = _index(prediction, predicted_segments, num_classes, f"{name}: the prediction")
+    truth, truth_classes, crowd = _index(label, label_segments, num_classes, f"{name}: the label")
+    rows, columns = len(truth_classes) + 1, len(predicted_classes) + 1
+    shared = np.bincount(truth.ravel() * columns + predicted.ravel(), minlength=rows * columns).reshape(rows, columns)
+    predicted_area, truth_area = shared.sum(0)[1:], shared.sum(1)[1:]
+    in_void, pairs = shared[0, 1:], shared[1:, 1:]
+    if (predicted_area == 0).any():
+        missing = [s["id"] for s, area in zip(predicted_segments, predicted_area, strict=True) if area == 0]
+        raise DataError(f"{name}: segments {missing[:5]} of the prediction have no pixel in its map")
+    union = predicted_area + truth_area[:, None] - pairs - in_void
+    same = truth_classes[:, None] == predicted_classes
+    matched = same & ~crowd[:, None] & (2 * pairs > union)  # IoU > 1/2 in integers
+    iou = np.where(matched, pairs / np.maximum(union, 1), 0.0)
+
+    statistics = np.zeros((num_classes, 4))
+    np.add.at(statistics[:, 0], truth_classes[matched.any(1)], iou.sum(1)[matched.any(1)])
+    np.add.at(statistics[:, 1], truth_classes[matched.any(1)], 1)
+    lost = ~matched.any(1) & ~crowd & (truth_classes != VOID_CATEGORY)
+    np.add.at(statistics[:, 3], truth_classes[lost], 1)
+    # of several crowds of a class only the last one excuses predictions
+    excused = in_void.copy()
+    last = {int(truth_classes[i]): i for i in np.flatnonzero(crowd)}
+    for category, row in last.items():
+        excused += np.where(predicted_classes == category, pairs[row], 0)
+    wrong = ~matched.any(0) & (2 * excused <= predicted_area)
+    np.add.at(statistics[:, 2], predicted_classes[wrong], 1)
+    return statistics
+
+
+def _index(
+    ids: np.ndarray, segments: Sequence[dict], num_classes: int, what: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The map as 0 = void and 1 + place in `segments`, int64; the segments' categories; whether they are crowds."""
+    known = np.array([s["id"] for s in segments], np.int64)
+    categories = np.array([s["category"] for s in segments], np.int64)
+    crowd = np.array([bool(s.get("iscrowd", 0)) for s in segments], bool)
+    bad = (categories < 0) | ((categories >= num_classes) & (categories != VOID_CATEGORY))
+    if bad.any():
+        raise DataError(
+            f"{what} holds category {int(categories[bad][0])}; the data has {num_classes} (0..{num_classes - 1}): "
+            "num_classes and the data disagree"
+        )
+    if len(np.unique(known)) < len(known) or (known == 0).any():
+        raise DataError(f"{what} lists a segment id twice, or 0, which is void: {sorted(known.tolist())[:8]}")
+    order = np.argsort(known)
+    table = np.concatenate([[0], known[order]])
+    values, inverse = np.unique(np.asarray(ids), return_inverse=True)
+    place = np.searchsorted(table, values).clip(max=len(table) - 1)
+    if (table[place] != values).any():
+        unknown = values[table[place] != values]
+        raise DataError(
+            f"{what} has segment id {', '.join(map(str, unknown[:5]))} in its map, which is not among its "
+            f"{len(segments)} segments"
+        )
+    new = np.concatenate([[0], order + 1])
+    new[np.concatenate([[False], categories[order] == VOID_CATEGORY])] = 0
+    return new[place][inverse.reshape(np.shape(ids))], categories, crowd
+
+
+def panoptic_quality(statistics: np.ndarray, classes: np.ndarray | None = None) -> dict[str, float]:
+    """pq, sq, rq as fractions, averaged over the classes that occur, and n, their number.
+
+    Args:
+        statistics: (num_classes, 4), of an image or added up.
+        classes: Which ones; default: all.
+    """
+    iou, tp, fp, fn = (statistics if classes is None else statistics[classes]).T
+    occurs = tp + fp + fn > 0
+    if not occurs.any():
+        return {"pq": 0.0, "sq": 0.0, "rq": 0.0, "n": 0}
+    iou, tp, fp, fn = iou[occurs], tp[occurs], fp[occurs], fn[occurs]
+    weight = tp + 0.5 * fp + 0.5 * fn
+    return {
+        "pq": float((iou / weight).mean()),
+        "sq": float((iou / np.maximum(tp, 1)).mean()),
+        "rq": float((tp / weight).mean()),
+        "n": int(occurs.sum()),
+    }
+
+
+@METRICS.register_module()
+class PanopticMetric(BaseMetric):
+    """PQ, SQ, RQ in per cent for all classes, things (_th) and stuff (_st); a table of classes goes to the log.
+
+    Reads gt_panoptic and pred_panoptic with their segments_info, at the original size.
+
+    Args:
+        classwise: Add pq/<class> for every class.
+        collect_device: See mmengine's BaseMetric.
+        prefix: Put before the names.
+
+    Attributes:
+        per_image: After an evaluation, a list of (img_path, (num_classes, 4) statistics) of this set.
+
+    Raises:
+        DataError: see panoptic_statistics.
+        ConfigError: the dataset names no classes.
+    """
+
+    default_prefix = None
+
+    def __init__(self, *, classwise: bool = False, collect_device: str = "cpu", prefix: str | None = None) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix)
+        self.classwise = classwise
+        self.per_image: list[tuple[str, np.ndarray]] = []
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        for sample in data_samples:
+            name = sample.get("img_path", "a sample")
+            for key in ("gt_panoptic", "pred_panoptic"):
+                if key not in sample:
+                    hint = "put LoadPanoptic into the test pipeline" if key[0] == "g" else "the model predicts none"
+                    raise DataError(f"PanopticMetric: {name} has no {key}: {hint}")
+            truth, found = sample["gt_panoptic"], sample["pred_panoptic"]
+            statistics = panoptic_statistics(
+                _array(found["data"]),
+                found.get("segments_info", ()),
+                _array(truth["data"]),
+                truth.get("segments_info", ()),
+                len(self._classes()),
+                name,
+            )
+            rows = np.flatnonzero(statistics.any(1))
+            self.results.append((name, rows, statistics[rows]))  # an image has few of the classes
+
+    def compute_metrics(self, results: list) -> dict[str, float]:
+        classes = self._classes()
+        self.per_image = []
+        total = np.zeros((len(classes), 4))
+        for name, rows, values in results:
+            statistics = np.zeros((len(classes), 4))
+            statistics[rows] = values
+            self.per_image.append((name, statistics))
+            total += statistics
+        names = self.dataset_meta.get("thing_classes")
+        things = np.array([names is None or c in names for c in classes])
+        metrics = {}
+        for suffix, chosen in (("", None), ("_th", things), ("_st", ~things)):
+            quality = panoptic_quality(total, chosen)
+            if suffix and not quality["n"]:
+                continue
+            metrics |= {f"{key}{suffix}": 100 * quality[key] for key in ("pq", "sq", "rq")}
+        each = [panoptic_quality(total[i : i + 1]) for i in range(len(classes))]
+        if self.classwise:
+            metrics |= {f"pq/{c}": 100 * q["pq"] for c, q in zip(classes, each, strict=True) if q["n"]}
+        lines = [f"{c:24.24s} {100 * q['pq']:6.2f}" for c, q in zip(classes, each, strict=True) if q["n"]]
+        MMLogger.get_current_instance().info("PQ by class\n" + "\n".join(lines))
+        return metrics
+
+    def _classes(self) -> Sequence[str]:
+        classes = (self.dataset_meta or {}).get("classes")
+        if not classes:
+            raise ConfigError("PanopticMetric needs a dataset whose metainfo names its classes")
+        return classes
+
+
+def _array(data: Any) -> np.ndarray:
+    data = data.cpu().numpy() if hasattr(data, "cpu") else np.asarray(data)
+    return data[0] if data.ndim == 3 else data

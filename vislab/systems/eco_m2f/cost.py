@@ -1,0 +1,46 @@
+"""What an exit costs, in multiply-accumulates: analytic for an encoder layer, counted for the rest of the model.
+
+Sampling inside deformable attention is left out, as the published figures leave it out; a norm counts five operations
+an element, as they count it.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from vislab.models.mask2former import Mask2Former
+from vislab.models.mask2former.pixel_decoder import EncoderLayer
+
+
+def layer_macs(layer: EncoderLayer, height: int, width: int) -> int:
+    """Multiply-accumulates of one encoder layer for an image of height x width pixels."""
+    tokens = sum(-(-height // s) * -(-width // s) for s in (32, 16, 8)[: layer.num_levels])
+    linears = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
+    norms = sum(5 * m.weight.numel() for m in layer.modules() if isinstance(m, nn.LayerNorm))
+    return tokens * (linears + norms)
+
+
+@torch.no_grad()
+def exit_costs(model: Mask2Former, height: int, width: int, exits: Sequence[int]) -> dict[int, float]:
+    """Giga-multiply-accumulates of the whole model for each exit, one image of height x width pixels.
+
+    The part that all exits share is counted by torch's FLOP counter on meta tensors' shapes, the layers analytically.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(model.parameters()).device
+    training = model.training
+    model.eval()
+    image = torch.zeros(1, 3, height, width, device=device)
+    with FlopCounterMode(display=False) as counter:
+        maps = model.backbone(image)
+        state = model.pixel_decoder.project(maps)
+        model.decode(maps[0], state)
+    model.train(training)
+    shared = counter.get_total_flops() / 2
+    total = {}
+    for k in exits:
+        layers = sum(layer_macs(layer, height, width) for layer in model.pixel_decoder.layers[:k])
+        total[k] = (shared + layers) / 1e9
+    return total

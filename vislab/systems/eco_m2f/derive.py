@@ -1,0 +1,150 @@
+"""Step B: the derived data set. For each image its quality at every exit, and the features the gate will see.
+
+The backbone runs once an image, the encoder's layers once, the decoder once an exit. What is done is kept in one file,
+written atomically from time to time: an interrupted run goes on where it was.
+"""
+
+import io
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vislab.errors import DataError
+from vislab.systems.eco_m2f.model import EcoM2F
+from vislab.systems.eco_m2f.quality import image_quality
+
+
+@dataclass
+class Derived:
+    """N images at E exits.
+
+    quality (N, E) in 0..1; features (N, dim) float32; exits (E,); names: N image paths; counts (N, E, C, 4 or 3), what
+    the quality of any subset is computed from, or None; measure.
+    """
+
+    quality: np.ndarray
+    features: np.ndarray
+    exits: tuple[int, ...]
+    names: list[str]
+    counts: np.ndarray | None
+    measure: str
+
+    def save(self, path: str | Path) -> None:
+        """Write to `path` (.npz), which holds either the old content or all of the new."""
+        buffer = io.BytesIO()
+        counts = {} if self.counts is None else {"counts": self.counts}
+        np.savez_compressed(
+            buffer, quality=self.quality, features=self.features, exits=np.array(self.exits),
+            names=np.array(self.names, dtype=str), measure=np.array(self.measure), **counts,
+        )  # fmt: skip
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Derived":
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: missing or broken.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(
+                    quality=file["quality"],
+                    features=file["features"],
+                    exits=tuple(int(k) for k in file["exits"]),
+                    names=[str(n) for n in file["names"]],
+                    counts=file.get("counts"),
+                    measure=str(file["measure"]),
+                )
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError(f"{path} holds no derived data set: {error}. Run derive again.") from error
+
+
+@torch.no_grad()
+def derive(
+    model: EcoM2F,
+    batches: Iterable[dict],
+    path: str | Path,
+    *,
+    measure: str = "pq",
+    keep_counts: bool = True,
+    save_every: int = 200,
+) -> Derived:
+    """Measure every image at every exit.
+
+    Args:
+        model: The parent of step A; its `tasks` give what `measure` needs.
+        batches: A loader without shuffling and augmentation, test-time sizes, with labels at the original size.
+        path: The file, .npz. What is in it already is not computed again; it must be of the same exits and measure.
+        measure: "pq", "miou" or "ap".
+        keep_counts: Keep what subsets' qualities are computed from (not for "ap").
+        save_every: Images between two writings.
+    """
+    path = Path(path)
+    rows: list[tuple[str, np.ndarray, np.ndarray, Any]] = []
+    if path.exists():
+        old = Derived.load(path)
+        if old.exits != model.exits or old.measure != measure:
+            raise DataError(
+                f"{path} holds {old.measure} at exits {list(old.exits)}; wanted are {measure} at {list(model.exits)}: "
+                "give another file"
+            )
+        counts = [None] * len(old.names) if old.counts is None else list(old.counts)
+        rows = list(zip(old.names, old.quality, old.features, counts, strict=True))
+    done = {row[0] for row in rows}
+    training = model.training
+    model.eval()
+    unsaved = 0
+    for batch in batches:
+        names = [s.get("img_path", "") for s in batch["data_samples"]]
+        wanted = [i for i, name in enumerate(names) if name not in done]
+        if not wanted:
+            continue
+        part = {key: [value[i] for i in wanted] for key, value in batch.items()}
+        rows += _measure(model, part, measure, keep_counts)
+        unsaved += len(wanted)
+        if unsaved >= save_every:
+            _collect(rows, model.exits, measure).save(path)
+            unsaved = 0
+    model.train(training)
+    derived = _collect(rows, model.exits, measure)
+    if unsaved or not path.exists():
+        derived.save(path)
+    return derived
+
+
+def _measure(model: EcoM2F, batch: dict, measure: str, keep_counts: bool) -> list:
+    data = model.data_preprocessor(batch, False)
+    inputs, samples = data["inputs"], data["data_samples"]
+    maps = model.backbone(inputs)
+    state = model.pixel_decoder.project(maps)
+    features = model.gate_features(state).cpu().numpy()
+    quality = np.zeros((len(samples), len(model.exits)))
+    counts: list[list] = [[] for _ in samples]
+    for column, (_, tokens) in enumerate(model.pixel_decoder.walk(state, model.exits)):
+        for row, sample in enumerate(model.predict(maps[0], tokens, inputs, [s.clone() for s in samples])):
+            quality[row, column], count = image_quality(sample, measure, model.num_classes)
+            counts[row].append(count)
+    kept = keep_counts and measure != "ap"
+    names = [s.get("img_path", "") for s in samples]
+    return [
+        (names[i], quality[i], features[i], np.stack(counts[i]).astype(np.float32) if kept else None)
+        for i in range(len(samples))
+    ]
+
+
+def _collect(rows: list, exits: tuple[int, ...], measure: str) -> Derived:
+    if not rows:
+        raise DataError("derive: there is not a single image")
+    names, quality, features, counts = zip(*rows, strict=True)
+    kept = None if any(c is None for c in counts) else np.stack(counts)
+    return Derived(np.stack(quality), np.stack(features).astype(np.float32), exits, list(names), kept, measure)

@@ -1,0 +1,54 @@
+"""Step A's one change to training: the exit is drawn for each optimizer step, the same on all processes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+
+from vislab.errors import ConfigError
+from vislab.registry import HOOKS
+
+
+@HOOKS.register_module()
+class SampleExitHook(Hook):
+    """Set the model's `train_exit` before each step, from the run's seed and the number of the optimizer step alone.
+
+    So all processes draw the same exit, a resumed run goes on with the exits of the uninterrupted one, and the
+    iterations of one accumulated step share theirs. Distributed runs need `find_unused_parameters=True`: layers beyond
+    the exit get no gradient.
+
+    Args:
+        weights: Share of each of the model's exits; default: equal.
+    """
+
+    priority = "NORMAL"
+
+    def __init__(self, *, weights: Sequence[float] | None = None) -> None:
+        self.weights = weights
+
+    def before_train(self, runner: Runner) -> None:
+        model = _unwrap(runner)
+        if not hasattr(model, "exits"):
+            raise ConfigError(f"SampleExitHook: {type(model).__name__} has no exits; it is for EcoM2F")
+        if self.weights is not None and len(self.weights) != len(model.exits):
+            raise ConfigError(
+                f"SampleExitHook: weights={list(self.weights)} for the {len(model.exits)} exits {list(model.exits)}"
+            )
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
+        accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)
+        model = _unwrap(runner)
+        model.train_exit = draw_exit(model.exits, runner.seed or 0, runner.iter // accumulated, self.weights)
+        runner.message_hub.update_scalar("train/exit", model.train_exit)
+
+
+def draw_exit(exits: Sequence[int], seed: int, step: int, weights: Sequence[float] | None = None) -> int:
+    """One of `exits`, a function of seed and step only."""
+    share = None if weights is None else np.asarray(weights, float) / np.sum(weights)
+    return int(np.random.default_rng([0xEC0, seed, step]).choice(exits, p=share))
+
+
+def _unwrap(runner: Runner):
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

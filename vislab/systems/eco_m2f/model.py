@@ -1,0 +1,164 @@
+"""EcoM2F: a Mask2Former with several exits, and a gate that chooses among them for every image."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vislab.errors import ConfigError
+from vislab.models.mask2former import Mask2Former
+from vislab.models.mask2former.pixel_decoder import Tokens
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+
+_ALPHA = {"constant": lambda k: 1.0, "linear": float, "quadratic": lambda k: k * k / 10}
+
+
+@MODELS.register_module()
+class EcoM2F(Mask2Former):
+    """Mask2Former whose encoder stops after a number of layers that depends on the image.
+
+    Training is step A: the loss at exit k counts alpha(k) times. With `exit_mode="sample"` k is `train_exit`, which
+    SampleExitHook draws anew for each optimizer step (without the hook: all layers); with "all" every exit is trained
+    in every step, and "full" trains the last alone. The gate is fitted afterwards (gate.fit_gate).
+
+    Args:
+        exits: Layers after which the encoder may stop, rising.
+        exit_mode: As above.
+        alpha: "constant" 1, "linear" k (published), "quadratic" k * k / 10.
+        policy: How "predict" and "tensor" choose: "gate"; a number: that exit; "full": all layers; "oracle": the
+            sample's metainfo `best_exit`; "random": drawn with `histogram`.
+        dial: The gate's choice is argmax(log p - dial * k): the more, the cheaper.
+        histogram: Shares of the exits, for "random".
+
+    All other arguments are Mask2Former's.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: dict | nn.Module,
+        num_classes: int,
+        exits: Sequence[int] = (2, 3, 4, 5, 6),
+        exit_mode: Literal["sample", "all", "full"] = "sample",
+        alpha: Literal["constant", "linear", "quadratic"] = "linear",
+        policy: Literal["gate", "full", "oracle", "random"] | int = "full",
+        dial: float = 0.0,
+        histogram: Sequence[float] | None = None,
+        things: int | Sequence[int] | None = None,
+        num_queries: int = 100,
+        pixel_decoder: dict | None = None,
+        decoder: dict | None = None,
+        loss: dict | None = None,
+        tasks: Sequence[str] = ("panoptic",),
+        score_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+        top: int = 100,
+        sigmoid_first: bool = False,
+        run_lengths: bool = False,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone=backbone, num_classes=num_classes, things=things, num_queries=num_queries,
+            pixel_decoder=pixel_decoder, decoder=decoder, loss=loss, tasks=tasks, score_threshold=score_threshold,
+            overlap_threshold=overlap_threshold, top=top, sigmoid_first=sigmoid_first, run_lengths=run_lengths,
+            data_preprocessor=data_preprocessor,
+        )  # fmt: skip
+        self.exits = tuple(exits)
+        layers = self.pixel_decoder.num_layers
+        if not self.exits or sorted(set(self.exits)) != list(self.exits) or self.exits[0] < 1:
+            raise ConfigError(f"EcoM2F: exits={list(exits)} must be rising numbers of layers, at least 1")
+        if self.exits[-1] > layers:
+            raise ConfigError(f"EcoM2F: exit {self.exits[-1]} is deeper than the encoder, which has {layers} layers")
+        if exit_mode not in ("sample", "all", "full"):
+            raise ConfigError(f"EcoM2F: exit_mode={exit_mode!r} is not one of sample, all, full")
+        if alpha not in _ALPHA:
+            raise ConfigError(f"EcoM2F: alpha={alpha!r} is not one of {', '.join(_ALPHA)}")
+        self.exit_mode = exit_mode
+        self.alpha = _ALPHA[alpha]
+        self.train_exit: int | None = None
+        self.gate = nn.Linear(self.pixel_decoder.level_embed.shape[1], len(self.exits))
+        nn.init.zeros_(self.gate.bias)
+        self.gate.requires_grad_(False)  # fitted, not trained along
+        self.dial = dial
+        self.set_policy(policy, histogram)
+
+    def set_policy(self, policy: str | int, histogram: Sequence[float] | None = None) -> None:
+        """Change how exits are chosen; see the class.
+
+        Raises:
+            ConfigError: unknown policy, a depth that is no exit, or a histogram that does not fit.
+        """
+        if isinstance(policy, int):
+            if policy not in self.exits:
+                raise ConfigError(f"EcoM2F: policy={policy} is not among the exits {list(self.exits)}")
+        elif policy not in ("gate", "full", "oracle", "random"):
+            raise ConfigError(f"EcoM2F: policy={policy!r}; expected gate, full, oracle, random or a number of layers")
+        if policy == "random" and (histogram is None or len(histogram) != len(self.exits)):
+            raise ConfigError(f"EcoM2F: policy='random' needs a histogram with a share for each of {list(self.exits)}")
+        self.policy, self.histogram = policy, histogram
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None = None,
+        mode: str = "tensor",
+        exit: int | Tensor | None = None,
+    ) -> dict[str, Tensor] | list[DataSample]:
+        """As Mask2Former's; `exit` overrides the policy. "tensor" also gives `exit` (B,): the layers used."""
+        if mode not in ("loss", "predict", "tensor"):
+            raise ValueError(f"mode={mode!r} is not one of loss, predict, tensor")
+        maps = self.backbone(inputs)
+        state = self.pixel_decoder.project(maps)
+        if mode == "loss":
+            return self._training_loss(maps[0], state, self.targets(data_samples, inputs), exit)
+        depths = self.choose(state, data_samples) if exit is None else self._spread(exit, len(inputs))
+        state = self.pixel_decoder.encode(state, depths)
+        if mode == "predict":
+            samples = self.predict(maps[0], state, inputs, data_samples)
+            for sample, depth in zip(samples, depths.tolist(), strict=True):
+                sample.set_metainfo({"exit": depth})
+            return samples
+        return self.outputs(maps[0], state) | {"exit": depths}
+
+    def gate_features(self, state: Tokens) -> Tensor:
+        """(B, dim): the mean of the coarsest level's tokens before any layer, without positions."""
+        return state.tokens[:, : state.count(1)].float().mean(1)
+
+    def choose(self, state: Tokens, samples: Sequence[DataSample] | None = None) -> Tensor:
+        """(B,) int64 depths by the policy."""
+        count = len(state.tokens)
+        if isinstance(self.policy, int):
+            return self._spread(self.policy, count)
+        if self.policy == "full":
+            return self._spread(self.pixel_decoder.num_layers, count)
+        exits = torch.tensor(self.exits)
+        if self.policy == "gate":
+            with torch.autocast(state.tokens.device.type, enabled=False):
+                scores = self.gate(self.gate_features(state)).log_softmax(1).cpu()
+            return exits[(scores - self.dial * exits).argmax(1)]
+        if self.policy == "random":
+            return exits[torch.multinomial(torch.tensor(self.histogram, dtype=torch.float), count, replacement=True)]
+        depths = [None if s is None else s.get("best_exit") for s in samples or [None] * count]
+        if None in depths:
+            raise ConfigError("EcoM2F: policy='oracle' needs data_samples with metainfo best_exit (see derive.py)")
+        return torch.tensor(depths)
+
+    def _spread(self, depth: int | Tensor, count: int) -> Tensor:
+        depths = torch.as_tensor(depth).cpu()
+        return depths.expand(count).clone() if depths.ndim == 0 else depths
+
+    def _training_loss(self, finest: Tensor, state: Tokens, targets: list, exit: int | None) -> dict[str, Tensor]:
+        last = self.pixel_decoder.num_layers
+        if self.exit_mode == "all" and exit is None:
+            losses: dict[str, Tensor] = {}
+            for k, tokens in self.pixel_decoder.walk(state, self.exits):
+                share = self.alpha(k) / len(self.exits)
+                losses |= {f"e{k}.{name}": share * v for name, v in self.loss(finest, tokens, targets).items()}
+            return losses
+        if exit is None:
+            exit = self.train_exit if self.exit_mode == "sample" and self.train_exit else last
+        weight = 1.0 if self.exit_mode == "full" else self.alpha(int(exit))
+        state = self.pixel_decoder.encode(state, int(exit))
+        return {name: weight * value for name, value in self.loss(finest, state, targets).items()}

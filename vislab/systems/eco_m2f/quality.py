@@ -1,0 +1,75 @@
+"""How good one image's prediction is, by the measure a depth is to be chosen for: PQ, mIoU or mask AP, in 0..1."""
+
+from typing import Literal
+
+import numpy as np
+
+from vislab.errors import DataError
+from vislab.evaluation.coco import coco_ap, encode_masks
+from vislab.evaluation.panoptic import panoptic_quality, panoptic_statistics
+from vislab.evaluation.semantic import class_areas
+from vislab.structures import DataSample
+
+MEASURES = ("pq", "miou", "ap")
+
+
+def image_quality(
+    sample: DataSample, measure: Literal["pq", "miou", "ap"], num_classes: int
+) -> tuple[float, np.ndarray | None]:
+    """Quality of one predicted sample, and for "pq" and "miou" the counts it comes from, which add up over images.
+
+    Classes that are neither there nor predicted do not count.
+
+    Returns:
+        The quality, and for pq (num_classes, 4) as in evaluation.panoptic, for miou (num_classes, 3) pixels of
+        intersection, prediction and label; None for ap.
+
+    Raises:
+        DataError: the sample lacks the labels or predictions of the measure.
+    """
+    needed = {"pq": "panoptic", "miou": "sem_seg", "ap": "instances"}
+    if measure not in needed:
+        raise ValueError(f"measure={measure!r} is not one of {', '.join(MEASURES)}")
+    for side in ("gt", "pred"):
+        if f"{side}_{needed[measure]}" not in sample:
+            raise DataError(
+                f"{sample.get('img_path', 'a sample')} has no {side}_{needed[measure]} to measure {measure}"
+            )
+    if measure == "pq":
+        truth, found = sample.gt_panoptic, sample.pred_panoptic
+        counts = panoptic_statistics(
+            found.data[0].cpu().numpy(),
+            found.segments_info,
+            truth.data[0].cpu().numpy(),
+            truth.segments_info,
+            num_classes,
+            sample.get("img_path", "a sample"),
+        )
+        return panoptic_quality(counts)["pq"], counts
+    if measure == "miou":
+        counts = class_areas(sample.pred_sem_seg.data[0].cpu(), sample.gt_sem_seg.data[0].cpu(), num_classes).numpy().T
+        return mean_iou(counts), counts.astype(np.float64)
+    truth, found = sample.gt_instances, sample.pred_instances
+    size = tuple(int(n) for n in sample.ori_shape)
+    ignore = truth.get("ignore")
+    image = {
+        "size": size,
+        "gt": {"labels": truth.labels.cpu().numpy(), "masks": encode_masks(truth.masks, size, "the label")},
+        "dt": {"labels": found.labels.cpu().numpy(), "masks": encode_masks(found.masks, size, "the prediction")},
+        "scores": found.scores.cpu().numpy(),
+        "crowd": np.zeros(len(truth), int) if ignore is None else ignore.cpu().numpy().astype(int),
+    }
+    return max(coco_ap([image], "segm")["mAP"], 0.0), None
+
+
+def set_quality(counts: np.ndarray, measure: str) -> float:
+    """Quality of a set from its images' counts (N, num_classes, 4 or 3)."""
+    total = counts.sum(0)
+    return panoptic_quality(total)["pq"] if measure == "pq" else mean_iou(total)
+
+
+def mean_iou(counts: np.ndarray) -> float:
+    """(num_classes, 3) pixels of intersection, prediction and label to the mean IoU of the classes that occur."""
+    shared, predicted, labelled = np.asarray(counts, np.float64).T
+    union = predicted + labelled - shared
+    return float((shared[union > 0] / union[union > 0]).mean()) if (union > 0).any() else 0.0

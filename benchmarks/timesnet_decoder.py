@@ -120,7 +120,7 @@ def train_once(job: tuple[str, str, int, dict, bool]) -> dict:
     from vislab.registry import MODELS
 
     torch.set_num_threads(1)
-    MMLogger.get_instance("timesnet_decoder", log_level="ERROR")
+    MMLogger.get_current_instance().setLevel("ERROR")
     torch.manual_seed(seed)
     with MODELS.switch_scope_and_registry("vislab"):
         model, rules = build(task, variant)
@@ -147,7 +147,7 @@ def train_once(job: tuple[str, str, int, dict, bool]) -> dict:
         total, _ = model.parse_losses(model(**data, mode="loss"))
         wrapper.update_params(total)
         schedule.step()
-        losses.append(float(total))
+        losses.append(total.item())
         if (step + 1) % setting["every"] == 0:
             history.append({"step": step + 1, **evaluate(task, model, test, metainfo)})
     if picture:

@@ -1,0 +1,53 @@
+"""The NYU converter turns axes, numbers and units round as the published evaluation expects them."""
+
+import runpy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.io import savemat
+
+from vislab.errors import DataError, VislabError
+
+TOOL = Path(__file__).parents[2] / "tools" / "dataset_converters" / "nyu_mat.py"
+
+
+@pytest.fixture(scope="module")
+def convert():
+    return runpy.run_path(str(TOOL))["convert"]
+
+
+def test_splits_are_checked_first(tmp_path, convert):
+    pytest.importorskip("h5py")
+    with pytest.raises(DataError, match="is not NYU's splits.mat"):
+        convert(tmp_path / "a.mat", tmp_path / "b.mat", tmp_path)
+
+
+def test_without_h5py(tmp_path, convert, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    with pytest.raises(VislabError, match="pip install h5py"):
+        convert(tmp_path / "a.mat", tmp_path / "b.mat", tmp_path)
+
+
+def test_pairs(tmp_path, convert):
+    h5py = pytest.importorskip("h5py")
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (3, 3, 640, 480), np.uint8)
+    images[:] = images.mean(axis=(2, 3), keepdims=True)  # flat colours survive JPEG
+    depth = rng.uniform(0.5, 9, (3, 640, 480)).astype(np.float32)
+    with h5py.File(tmp_path / "labeled.mat", "w") as file:
+        file["images"], file["rawDepths"] = images, depth
+        for i, name in enumerate(("kitchen", "office", "kitchen")):
+            file[f"#refs#/{i}"] = np.array([[ord(c)] for c in name], np.uint16)
+        references = np.array([[file[f"#refs#/{i}"].ref for i in range(3)]], dtype=h5py.ref_dtype)
+        file.create_dataset("sceneTypes", data=references, dtype=h5py.ref_dtype)
+    savemat(tmp_path / "splits.mat", {"testNdxs": [[1], [3]], "trainNdxs": [[2]]})
+    assert convert(tmp_path / "labeled.mat", tmp_path / "splits.mat", tmp_path / "nyu") == {"test": 2, "train": 1}
+    lines = (tmp_path / "nyu" / "nyu_test.txt").read_text().splitlines()
+    assert lines[1] == "kitchen/rgb_00002.jpg kitchen/sync_depth_00002.png 518.8579"
+    folder = tmp_path / "nyu" / "official_splits" / "test"
+    png = cv2.imread(str(folder / "kitchen" / "sync_depth_00002.png"), cv2.IMREAD_UNCHANGED)
+    assert png.shape == (480, 640) and png[100, 200] == int(depth[2, 200, 100] * 1000)
+    jpg = cv2.imread(str(folder / "kitchen" / "rgb_00002.jpg"))[..., ::-1].astype(int)
+    assert np.abs(jpg[240, 320] - images[2, :, 320, 240]).max() < 6 and jpg[:3].max() < 12

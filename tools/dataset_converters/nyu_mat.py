@@ -1,0 +1,102 @@
+"""Make NYU Depth v2's test pairs (and the 795 labelled training pairs) from the official files.
+
+    python tools/dataset_converters/nyu_mat.py nyu_depth_v2_labeled.mat splits.mat --out data/nyu
+
+Writes official_splits/{test,train}/<scene type>/rgb_NNNNN.jpg and sync_depth_NNNNN.png (16-bit millimetres, 0 =
+unknown) and the lists nyu_test.txt and nyu_train795.txt. Depth is the sensor's own (`rawDepths`), not the in-painted
+one; the colour image is black outside the region that both cameras see, as in the published evaluation. Needs h5py
+(pip install h5py), because the .mat file is of version 7.3.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout that was never installed
+from vislab.cli import run
+
+FOCAL = 518.8579
+SEEN_ROWS, SEEN_COLUMNS = slice(7, 474), slice(7, 632)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("labeled", type=Path, help="nyu_depth_v2_labeled.mat")
+    parser.add_argument("splits", type=Path, help="splits.mat")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write to, e.g. data/nyu")
+    return parser.parse_args()
+
+
+def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
+    """Write pairs and lists below `out`; returns how many of each split.
+
+    Raises:
+        VislabError: h5py is not installed.
+        DataError: a file is missing or is not what it should be.
+    """
+    from vislab.errors import DataError, VislabError
+
+    try:
+        import h5py
+    except ImportError:
+        raise VislabError("reading a .mat file of version 7.3 needs h5py: pip install h5py") from None
+    numbers = _read_splits(splits)
+    try:
+        file = h5py.File(labeled, "r")
+    except OSError as error:
+        raise DataError(f"{labeled} is not the .mat file of version 7.3 that is expected: {error}") from None
+    with file:
+        missing = [key for key in ("images", "rawDepths", "sceneTypes") if key not in file]
+        if missing:
+            raise DataError(f"{labeled} has no {', '.join(missing)}; is it nyu_depth_v2_labeled.mat?")
+        total = len(file["images"])
+        for split, indices in numbers.items():
+            if len(indices) and max(indices) >= total:
+                raise DataError(f"{splits} names image {max(indices) + 1}, {labeled} holds {total}")
+            name = "nyu_test.txt" if split == "test" else "nyu_train795.txt"
+            out.mkdir(parents=True, exist_ok=True)
+            with (out / name).open("w") as lines:
+                for index in indices:
+                    lines.write(_write_pair(file, index, out / "official_splits" / split) + "\n")
+    return {split: len(indices) for split, indices in numbers.items()}
+
+
+def _read_splits(path: Path) -> dict[str, list[int]]:
+    """0-based image numbers; the file counts from 1."""
+    from scipy.io import loadmat
+
+    from vislab.errors import DataError
+
+    try:
+        content = loadmat(path)
+        return {s: [int(n) - 1 for n in content[f"{s}Ndxs"].ravel()] for s in ("test", "train")}
+    except (OSError, ValueError, KeyError, NotImplementedError) as error:
+        raise DataError(f"{path} is not NYU's splits.mat with testNdxs and trainNdxs: {error}") from None
+
+
+def _write_pair(file, index: int, folder: Path) -> str:
+    import cv2
+    import numpy as np
+
+    reference = file["sceneTypes"][0][index]
+    scene = "".join(chr(c) for c in np.asarray(file[reference]).ravel())
+    # the file's axes run backwards: (3, columns, rows) and (columns, rows)
+    rgb = np.asarray(file["images"][index]).transpose(2, 1, 0)  # (480, 640, 3)
+    depth = np.asarray(file["rawDepths"][index]).T  # metres
+    seen = np.zeros_like(rgb)
+    seen[SEEN_ROWS, SEEN_COLUMNS] = rgb[SEEN_ROWS, SEEN_COLUMNS]
+    color_name, depth_name = f"{scene}/rgb_{index:05d}.jpg", f"{scene}/sync_depth_{index:05d}.png"
+    (folder / scene).mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(folder / color_name), seen[..., ::-1])
+    cv2.imwrite(str(folder / depth_name), (depth * 1000).astype(np.uint16))
+    return f"{color_name} {depth_name} {FOCAL}"
+
+
+def main(args: argparse.Namespace) -> None:
+    for split, count in convert(args.labeled, args.splits, args.out).items():
+        print(f"{split}: {count} pairs")
+
+
+if __name__ == "__main__":
+    args = parse_args()
+    run(lambda: main(args))

@@ -6,7 +6,6 @@ CPU.
 """
 
 import copy
-import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -30,12 +29,12 @@ from vislab.engine.checkpoint import (
     load_checkpoint,
     load_state,
     save_checkpoint,
-    write_text_atomically,
 )
 from vislab.engine.distributed import init_cpu_process_group
 from vislab.engine.environment import collect_environment
 from vislab.engine.message_hub import MessageHub
 from vislab.engine.plain import from_plain, to_plain
+from vislab.engine.report import logged_metrics, write_metrics
 from vislab.errors import CheckpointError, ConfigError
 from vislab.registry import LOOPS, RUNNERS
 
@@ -191,43 +190,23 @@ class Runner(MMEngineRunner):
         if self._resume and not self._has_loaded:
             self._read_resumed_checkpoint()
         model = super().train()
-        self._write_metrics(self.last_metrics or self._logged_metrics(), self.message_hub.get_info("last_ckpt"), began)
+        self._report(
+            self.last_metrics or logged_metrics(self.message_hub), self.message_hub.get_info("last_ckpt"), began
+        )
         return model
-
-    def val(self) -> dict:
-        """Validate; weights that do not fit the model exactly are an error."""
-        return super().val()
 
     def test(self) -> dict:
         """Test, then write metrics.json; weights that do not fit the model exactly are an error."""
         began = time.time()
         metrics = super().test()
-        self._write_metrics(metrics, self.loaded_from, began)
+        self._report(metrics, self.loaded_from, began)
         return metrics
 
-    def _logged_metrics(self) -> dict[str, float]:
-        """What a finished, resumed run validated last; without validation, the last training losses."""
-        scalars = self.message_hub.log_scalars
-        timing = ("time", "data_time")
-        for prefix in ("val/", "train/loss"):
-            found = {k.split("/", 1)[1]: float(v.current()) for k, v in scalars.items() if k.startswith(prefix)}
-            found = {k: v for k, v in found.items() if k not in timing}
-            if found:
-                return found
-        return {}
-
-    def _write_metrics(self, metrics: Mapping[str, Any], checkpoint: str | None, began: float) -> None:
-        if not is_main_process():
-            return
-        report = {
-            "metrics": {key: _as_json(value) for key, value in metrics.items()},
-            "config": self.cfg.filename,
-            "checkpoint": checkpoint,
-            "seconds": round(time.time() - began, 3),
-        }
-        path = Path(self.work_dir) / "metrics.json"
-        write_text_atomically(json.dumps(report, indent=2) + "\n", path)
-        self.logger.info(f"wrote {path}")
+    def _report(self, metrics: Mapping[str, Any], checkpoint: str | None, began: float) -> None:
+        if is_main_process():
+            path = Path(self.work_dir) / "metrics.json"
+            write_metrics(path, metrics, config=self.cfg.filename, checkpoint=checkpoint, seconds=time.time() - began)
+            self.logger.info(f"wrote {path}")
 
     # ------------------------------------------------------------------------------------------------------ checkpoints
 
@@ -258,9 +237,7 @@ class Runner(MMEngineRunner):
         if not is_main_process():
             return
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        counts = (
-            {"epoch": self.epoch + 1, "iter": self.iter} if by_epoch else {"epoch": self.epoch, "iter": self.iter + 1}
-        )
+        counts = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch)}
         checkpoint: dict[str, Any] = {
             "meta": {
                 **counts,
@@ -301,13 +278,11 @@ class Runner(MMEngineRunner):
             self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
             return
         checkpoint = self._read(path)
-        needed = ("meta", "message_hub", "optimizer")
-        lacking = [key for key in needed if key not in checkpoint]
+        lacking = [key for key in ("meta", "message_hub", "optimizer") if key not in checkpoint]
         if lacking:
             raise CheckpointError(
                 f"{path} cannot be resumed from: it has no {', '.join(lacking)}. Files named best_* and weights of "
-                "other "
-                "projects hold the model only; give an epoch_*.pth or iter_*.pth file, or start a new run with "
+                "other projects hold the model only; give an epoch_*.pth or iter_*.pth file, or start a new run with "
                 "--load-from."
             )
         seed, current = checkpoint["meta"].get("seed"), self._randomness_cfg.get("seed")
@@ -391,8 +366,7 @@ class Runner(MMEngineRunner):
         except (ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{filename} does not fit this optim_wrapper and param_scheduler: {error}. Resume with the config the "
-                "run was "
-                "started with, or start a new run from its weights with --load-from."
+                "run was started with, or start a new run from its weights with --load-from."
             ) from error
         self._resumed = None
         self.logger.info(f"resumed at epoch {self.epoch}, iteration {self.iter}")
@@ -413,10 +387,8 @@ class Runner(MMEngineRunner):
                 if getattr(scheduler, "end", None) != configured:
                     self.logger.warning(
                         f"{type(scheduler).__name__} was started to end at step {scheduler.end}, and the config now "
-                        "says "
-                        f"{configured}: the schedule of the run being resumed is kept. For another schedule start a "
-                        "new "
-                        "run with --load-from."
+                        f"says {configured}: the schedule of the run being resumed is kept. For another schedule start "
+                        "a new run with --load-from."
                     )
 
 
@@ -424,14 +396,3 @@ def _map_schedulers(schedulers: list | dict, function: Callable) -> list | dict:
     if isinstance(schedulers, dict):
         return {name: [function(s) for s in group] for name, group in schedulers.items()}
     return [function(s) for s in schedulers]
-
-
-def _as_json(value: Any) -> Any:
-    """Numbers of numpy and torch as Python's; what JSON has no form for as text."""
-    if isinstance(value, Mapping):
-        return {str(k): _as_json(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_as_json(v) for v in value]
-    if hasattr(value, "tolist"):
-        return _as_json(value.tolist())
-    return value if isinstance(value, (str, int, float, bool, type(None))) else str(value)

@@ -37,7 +37,6 @@ def networks(size: tuple[int, int]) -> dict:
         print("transformers is not installed: no DPT row")
     else:
         config = DPTConfig(**DPT, image_size=max(size), is_hybrid=False, backbone_out_indices=[2, 5, 8, 11])
-        config.image_size = size
         found["DPT ViT-S (transformers)"] = lambda: DPTForDepthEstimation(config).eval()
     return found
 

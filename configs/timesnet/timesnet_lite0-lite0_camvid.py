@@ -4,7 +4,7 @@ Command:  python tools/train.py configs/timesnet/timesnet_lite0-lite0_camvid.py
 Data:     VISLAB_DATA=/path/to/data in the environment,
           or --cfg-options data_root=/path/to/camvid weights=/path/to/lite0.safetensors
 Hardware: 2 CPU cores, 400 iterations
-Result:   not run to the end yet; 40 to 55 mIoU is expected (see benchmarks/RESULTS.md, timesnet_decoder)
+Result:   not run to the end yet; mIoU of a short form: benchmarks/RESULTS.md, timesnet_decoder
 """
 
 from mmengine.config import read_base

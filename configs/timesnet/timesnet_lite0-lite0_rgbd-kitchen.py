@@ -4,7 +4,7 @@ Command:  python tools/train.py configs/timesnet/timesnet_lite0-lite0_rgbd-kitch
 Data:     VISLAB_DATA=/path/to/data in the environment,
           or --cfg-options data_root=/path/to/rgbd_kitchen weights=/path/to/lite0.safetensors
 Hardware: 2 CPU cores, 400 iterations
-Result:   not run to the end yet; RMSE about 0.4 m is expected (see benchmarks/RESULTS.md, timesnet_decoder)
+Result:   not run to the end yet; RMSE of a short form: benchmarks/RESULTS.md, timesnet_decoder
 """
 
 from mmengine.config import read_base

@@ -52,10 +52,16 @@ class FPNNetwork(nn.Module):
             self.lateral = nn.ModuleList(nn.Conv2d(c, width, 1) for c in channels)
             self.smooth = nn.ModuleList(_smooth(width) for _ in channels)
             self.output = nn.Conv2d(width, out_channels, 1)
+            last = [self.output]
         else:
             self.lateral = nn.ModuleList(
                 nn.Sequential(nn.BatchNorm2d(c), nn.Conv2d(c, out_channels, 1)) for c in channels
             )
+            last = [layer[1] for layer in self.lateral]
+        with torch.no_grad():  # a calm start: the first losses come from the middle of the range
+            for layer in last:
+                layer.weight.mul_(0.1)
+                layer.bias.zero_()
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] -> (B, out_channels, H, W)."""

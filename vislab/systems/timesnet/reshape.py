@@ -159,3 +159,5 @@ class MapHead(nn.Sequential):
         with torch.no_grad():  # a calm start: the first losses come from the middle of the range
             self[3].weight.mul_(0.1)
             self[3].bias.zero_()
+            if shuffled:  # all pixels of a cell begin with the same weights: no grid in the first predictions
+                self[3].weight.copy_(self[3].weight[:: factor**2].repeat_interleave(factor**2, dim=0))

@@ -1,4 +1,4 @@
-"""Panoptic quality: against a slow evaluator written from the rules, against panopticapi (peer), edge cases, merging."""
+"""Panoptic quality: against a slow evaluator made from the rules, against panopticapi (peer), edge cases, merging."""
 
 import json
 import os

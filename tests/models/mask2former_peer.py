@@ -48,7 +48,7 @@ def build_pair(size: dict, drop_path: float = 0.0):
         num_classes=size["classes"], num_queries=size["queries"],
         pixel_decoder={
             "dim": size["dim"], "mask_dim": size["dim"], "num_heads": size["heads"], "ffn_dim": size["ffn"],
-            "num_layers": size["encoder_layers"],
+            "num_layers": size["encoder_layers"], "norm_groups": 32,
         },
         decoder={
             "dim": size["dim"], "mask_dim": size["dim"], "num_heads": size["heads"], "ffn_dim": size["decoder_ffn"],

@@ -2,6 +2,7 @@
 
 from vislab.datasets import (
     base,
+    cityscapes_panoptic,
     coco,
     depth_lists,
     image_folder,
@@ -16,6 +17,7 @@ from vislab.datasets import (
 
 __all__ = [
     "base",
+    "cityscapes_panoptic",
     "coco",
     "depth_lists",
     "image_folder",

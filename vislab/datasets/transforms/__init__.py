@@ -15,6 +15,7 @@ from vislab.datasets.transforms.geometric import (
     ResizeShortest,
 )
 from vislab.datasets.transforms.loading import LoadAnnotations, LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
+from vislab.datasets.transforms.targets import SemSegToInstances
 
 __all__ = [
     "Albu",
@@ -37,4 +38,5 @@ __all__ = [
     "RandomResizedCrop",
     "Resize",
     "ResizeShortest",
+    "SemSegToInstances",
 ]

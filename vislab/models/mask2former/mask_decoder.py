@@ -81,7 +81,7 @@ class MaskDecoder(nn.Module):
             # resizing a product with the map is the product with the resized map: nothing is made at full size
             resized = F.interpolate(mask_features.detach(), size=(h, w), mode="bilinear", align_corners=False)
             small.append(resized.flatten(2))
-        queries = self.query_feat.weight.expand(len(mask_features), -1, -1)
+        queries = self.query_feat.weight.repeat(len(mask_features), 1, 1)
         place = self.query_embed.weight
         classes, embeddings = [], []
         for i in range(len(self.layers) + 1):

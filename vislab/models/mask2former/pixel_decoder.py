@@ -113,6 +113,8 @@ class PixelDecoder(nn.Module):
         recalibrate: PRO-SCALE: weigh coarse tokens by what the finest level sees at their place, before the first and
             second stage.
         light: PRO-SCALE: max pooling in place of the 3x3 convolution at stride 4.
+        norm_groups: Of all group norms; default: groups of 8 channels. With one channel a group, a token map's mean
+            would say nothing about the image, and it is what the gate of ECO-M2F sees.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class PixelDecoder(nn.Module):
         stages: Sequence[int] | None = None,
         recalibrate: bool = False,
         light: bool = False,
+        norm_groups: int | None = None,
     ) -> None:
         super().__init__()
         if len(in_channels) != 4:
@@ -141,7 +144,7 @@ class PixelDecoder(nn.Module):
         if not levels or levels[-1] != 3:
             raise ConfigError("PixelDecoder: at least one layer must work on all three levels")
         self.num_layers = len(levels)
-        groups = 32 if dim % 32 == 0 else 8
+        groups = norm_groups or max(1, dim // 8)
         self.input_proj = nn.ModuleList(
             nn.Sequential(nn.Conv2d(channels, dim, 1), nn.GroupNorm(groups, dim)) for channels in in_channels[:0:-1]
         )

@@ -115,7 +115,7 @@ def _fit_published(gate, features, values, target, loss, steps, seed) -> float:
     with torch.no_grad():
         gate.weight.copy_(weight)
         gate.bias.copy_(bias)
-    return float(value)
+    return float(value.detach())
 
 
 def gate_choice(gate: nn.Linear, derived: Derived, dial: float = 0.0) -> np.ndarray:

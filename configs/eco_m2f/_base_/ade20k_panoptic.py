@@ -1,0 +1,73 @@
+"""ADE20K panoptic, 100 things and 50 kinds of stuff: crops of 640x640, short side 640 in testing."""
+
+from mmengine.config import read_base
+
+from mmengine.optim import PolyLR
+
+from vislab.datasets.coco import CocoDataset
+from vislab.datasets.transforms import (
+    ColorJitter,
+    LoadAnnotations,
+    LoadImage,
+    LoadPanoptic,
+    PackInputs,
+    Pad,
+    PanopticToInstances,
+    PanopticToSemSeg,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortest,
+)
+from vislab.evaluation.coco import CocoMetric
+from vislab.evaluation.panoptic import PanopticMetric
+from vislab.evaluation.semantic import SemSegMetric
+
+with read_base():
+    from .mask2former import *
+
+data_root = "data/ADEChallengeData2016"
+
+train_pipeline = [
+    dict(type=LoadImage),
+    dict(type=LoadPanoptic),
+    dict(type=ResizeShortest, short=640, long=2560, ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=(640, 640)),
+    dict(type=Pad, size=(640, 640)),
+    dict(type=ColorJitter),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=PanopticToInstances),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage),
+    dict(type=ResizeShortest, short=640, long=2560),
+    dict(type=LoadPanoptic),
+    dict(type=PanopticToSemSeg),
+    dict(type=LoadAnnotations, mask=True),
+    dict(type=PackInputs),
+]
+train_dataloader.update(
+    dataset=dict(
+        type=CocoDataset,
+        data_root=data_root,
+        ann_file="ade20k_panoptic_train.json",
+        data_prefix=dict(img="images/training", panoptic="ade20k_panoptic_train"),
+        pipeline=train_pipeline,
+    )
+)
+test_set = dict(
+    type=CocoDataset,
+    data_root=data_root,
+    ann_file="ade20k_panoptic_val.json",
+    instances_file="ade20k_instance_val.json",
+    data_prefix=dict(img="images/validation", panoptic="ade20k_panoptic_val"),
+    pipeline=test_pipeline,
+    test_mode=True,
+)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
+test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
+model.update(num_classes=150, things=100)
+param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=160000, by_epoch=False)]
+train_cfg.update(max_iters=160000)

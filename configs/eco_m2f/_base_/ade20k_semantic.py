@@ -1,0 +1,64 @@
+"""ADE20K semantic, 150 classes: crops of 512x512, short side 512 in testing."""
+
+from mmengine.config import read_base
+
+from mmengine.optim import PolyLR
+
+from vislab.datasets.semantic import ADE20K
+from vislab.datasets.transforms import (
+    ColorJitter,
+    LoadImage,
+    LoadSemSeg,
+    PackInputs,
+    Pad,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortest,
+    SemSegToInstances,
+)
+from vislab.evaluation.semantic import SemSegMetric
+
+with read_base():
+    from .mask2former import *
+
+data_root = "data/ADEChallengeData2016"
+
+train_pipeline = [
+    dict(type=LoadImage),
+    dict(type=LoadSemSeg),
+    dict(type=ResizeShortest, short=512, long=2048, ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=(512, 512), cat_max_ratio=0.75),
+    dict(type=Pad, size=(512, 512)),
+    dict(type=ColorJitter),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=SemSegToInstances),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage),
+    dict(type=ResizeShortest, short=512, long=2048),
+    dict(type=LoadSemSeg),
+    dict(type=PackInputs),
+]
+train_dataloader.update(
+    dataset=dict(
+        type=ADE20K,
+        data_root=data_root,
+        split="training",
+        pipeline=train_pipeline,
+    )
+)
+test_set = dict(
+    type=ADE20K,
+    data_root=data_root,
+    split="validation",
+    pipeline=test_pipeline,
+    test_mode=True,
+)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = dict(type=SemSegMetric)
+test_evaluator = dict(type=SemSegMetric)
+model.update(num_classes=150, things=150, tasks=("semantic",), sigmoid_first=True)
+param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=160000, by_epoch=False)]
+train_cfg.update(max_iters=160000)

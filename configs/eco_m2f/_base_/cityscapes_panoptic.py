@@ -1,0 +1,71 @@
+"""Cityscapes panoptic, 8 things and 11 kinds of stuff: crops of 512x1024, whole images in testing."""
+
+from mmengine.config import read_base
+
+from mmengine.optim import PolyLR
+
+from vislab.datasets.cityscapes_panoptic import CityscapesPanoptic
+from vislab.datasets.transforms import (
+    ColorJitter,
+    LoadImage,
+    LoadPanoptic,
+    PackInputs,
+    Pad,
+    PanopticToInstances,
+    PanopticToSemSeg,
+    RandomCrop,
+    RandomFlip,
+    ResizeShortest,
+)
+from vislab.evaluation.coco import CocoMetric
+from vislab.evaluation.panoptic import PanopticMetric
+from vislab.evaluation.semantic import SemSegMetric
+
+with read_base():
+    from .mask2former import *
+
+data_root = "data/cityscapes"
+
+train_pipeline = [
+    dict(type=LoadImage),
+    dict(type=LoadPanoptic),
+    dict(type=ResizeShortest, short=1024, long=4096, ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=(512, 1024)),
+    dict(type=Pad, size=(512, 1024)),
+    dict(type=ColorJitter),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=PanopticToInstances),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage),
+    dict(type=ResizeShortest, short=1024, long=2048),
+    dict(type=LoadPanoptic),
+    dict(type=PanopticToSemSeg),
+    dict(type=PanopticToInstances, classes=(0, 1, 2, 3, 4, 5, 6, 7)),
+    dict(type=PackInputs),
+]
+train_dataloader.update(
+    dataset=dict(
+        type=CityscapesPanoptic,
+        data_root=data_root,
+        ann_file="gtFine/cityscapes_panoptic_train.json",
+        data_prefix=dict(img="leftImg8bit/train", panoptic="gtFine/cityscapes_panoptic_train"),
+        pipeline=train_pipeline,
+    )
+)
+test_set = dict(
+    type=CityscapesPanoptic,
+    data_root=data_root,
+    ann_file="gtFine/cityscapes_panoptic_val.json",
+    data_prefix=dict(img="leftImg8bit/val", panoptic="gtFine/cityscapes_panoptic_val"),
+    pipeline=test_pipeline,
+    test_mode=True,
+)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
+test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
+model.update(num_classes=19, things=8)
+param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=90000, by_epoch=False)]
+train_cfg.update(max_iters=90000)

@@ -1,0 +1,37 @@
+"""What the runs for two CPU cores share: EfficientNet-Lite0, a narrow Mask2Former with six exits, step A's sampling."""
+
+from mmengine.config import read_base
+
+from vislab.engine.schedulers import WarmupCosineLR
+from vislab.models.timm_encoder import TimmEncoder
+from vislab.systems.eco_m2f import EcoM2F, SampleExitHook
+
+with read_base():
+    from .mask2former import *
+
+weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
+model.update(
+    type=EcoM2F,
+    exits=(1, 2, 3, 4, 5, 6),
+    backbone=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True),
+    num_queries=30,
+    pixel_decoder=dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256),
+    decoder=dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256, num_layers=3),
+    loss=dict(num_points=1024),
+    run_lengths=False,
+    score_threshold=0.5,
+)
+model["data_preprocessor"].update(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+custom_hooks = [dict(type=SampleExitHook)]
+
+train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
+val_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
+test_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
+optim_wrapper["optimizer"].update(lr=5e-4)
+optim_wrapper["paramwise_cfg"].update(lr_mult={"backbone": 0.2})
+optim_wrapper["clip_grad"].update(max_norm=1.0)
+param_scheduler = [dict(type=WarmupCosineLR, warmup=0.03, by_epoch=False)]
+train_cfg.update(max_iters=3000, val_interval=1000)
+auto_scale_lr.update(base_batch_size=4)
+default_hooks["checkpoint"].update(interval=500)
+default_hooks["logger"].update(interval=50)

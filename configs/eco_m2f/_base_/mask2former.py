@@ -1,0 +1,65 @@
+"""Mask2Former and the published recipe that all its runs share: AdamW, a tenth of the rate for the backbone, clipping.
+
+A leaf adds data and a backbone. Everything is counted in iterations. Biases get no weight decay here, in the published
+code they do.
+"""
+
+from mmengine.config import read_base
+from mmengine.optim import MultiStepLR, OptimWrapper
+from torch.optim import AdamW
+
+from vislab.datasets.samplers import EpochSampler, InfiniteSampler
+from vislab.engine.hooks import CheckpointHook
+from vislab.engine.layer_decay import LayerDecayOptimConstructor
+from vislab.models.mask2former import Mask2Former
+from vislab.models.preprocessor import ImagePreprocessor
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ..._base_.default_runtime import *
+
+model = dict(
+    type=Mask2Former,
+    backbone=dict(type=TimmEncoder, name="resnet50", pretrained=True, norm_eval=True),
+    num_classes=133,
+    things=80,
+    tasks=("panoptic", "instance", "semantic"),
+    run_lengths=True,
+    data_preprocessor=dict(
+        type=ImagePreprocessor, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size_divisor=32
+    ),
+)
+
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type=InfiniteSampler, shuffle=True),
+    drop_last=True,
+)
+val_dataloader = dict(
+    batch_size=1, num_workers=4, persistent_workers=True, sampler=dict(type=EpochSampler, shuffle=False)
+)
+test_dataloader = dict(
+    batch_size=1, num_workers=4, persistent_workers=True, sampler=dict(type=EpochSampler, shuffle=False)
+)
+
+optim_wrapper = dict(
+    type=OptimWrapper,
+    optimizer=dict(type=AdamW, lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor=LayerDecayOptimConstructor,
+    paramwise_cfg=dict(
+        layer_decay=1.0,
+        lr_mult={"backbone": 0.1},
+        decay_mult={"decoder.query_feat": 0.0, "decoder.query_embed": 0.0, "decoder.level_embed": 0.0},
+    ),
+    clip_grad=dict(max_norm=0.01, norm_type=2),
+)
+param_scheduler = [dict(type=MultiStepLR, milestones=[327778, 355092], gamma=0.1, by_epoch=False)]
+train_cfg = dict(by_epoch=False, max_iters=368750, val_interval=5000)
+val_cfg = dict()
+test_cfg = dict()
+auto_scale_lr = dict(enable=False, base_batch_size=16)
+
+log_processor.update(by_epoch=False)
+default_hooks.update(checkpoint=dict(type=CheckpointHook, by_epoch=False, interval=5000, max_keep_ckpts=2))

@@ -1,0 +1,47 @@
+"""ECO-M2F step A on CamVid at 240x320, EfficientNet-Lite0: semantic, 11 classes.
+
+Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_camvid_cpu.py
+Data:     VISLAB_DATA=/path/to/data with camvid and weights in it
+Hardware: 2 CPU cores, 2000 iterations
+Reached:  not run to the end yet; PQ and mIoU of the benchmark stand in benchmarks/RESULTS.md (eco_frontier)
+"""
+
+from mmengine.config import read_base
+
+from vislab.datasets.semantic import CamVid
+from vislab.datasets.transforms import (
+    LoadImage,
+    LoadSemSeg,
+    PackInputs,
+    Pad,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+    ResizeShortest,
+    SemSegToInstances,
+)
+from vislab.evaluation.semantic import SemSegMetric
+
+with read_base():
+    from ._base_.cpu import *
+
+data_root = "$VISLAB_DATA/camvid"
+train_pipeline = [
+    dict(type=LoadImage),
+    dict(type=LoadSemSeg),
+    dict(type=ResizeShortest, short=240, ratio_range=(1.0, 1.75)),
+    dict(type=RandomCrop, size=(240, 320)),
+    dict(type=Pad, size=(240, 320)),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=SemSegToInstances),
+    dict(type=PackInputs),
+]
+test_pipeline = [dict(type=LoadImage), dict(type=Resize, size=(240, 320)), dict(type=LoadSemSeg), dict(type=PackInputs)]
+train_dataloader.update(dataset=dict(type=CamVid, data_root=data_root, ann_file="train.txt", pipeline=train_pipeline))
+test_set = dict(type=CamVid, data_root=data_root, ann_file="val.txt", pipeline=test_pipeline, test_mode=True)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = dict(type=SemSegMetric)
+test_evaluator = dict(type=SemSegMetric)
+model.update(num_classes=11, things=11, tasks=("semantic",))
+train_cfg.update(max_iters=2000)

@@ -1,0 +1,45 @@
+"""ECO-M2F step A on drawn scenes of 128x128, EfficientNet-Lite0: panoptic, 3 things and 2 kinds of stuff.
+
+Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_scenes_cpu.py
+Data:     none; ImageNet weights by VISLAB_DATA or --cfg-options weights=FILE
+Hardware: 2 CPU cores, 3000 iterations
+Reached:  not run to the end yet; PQ and mIoU of the benchmark stand in benchmarks/RESULTS.md (eco_frontier)
+"""
+
+from mmengine.config import read_base
+
+from vislab.datasets.scenes import Scenes
+from vislab.datasets.transforms import (
+    LoadImage,
+    PackInputs,
+    PanopticToInstances,
+    PanopticToSemSeg,
+    RandomFlip,
+)
+from vislab.evaluation.coco import CocoMetric
+from vislab.evaluation.panoptic import PanopticMetric
+from vislab.evaluation.semantic import SemSegMetric
+
+with read_base():
+    from ._base_.cpu import *
+
+train_pipeline = [
+    dict(type=LoadImage),
+    dict(type=RandomFlip, prob=0.5),
+    dict(type=PanopticToInstances),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage),
+    dict(type=PanopticToSemSeg),
+    dict(type=PackInputs),
+]
+train_dataloader.update(
+    dataset=dict(type=Scenes, length=4000, size=128, num_objects=(1, 10), seed=1, pipeline=train_pipeline)
+)
+test_set = dict(type=Scenes, length=200, size=128, num_objects=(1, 10), seed=2, pipeline=test_pipeline, test_mode=True)
+val_dataloader.update(dataset=test_set)
+test_dataloader.update(dataset=test_set)
+val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric)]
+test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric)]
+model.update(num_classes=5, things=3, tasks=("panoptic", "semantic"))

@@ -1,0 +1,22 @@
+"""Mask2Former, Swin-L, 200 queries, COCO instances.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin-l_coco-instance.py --launcher pytorch
+Hardware: published on 8 V100 GPUs, 16 images an iteration, about 100 epochs
+Expected: not run here; published 50.1 AP (model zoo of facebookresearch/Mask2Former)
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.coco_instance import *
+
+model.update(
+    backbone=dict(
+        type=TimmEncoder, name="swin_large_patch4_window12_384", pretrained=True, out_norm="layer", drop_path=0.3
+    ),
+    num_queries=200,
+)
+param_scheduler[0].update(milestones=[655556, 710184])
+train_cfg.update(max_iters=737500)

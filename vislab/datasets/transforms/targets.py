@@ -1,0 +1,33 @@
+"""Targets made of other labels: a mask for every class of a semantic map, for models that learn from masks."""
+
+import numpy as np
+
+from vislab.datasets.transforms import joint
+from vislab.errors import DataError
+from vislab.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class SemSegToInstances:
+    """Make instances (labels, boxes, masks) from gt_sem_seg: one for each class in the image.
+
+    Args:
+        ignore_index: Value of pixels without a class.
+    """
+
+    def __init__(self, *, ignore_index: int = 255) -> None:
+        self.ignore_index = ignore_index
+
+    def __call__(self, results: dict) -> dict:
+        if "gt_sem_seg" not in results:
+            raise DataError(f"{results.get('img_path', 'a sample')} has no gt_sem_seg: put LoadSemSeg before")
+        semantic = results["gt_sem_seg"]
+        labels = np.unique(semantic)
+        labels = labels[labels != self.ignore_index].astype(np.int64)
+        masks = (semantic[None] == labels[:, None, None]).astype(np.uint8)
+        results["gt_masks"] = masks
+        results["gt_labels"] = labels
+        results["gt_bboxes"] = np.array([joint.mask_to_box(m) for m in masks], np.float32).reshape(len(labels), 4)
+        results["gt_ignore"] = np.zeros(len(labels), bool)
+        results["gt_ids"] = np.arange(len(labels))
+        return results

@@ -18,8 +18,16 @@ from pathlib import Path
 import _common
 
 NAME = "convnextv2_tiny"
-# ViT-S with DPT's own head: of its family the nearest to 59M parameters
-DPT = {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536, "num_hidden_layers": 12}
+# DINOv2's ViT-S with patches of 16 under DPT's own neck and head
+DPT_BACKBONE = {
+    "hidden_size": 384,
+    "num_attention_heads": 6,
+    "num_hidden_layers": 12,
+    "patch_size": 16,
+    "out_indices": [3, 6, 9, 12],
+    "reshape_hidden_states": False,
+    "apply_layernorm": False,
+}
 
 
 def networks(size: tuple[int, int]) -> dict:
@@ -32,11 +40,12 @@ def networks(size: tuple[int, int]) -> dict:
         "FPN T": lambda: FPNNetwork(encoder={"name": NAME}).eval(),
     }
     try:
-        from transformers import DPTConfig, DPTForDepthEstimation
+        from transformers import Dinov2Config, DPTConfig, DPTForDepthEstimation
     except ImportError:
         print("transformers is not installed: no DPT row")
     else:
-        config = DPTConfig(**DPT, image_size=max(size), is_hybrid=False, backbone_out_indices=[2, 5, 8, 11])
+        backbone = Dinov2Config(**DPT_BACKBONE, image_size=max(size))
+        config = DPTConfig(backbone_config=backbone, is_hybrid=False)
         found["DPT ViT-S (transformers)"] = lambda: DPTForDepthEstimation(config).eval()
     return found
 

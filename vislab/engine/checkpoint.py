@@ -200,7 +200,7 @@ def _names_in_pickle(file: Path) -> list[str]:
 
 
 def _truncated(file: Path, error: Exception) -> CheckpointError:
-    reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
+    reason = str(error).splitlines()[0].split(". ")[0][:160] if str(error) else type(error).__name__
     size = file.stat().st_size if file.exists() else 0
     return CheckpointError(
         f"checkpoint {file} ({size} bytes) cannot be read: truncated or damaged ({reason}). "

@@ -106,8 +106,6 @@ class Runner(MMEngineRunner):
             "processes": f"{self.world_size} (launcher {self.launcher})",
         }
         self.logger.info("environment\n" + "\n".join(f"    {name}: {value}" for name, value in report.items()))
-        if self.cfg._cfg_dict:
-            self.logger.info(f"config\n{self.cfg.pretty_text}")
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         hub = super().build_message_hub(message_hub)

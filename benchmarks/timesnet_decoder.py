@@ -53,7 +53,7 @@ def build(task: str, variant: str):
         network, slow = {"type": "FPNNetwork", "encoder": encoder}, ["network.encoder"]
     else:
         decoder = {"name": "tf_efficientnet_lite0", "pretrained": WEIGHTS if pretrained else False}
-        network = {"type": "TimesNet", "encoder": encoder, "decoder": decoder, "mix": mix}
+        network = {"type": "TimesNet", "encoder": encoder, "decoder": decoder, "mix": mix, "pyramid_width": 32}
         slow = ["network.encoder"] * (mix != "image") + ["network.decoder"] * bool(pretrained)
     rules = {"layer_decay": 1.0, "lr_mult": dict.fromkeys(slow, SLOW)}
     if task == "kitchen":

@@ -25,6 +25,7 @@ model = dict(
         type=TimesNet,
         encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, out_indices=(-1,)),
         decoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
+        pyramid_width=32,
     ),
     inference=dict(type=DenseInference, flip=True),
 )

@@ -175,7 +175,13 @@ def test_frozen_decoder_still_passes_gradients_to_the_encoder():
 @torch.no_grad()
 @pytest.mark.parametrize(
     "options",
-    [{"pyramid": "finest"}, {"pyramid": "coarsest"}, {"encoder_skips": True}, {"head": "bilinear"}],
+    [
+        {"pyramid": "finest"},
+        {"pyramid": "coarsest"},
+        {"pyramid_width": 5},
+        {"encoder_skips": True},
+        {"head": "bilinear"},
+    ],
     ids=str,
 )
 def test_ablations(options):

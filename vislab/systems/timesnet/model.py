@@ -40,6 +40,9 @@ class TimesNet(nn.Module):
             both through a 1x1 convolution that starts as their sum; "feature" the re-shaped map alone; "image" the
             image alone, one network without an encoder.
         pyramid: which stages of the decoder form the output: "all", only the "finest", or only the "coarsest".
+        pyramid_width: channels that each coarser stage keeps at the finest stage's size; None: what its own channels,
+            divided by the factor squared, come to. Narrow models need more: EfficientNet-Lite0's deepest stage would
+            keep 5.
         encoder_skips: add the encoder's stages to the pyramid, as ordinary decoders do.
         reshape: kind of all Re-Shape modules but the last: shuffle | transposed | bilinear.
         gate_steps: 1 or 2 steps from the deepest map to the gate, for reshape="shuffle".
@@ -59,6 +62,7 @@ class TimesNet(nn.Module):
         out_channels: int = 1,
         mix: Literal["multiply", "add", "concat", "feature", "image"] = "multiply",
         pyramid: Literal["all", "finest", "coarsest"] = "all",
+        pyramid_width: int | None = None,
         encoder_skips: bool = False,
         reshape: Kind = "shuffle",
         gate_steps: Literal[1, 2] = 2,
@@ -107,12 +111,13 @@ class TimesNet(nn.Module):
         self.to_finest, width = nn.ModuleList(), 0
         for channels, stride, which in sources:
             factor = _factor(stride, target, which)
-            kept = -(-channels // factor**2)  # the shuffle divides the channels, rounded up
+            if factor == 1:
+                kept, module = channels, nn.Identity()
+            else:
+                kept = pyramid_width or -(-channels // factor**2)  # the shuffle divides the channels, rounded up
+                module = ReShape(in_channels=channels, out_channels=kept, factor=factor, kind=reshape)
+            self.to_finest.append(module)
             width += kept
-            module = nn.Identity() if factor == 1 else None
-            self.to_finest.append(
-                module or ReShape(in_channels=channels, out_channels=kept, factor=factor, kind=reshape)
-            )
         self.reshape_out = MapHead(
             in_channels=width, out_channels=out_channels, factor=target, width=head_width, kind=head
         )

@@ -1,0 +1,183 @@
+"""Mask2Former (Swin-T, 100 queries, 133 classes) against transformers' on the CPU: forward and training step.
+
+    python benchmarks/mask2former_speed.py [--quick] [--sizes 384 512] [--threads 1]
+
+Both get the same weights and images; the parity line compares outputs, and every loss at the same points. A training
+step is forward, all 30 losses with matching, backward; the optimizer is left out, it is the same. Then the deformable
+attention core alone, forward and backward, and the peak memory of a training step, each side in a process of its own.
+Aim: at most 0.67 of transformers' time and 0.6 of its peak memory in training.
+"""
+
+import sys
+from pathlib import Path
+
+import _common
+
+TESTS = Path(__file__).resolve().parents[1] / "tests"
+TARGETS = 8
+
+
+def load_builder():
+    sys.path.insert(0, str(TESTS))
+    from models import mask2former_peer
+
+    return mask2former_peer
+
+
+def problem(builder, size: int, batch: int = 1):
+    import torch
+
+    images = torch.randn(batch, 3, size, size, generator=torch.Generator().manual_seed(0))
+    labels, masks = builder.random_labels(size, size, builder.SWIN_T["classes"], counts=[TARGETS] * batch)
+    return images, labels, masks
+
+
+def peer_step(peer, images, labels, masks) -> None:
+    peer.zero_grad(set_to_none=True)
+    peer(images, mask_labels=[m.float() for m in masks], class_labels=labels).loss.backward()
+
+
+def our_step(ours, images, labels, masks) -> None:
+    from vislab.models.mask2former import Target
+
+    ours.zero_grad(set_to_none=True)
+    maps = ours.backbone(images)
+    state = ours.pixel_decoder.encode(ours.pixel_decoder.project(maps))
+    targets = [Target(a, b) for a, b in zip(labels, masks, strict=True)]
+    sum(ours.loss(maps[0], state, targets).values()).backward()
+
+
+def parity(peer, ours, images, labels, masks) -> tuple[float, float]:
+    """Largest differences of mask logits, and of the total loss relative to it, at the same points."""
+    import torch
+
+    from vislab.models.mask2former import Target
+
+    points = torch.rand(1, 3 * 12544, 2, generator=torch.Generator().manual_seed(1))
+    real = torch.rand
+    torch.rand = lambda *shape, **_: points[:, : shape[1]].expand(shape).clone()
+    try:
+        with torch.no_grad():
+            theirs = peer(images, mask_labels=[m.float() for m in masks], class_labels=labels)
+            maps = ours.backbone(images)
+            state = ours.pixel_decoder.encode(ours.pixel_decoder.project(maps))
+            targets = [Target(a, b) for a, b in zip(labels, masks, strict=True)]
+            total = sum(ours.loss(maps[0], state, targets).values())
+            outputs = ours.outputs(maps[0], state)
+    finally:
+        torch.rand = real
+    difference = (theirs.masks_queries_logits - outputs["mask_logits"]).abs().max().item()
+    return difference, abs(theirs.loss.item() - total.item()) / theirs.loss.item()
+
+
+def core(size: int):
+    """Functions that run the attention core forward and backward, ours and transformers'."""
+    import torch
+    from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
+
+    from vislab.layers.position import pixel_centers
+    from vislab.ops.ms_deform_attn import ms_deform_attn
+
+    torch.manual_seed(0)
+    shapes = tuple((size // s, size // s) for s in (32, 16, 8))
+    count = sum(h * w for h, w in shapes)
+    value = torch.randn(1, count, 8, 32, requires_grad=True)
+    scale = torch.tensor([(w, h) for h, w in shapes])[:, None]
+    centers = pixel_centers(shapes)[None, :, None, None, None]
+    locations = (centers + 3 * torch.randn(1, count, 8, 3, 4, 2) / scale).requires_grad_()
+    weights = torch.randn(1, count, 8, 12).softmax(-1).view(1, count, 8, 3, 4).requires_grad_()
+    grad = torch.randn(1, count, 256)
+
+    def run(function):
+        def step():
+            torch.autograd.grad(function(value, shapes, locations, weights), (value, locations, weights), grad)
+
+        return step
+
+    return {"transformers": run(multi_scale_deformable_attention), "vislab": run(ms_deform_attn)}
+
+
+def child(side: str, size: int, threads: int) -> None:
+    """One training step of one side, for its peak memory."""
+    import torch
+
+    torch.set_num_threads(threads)
+    builder = load_builder()
+    peer, ours = builder.build_pair(builder.SWIN_T)
+    images, labels, masks = problem(builder, size)
+    if side == "peer":
+        del ours
+        peer_step(peer, images, labels, masks)
+    elif side == "ours":
+        del peer
+        our_step(ours, images, labels, masks)
+    # "none": what both need before the first step
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", help="pixels; default 384 512, with --quick 256")
+    parser.add_argument("--child", choices=("ours", "peer", "none"), help="internal: run one step and exit")
+    args = parser.parse_args()
+    sizes = args.sizes or ([256] if args.quick else [384, 512])
+    if args.child:
+        child(args.child, sizes[0], args.threads)
+        return
+    try:
+        import transformers  # noqa: F401
+    except ImportError:
+        print("transformers is not installed: pip install -e .[peers]", file=sys.stderr)
+        _common.result(skipped="no_peer")
+        return
+    import torch
+
+    torch.set_num_threads(args.threads)
+    builder = load_builder()
+    peer, ours = builder.build_pair(builder.SWIN_T)
+    peer.eval(), ours.eval()
+    rows, values, lines = [], {}, []
+    for size in sizes:
+        images, labels, masks = problem(builder, size)
+        difference, loss_difference = parity(peer, ours, images, labels, masks)
+        line = f"parity {size}: mask logits {difference:.1e}, total loss {loss_difference:.1e} (relative)"
+        lines.append(line)
+        print(line, flush=True)
+        if loss_difference > 1e-4:
+            sys.exit("error: the two models differ, so their times say nothing")
+
+        def forward(model, images=images):
+            with torch.inference_mode():
+                model(images)
+
+        pairs, warmup = (3, 1) if args.quick else (7, 2)
+        runs = {
+            "forward": {"transformers": lambda: forward(peer), "vislab": lambda: forward(ours)},
+            "training": {
+                "transformers": lambda i=images, a=labels, b=masks: peer_step(peer, i, a, b),
+                "vislab": lambda i=images, a=labels, b=masks: our_step(ours, i, a, b),
+            },
+            "attention": core(size),
+        }
+        for what, functions in runs.items():
+            times = _common.interleave(functions, pairs=pairs, warmup=warmup)
+            for name in functions:
+                rows.append(_common.timing_row(f"{what} {size} {name}", times[name], times["transformers"]))
+            values[f"{what}_{size}"] = _common.ratio(times["vislab"]["cpu"], times["transformers"]["cpu"])
+        command = [sys.executable, __file__, "--sizes", str(size), "--threads", str(args.threads), "--child"]
+        memory = {side: _common.peak_rss([*command, side]) for side in ("none", "peer", "ours")}
+        values[f"memory_{size}"] = memory["ours"] / memory["peer"]
+        lines.append(
+            f"peak memory of a training step at {size}: transformers {memory['peer']:.0f} MiB, vislab "
+            f"{memory['ours']:.0f} MiB ({values[f'memory_{size}']:.2f}); both models without a step "
+            f"{memory['none']:.0f} MiB"
+        )
+        print(lines[-1], flush=True)
+    table = _common.print_table(rows)
+    if not args.no_record:
+        text = "\n".join(f"- {line}" for line in lines)
+        _common.record(f"{text}\n\n{table}", args.quick)
+    _common.result(threads=args.threads, **values)
+
+
+if __name__ == "__main__":
+    main()

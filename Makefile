@@ -2,6 +2,7 @@
 PYTHON ?= python3
 CONFIG ?= configs/hnerv/hnerv_bunny_160x320_cpu.py
 ARGS   ?=
+JOBS   ?= 2
 BIN    := .venv/bin
 MARKS  := not slow and not gpu and not peer$(if $(VISLAB_DATA),, and not data)
 
@@ -17,7 +18,7 @@ train: .venv/installed  ## train any config: make train CONFIG=configs/... ARGS=
 	$(BIN)/python tools/train.py $(CONFIG) $(ARGS)
 
 test: .venv/installed   ## the default tests: no GPU, no network; `data` tests as well where VISLAB_DATA is set
-	$(BIN)/python -m pytest -m "$(MARKS)" $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARKS)" $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

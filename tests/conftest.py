@@ -1,4 +1,4 @@
-"""What every test shares: two threads, no picture windows, and the folder of real data."""
+"""What every test shares, the processes it starts included: a thread count, no picture windows, the folder of real data."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("MPLBACKEND", "Agg")
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _two_threads():
-    import torch
-
-    torch.set_num_threads(2)
+# before torch is imported; one thread a process where the tests run in several (pytest -n 2)
+os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
 
 
 @pytest.fixture(scope="session")

@@ -103,21 +103,17 @@ def child(side: str, size: int, threads: int) -> None:
 
     torch.set_num_threads(threads)
     builder = load_builder()
-    peer, ours = builder.build_pair(builder.SWIN_T)
     images, labels, masks = problem(builder, size)
     if side == "peer":
-        del ours
-        peer_step(peer, images, labels, masks)
-    elif side == "ours":
-        del peer
-        our_step(ours, images, labels, masks)
-    # "none": what both need before the first step
+        peer_step(builder.build_peer(builder.SWIN_T), images, labels, masks)
+    else:
+        our_step(builder.build_ours(builder.SWIN_T), images, labels, masks)
 
 
 def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", help="pixels; default 384 512, with --quick 256")
-    parser.add_argument("--child", choices=("ours", "peer", "none"), help="internal: run one step and exit")
+    parser.add_argument("--child", choices=("ours", "peer"), help="internal: run one step and exit")
     args = parser.parse_args()
     sizes = args.sizes or ([256] if args.quick else [384, 512])
     if args.child:
@@ -164,12 +160,11 @@ def main() -> None:
                 rows.append(_common.timing_row(f"{what} {size} {name}", times[name], times["transformers"]))
             values[f"{what}_{size}"] = _common.ratio(times["vislab"]["cpu"], times["transformers"]["cpu"])
         command = [sys.executable, __file__, "--sizes", str(size), "--threads", str(args.threads), "--child"]
-        memory = {side: _common.peak_rss([*command, side]) for side in ("none", "peer", "ours")}
+        memory = {side: _common.peak_rss([*command, side]) for side in ("peer", "ours")}
         values[f"memory_{size}"] = memory["ours"] / memory["peer"]
         lines.append(
             f"peak memory of a training step at {size}: transformers {memory['peer']:.0f} MiB, vislab "
-            f"{memory['ours']:.0f} MiB ({values[f'memory_{size}']:.2f}); both models without a step "
-            f"{memory['none']:.0f} MiB"
+            f"{memory['ours']:.0f} MiB ({values[f'memory_{size}']:.2f})"
         )
         print(lines[-1], flush=True)
     table = _common.print_table(rows)

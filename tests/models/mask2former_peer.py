@@ -15,8 +15,8 @@ SWIN_T = {
 }  # fmt: skip
 
 
-def build_pair(size: dict, drop_path: float = 0.0):
-    """(transformers' model, ours) with equal random weights; what starts at zero is random too."""
+def build_peer(size: dict, drop_path: float = 0.0):
+    """transformers' model with random weights; what starts at zero is random too."""
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
     torch.manual_seed(0)
@@ -38,7 +38,12 @@ def build_pair(size: dict, drop_path: float = 0.0):
             parameter.data.add_(torch.randn_like(parameter) * (0.05 if name.endswith("weight") else 0.5))
         elif name.endswith("bias"):
             parameter.data.add_(torch.randn_like(parameter) * 0.02)
-    ours = Mask2Former(
+    return peer
+
+
+def build_ours(size: dict, drop_path: float = 0.0) -> Mask2Former:
+    """This project's, with random weights of its own."""
+    return Mask2Former(
         backbone={
             "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "drop_path": drop_path,
             "model_args": {
@@ -56,6 +61,11 @@ def build_pair(size: dict, drop_path: float = 0.0):
         },
         loss={"num_points": size["points"]},
     )  # fmt: skip
+
+
+def build_pair(size: dict, drop_path: float = 0.0):
+    """(transformers' model, ours) with equal random weights."""
+    peer, ours = build_peer(size, drop_path), build_ours(size, drop_path)
     report = load_foreign(ours, peer.state_dict(), layout="hf")
     assert not report.missing and not report.unexpected and not report.mismatched, str(report)
     return peer, ours

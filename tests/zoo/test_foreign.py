@@ -79,7 +79,7 @@ def official_name(name: str) -> str:
 
 def mmdet_name(name: str) -> str:
     name = re.sub(r"^(backbone\.model\.layers\.)(\d)(\.downsample\.)", minus, name)
-    number = lambda step: lambda m: f"{m[1]}norms.{int(m[2]) - step}."  # noqa: E731
+    number = lambda step: lambda m: f"{m[1]}norms.{int(m[2]) - step}."
     name = re.sub(r"^(pixel_decoder\.layers\.\d+\.)norm(\d)\.", number(1), name)
     name = re.sub(r"^(decoder\.layers\.\d+\.)norm(\d)\.", number(1), name)
     name = re.sub(r"^decoder\.mask_embed\.layers\.(\d)", lambda m: f"panoptic_head.mask_embed.{2 * int(m[1])}", name)

@@ -93,9 +93,9 @@ class _SparseProduct(torch.autograd.Function):
             scattered = _transposed_product(indices, entries, grad, b * m * (len(table) // b))
             grad_value = _unpad(scattered.view(b, -1, m, d), ctx.shapes)
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
-            dots = _sampled_product(indices, grad, table.view(-1, d)).view(*weights.shape, 4)
-            top, bottom = dots[..., 0], dots[..., 2]
-            step_top, step_bottom = dots[..., 1] - top, dots[..., 3] - bottom
+            dots = _sampled_product(indices, grad, table.view(-1, d)).view(*weights.shape[:3], 4, *weights.shape[3:])
+            top, bottom = dots[:, :, :, 0], dots[:, :, :, 2]
+            step_top, step_bottom = dots[:, :, :, 1] - top, dots[:, :, :, 3] - bottom
             top = torch.addcmul(top, fx, step_top)  # along the upper row of corners, then along the lower
             step_y = torch.addcmul(bottom, fx, step_bottom).sub_(top)
             grad_weights = torch.addcmul(top, fy, step_y)
@@ -154,20 +154,22 @@ def _corners(locations: Tensor, shapes: Shapes, padded: int) -> tuple[Tensor, Te
 
 
 def _indices(base: Tensor, shapes: Shapes) -> Tensor:
-    """Rows of all four corners, (B * N * M, L * P * 4): upper left, upper right, lower left, lower right."""
-    m = base.shape[2]
-    steps = base.new_tensor([(0, m, (w + 2) * m, (w + 3) * m) for _, w in shapes])  # (L, 4)
-    return (base[..., None] + steps[:, None]).flatten(3).flatten(0, 2)
+    """Rows of all corners, (B * N * M, 4 * L * P): upper left ones, upper right ones, lower left, lower right."""
+    m, points = base.shape[2], base.shape[4]
+    below = [(w + 2) * m for _, w in shapes for _ in range(points)]
+    steps = base.new_tensor([[0] * len(below), [m] * len(below), below, [n + m for n in below]])  # (4, L * P)
+    return (base.flatten(3)[..., None, :] + steps).flatten(0, 2).flatten(1)
 
 
 def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> Tensor:
-    out = fx.new_empty(*fx.shape, 4)
+    """What each of the rows counts, in the order of `_indices`."""
+    out = fx.new_empty(*fx.shape[:3], 4, *fx.shape[3:])
     lower = weights * fy
     upper = weights - lower
-    torch.mul(upper, fx, out=out[..., 1])
-    torch.sub(upper, out[..., 1], out=out[..., 0])
-    torch.mul(lower, fx, out=out[..., 3])
-    torch.sub(lower, out[..., 3], out=out[..., 2])
+    torch.mul(upper, fx, out=out[:, :, :, 1])
+    torch.sub(upper, out[:, :, :, 1], out=out[:, :, :, 0])
+    torch.mul(lower, fx, out=out[:, :, :, 3])
+    torch.sub(lower, out[:, :, :, 3], out=out[:, :, :, 2])
     return out.flatten(3).flatten(0, 2)
 
 

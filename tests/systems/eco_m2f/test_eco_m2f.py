@@ -294,6 +294,16 @@ def test_a_fitted_gate_beats_chance_at_the_same_cost(loss):
     assert (chosen == 0).all()
 
 
+def test_without_anything_to_learn_the_gate_gives_one_exit_to_all():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, (60, 40)).astype(np.float32)
+    quality = np.array([0.5, 0.6, 0.55]) + rng.normal(0, 0.05, (60, 3))
+    derived = Derived(quality, noise, EXITS, [""] * 60, None, "pq")
+    gate = nn.Linear(40, 3)
+    fit_gate(gate, derived, 0.0)
+    assert (gate_choice(gate, derived) == 1).mean() > 0.9
+
+
 def test_published_fit_moves_the_gate_and_frontier_lists_everything():
     gate = nn.Linear(8, 3)
     before = gate.weight.detach().clone()

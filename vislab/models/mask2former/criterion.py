@@ -108,7 +108,7 @@ class Mask2FormerLoss(nn.Module):
             return logits.new_zeros(len(logits), 0)
         points = torch.rand(1, self.num_points, 2, device=logits.device).to(logits.dtype)
         truth = point_sample(target.masks, points).to(logits.dtype)  # (T, P)
-        x = embeddings @ point_sample_rows(features, points[0]).T  # (Q, P)
+        x = self._at_points(embeddings, features, points[0])  # (Q, P)
         probability = x.sigmoid()
         # sum of BCE = softplus(x) - x * t; divided by P before the product, which then stays small
         bce = F.softplus(x).mean(1)[:, None] - (x / x.shape[1]) @ truth.T
@@ -116,6 +116,14 @@ class Mask2FormerLoss(nn.Module):
         dice = 1 - overlap / (probability.sum(1)[:, None] + truth.sum(1) + 1)
         chosen = logits.softmax(-1)[:, target.labels]
         return self.mask_weight * bce + self.dice_weight * dice - self.class_weight * chosen
+
+    @staticmethod
+    def _at_points(embeddings: Tensor, features: Tensor, points: Tensor) -> Tensor:
+        """Mask logits (Q, P): the map sampled and multiplied, or the other way round if that is less work."""
+        if features.shape[1] * features.shape[2] < len(points):
+            masks = (embeddings @ features.flatten(1)).unflatten(1, features.shape[1:])
+            return point_sample_rows(masks, points).T
+        return embeddings @ point_sample_rows(features, points).T
 
     def _class_losses(self, logits: list[Tensor], targets: Sequence[Target], pairs: list) -> list[Tensor]:
         losses = []

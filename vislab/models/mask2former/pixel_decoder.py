@@ -169,7 +169,8 @@ class PixelDecoder(nn.Module):
 
     def project(self, maps: Sequence[Tensor]) -> Tokens:
         """The backbone's maps, fine to coarse, to tokens before the first layer."""
-        coarse_to_fine = [proj(x) for proj, x in zip(self.input_proj, maps[:0:-1], strict=True)]
+        pairs = zip(self.input_proj, maps[:0:-1], strict=True)
+        coarse_to_fine = [norm(_pointwise(conv, x)) for (conv, norm), x in pairs]
         shapes = tuple((x.shape[2], x.shape[3]) for x in coarse_to_fine)
         tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in coarse_to_fine], dim=1)
         device, dim = tokens.device, tokens.shape[2] // 2
@@ -222,7 +223,9 @@ class PixelDecoder(nn.Module):
         h, w = state.shapes[-1]
         fine = levels[-1].transpose(1, 2).unflatten(2, (h, w))
         up = F.interpolate(fine, size=finest.shape[-2:], mode="bilinear", align_corners=False)
-        return self.mask_features(F.relu(self.merge(self.adapter(finest) + up))), levels
+        conv, norm = self.adapter
+        merged = F.relu(self.merge(norm(_pointwise(conv, finest)) + up))
+        return _pointwise(self.mask_features, merged), levels
 
     def forward(self, maps: Sequence[Tensor], depth: int | Tensor | None = None) -> tuple[Tensor, Tokens]:
         """Maps of the backbone to the map for masks and the tokens after `depth` layers."""
@@ -244,3 +247,9 @@ class PixelDecoder(nn.Module):
         return replace(
             state, tokens=torch.cat((tokens[:, :start], tokens[:, start:stop] * gain, tokens[:, stop:]), dim=1)
         )
+
+
+def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution as a matrix product: on CPUs torch's own copies the map first."""
+    product = conv.weight.flatten(1) @ x.flatten(2)
+    return (product if conv.bias is None else product + conv.bias[:, None]).unflatten(2, x.shape[2:])

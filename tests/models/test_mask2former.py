@@ -283,14 +283,15 @@ def test_instances_are_things_with_boxes_around_their_masks():
 
 
 @pytest.mark.parametrize("elements", [1, 700, 1 << 20])
-def test_strips_equal_two_whole_resizes(elements):
+@pytest.mark.parametrize("original", [(51, 45), (17, 60), (29, 37), (29, 50), (40, 37)])
+def test_strips_equal_two_whole_resizes(elements, original):
     torch.manual_seed(0)
     masks = torch.randn(3, 8, 10)
-    frames = inference.Frames((32, 40), (29, 37), (51, 45))
+    frames = inference.Frames((32, 40), (29, 37), original)
     whole = torch.nn.functional.interpolate(masks[None], size=(32, 40), mode="bilinear")[..., :29, :37]
     for between in (None, torch.sigmoid):
         middle = whole if between is None else between(whole)
-        expected = torch.nn.functional.interpolate(middle, size=(51, 45), mode="bilinear")[0]
+        expected = torch.nn.functional.interpolate(middle, size=original, mode="bilinear")[0]
         strips = [strip for _, strip in inference.enlarge(masks, frames, between, elements)]
         torch.testing.assert_close(torch.cat(strips, 1), expected, rtol=1e-5, atol=1e-5)
 

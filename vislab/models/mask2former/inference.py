@@ -42,11 +42,12 @@ def enlarge(
     top, bottom, fraction = _taps(frames.image[0], height, masks)
     for start in range(0, height, strip):
         stop = min(start + strip, height)
-        first, last = int(top[start]), int(bottom[stop - 1])  # rows of the image that the strip needs
+        same = height == frames.image[0]
+        first, last = (start, stop - 1) if same else (int(top[start]), int(bottom[stop - 1]))  # the image's rows needed
         part = _resize_rows(masks, frames.padded[0], first, last + 1)
         part = _resize_columns(part, frames.padded[1])[..., : frames.image[1]]
         part = part if between is None else between(part)
-        if height != frames.image[0]:
+        if not same:
             rows = slice(start, stop)
             above, below = part[:, top[rows] - first], part[:, bottom[rows] - first]
             part = torch.lerp(above, below, fraction[rows, None].expand_as(above))

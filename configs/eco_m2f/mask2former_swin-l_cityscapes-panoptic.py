@@ -1,6 +1,7 @@
 """Mask2Former, Swin-L, 200 queries, Cityscapes panoptic.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_swin-l_cityscapes-panoptic.py --launcher pytorch
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
 Hardware: published on 8 V100 GPUs, 16 images an iteration, 90 000 iterations
 Expected: not run here; published 66.6 PQ, 43.6 AP, 82.9 mIoU (model zoo of facebookresearch/Mask2Former)
 """
@@ -14,7 +15,7 @@ with read_base():
 
 model.update(
     backbone=dict(
-        type=TimmEncoder, name="swin_large_patch4_window12_384", pretrained=True, out_norm="layer", drop_path=0.3
+        type=TimmEncoder, name="swin_large_patch4_window12_384", pretrained=False, out_norm="layer", drop_path=0.3
     ),
     num_queries=200,
 )

@@ -1,6 +1,7 @@
 """Mask2Former, Swin-T, COCO instances.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_swin-t_coco-instance.py --launcher pytorch
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
 Hardware: published on 8 V100 GPUs, 16 images an iteration, 368 750 iterations (50 epochs)
 Expected: not run here; published 45.0 AP (model zoo of facebookresearch/Mask2Former)
 """
@@ -14,6 +15,6 @@ with read_base():
 
 model.update(
     backbone=dict(
-        type=TimmEncoder, name="swin_tiny_patch4_window7_224", pretrained=True, out_norm="layer", drop_path=0.3
+        type=TimmEncoder, name="swin_tiny_patch4_window7_224", pretrained=False, out_norm="layer", drop_path=0.3
     ),
 )

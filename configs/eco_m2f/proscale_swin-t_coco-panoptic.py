@@ -1,6 +1,7 @@
 """PRO-SCALE, Swin-T, COCO panoptic: nine encoder layers, on one, two and three levels.
 
 Command:  python tools/train.py configs/eco_m2f/proscale_swin-t_coco-panoptic.py --launcher pytorch
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
 Hardware: published on 8 V100 GPUs, 16 images an iteration, 368 750 iterations
 Expected: not run here; published 52.88 PQ (README of abhishekaich27/proscale-pytorch)
 """
@@ -14,7 +15,7 @@ with read_base():
 
 model.update(
     backbone=dict(
-        type=TimmEncoder, name="swin_tiny_patch4_window7_224", pretrained=True, out_norm="layer", drop_path=0.3
+        type=TimmEncoder, name="swin_tiny_patch4_window7_224", pretrained=False, out_norm="layer", drop_path=0.3
     ),
 )
 model.update(pixel_decoder=dict(stages=(3, 3, 3), recalibrate=True, light=True))

@@ -20,7 +20,7 @@ with read_base():
 
 model = dict(
     type=Mask2Former,
-    backbone=dict(type=TimmEncoder, name="resnet50", pretrained=True, norm_eval=True),
+    backbone=dict(type=TimmEncoder, name="resnet50", pretrained=False, norm_eval=True),
     num_classes=133,
     things=80,
     tasks=("panoptic", "instance", "semantic"),

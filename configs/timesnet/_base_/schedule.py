@@ -1,4 +1,4 @@
-"""What all timesNet runs share: AdamW, pre-trained parts at a tenth of the rate of new ones, warm-up and cosine.
+"""What all timesNet runs share: AdamW, pre-trained parts at a tenth of the base rate, the output's at five times it.
 
 A leaf adds data and the two timm models. Everything is counted in iterations.
 """
@@ -39,7 +39,15 @@ optim_wrapper = dict(
     type=OptimWrapper,
     optimizer=dict(type=AdamW, lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
     constructor=LayerDecayOptimConstructor,
-    paramwise_cfg=dict(layer_decay=1.0, lr_mult={"network.encoder": 0.1, "network.decoder": 0.1}),
+    paramwise_cfg=dict(
+        layer_decay=1.0,
+        lr_mult={
+            "network.encoder": 0.1,
+            "network.decoder": 0.1,
+            "network.to_finest": 5.0,
+            "network.reshape_out": 5.0,
+        },
+    ),
     clip_grad=dict(max_norm=10.0),
 )
 param_scheduler = [dict(type=WarmupCosineLR, warmup=0.02, by_epoch=False)]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError
+from vislab.layers.channel_norm import ChannelNorm
 from vislab.models.timm_encoder import TimmEncoder
 from vislab.ops.images import normalize, pad_to_multiple
 from vislab.registry import MODELS
@@ -112,7 +113,8 @@ class TimesNet(nn.Module):
         for channels, stride, which in sources:
             factor = _factor(stride, target, which)
             if factor == 1:
-                kept, module = channels, nn.Identity()
+                # brought to the scale of the re-shaped stages, which it would drown otherwise
+                kept, module = channels, ChannelNorm(channels, eps=1e-6)
             else:
                 kept = pyramid_width or -(-channels // factor**2)  # the shuffle divides the channels, rounded up
                 module = ReShape(in_channels=channels, out_channels=kept, factor=factor, kind=reshape)

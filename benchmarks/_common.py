@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 VERSIONS_OF = ("torch", "mmengine", "timm")
@@ -155,6 +156,13 @@ def record(table: str, quick: bool, path: str | Path = RESULTS, script: str | No
     head = "" if path.exists() else "# Results of the benchmark scripts, appended by them\n"
     with path.open("a") as f:
         f.write(f"{head}\n## {script} ({form})\n\n{conditions()}\n\n{table}\n")
+
+
+def skip(needs: str) -> NoReturn:
+    """End the script with status 0, since what it needs is not here: `needs` says what, and how to give it."""
+    print(f"skipped: {needs}", flush=True)
+    result(skipped=1)
+    sys.exit(0)
 
 
 def result(**values: object) -> str:

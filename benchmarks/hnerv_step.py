@@ -98,9 +98,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     args = parser.parse_args()
     if not args.peer_dir:
-        print("the original repository is not there: give --peer-dir or set HNERV_REPO", file=sys.stderr)
-        _common.result(skipped="no_peer")
-        return
+        _common.skip("the original repository, given by --peer-dir or HNERV_REPO")
 
     import torch
     import torch.nn.functional as F

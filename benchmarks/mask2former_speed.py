@@ -122,9 +122,7 @@ def main() -> None:
     try:
         import transformers  # noqa: F401
     except ImportError:
-        print("transformers is not installed: pip install -e .[peers]", file=sys.stderr)
-        _common.result(skipped="no_peer")
-        return
+        _common.skip("transformers: pip install -e '.[peers]'")
     import torch
 
     torch.set_num_threads(args.threads)

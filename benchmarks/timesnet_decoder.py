@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -291,7 +290,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
     args = parser.parse_args()
     if not os.environ.get("VISLAB_DATA"):
-        sys.exit("set VISLAB_DATA to the folder with rgbd_kitchen, camvid and weights")
+        _common.skip("VISLAB_DATA, the folder with rgbd_kitchen, camvid and weights")
     form = "quick" if args.quick else "full"
     setting = SETTINGS[form]
     store = work_dir() / f"runs_{form}.json"

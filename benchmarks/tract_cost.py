@@ -7,6 +7,7 @@ First line: the gradients of ours and of torch_tract on the same layer and input
 Peak memory is that of a fresh process that does one forward and backward, less one that only makes layer and input.
 """
 
+import importlib.util
 import sys
 from functools import partial
 
@@ -144,6 +145,8 @@ def step(model, optimizer, x, samples) -> None:
 
 def main() -> None:
     args = _common.parser(__doc__).parse_args()
+    if importlib.util.find_spec("torch_tract") is None:
+        _common.skip("torch_tract: pip install -e '.[peers]'")
     import torch
 
     torch.set_num_threads(args.threads)

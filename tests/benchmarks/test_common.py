@@ -57,6 +57,6 @@ def test_table_record_and_result_line(tmp_path, capsys):
 
 def test_a_script_without_its_peer_is_skipped(capsys):
     with pytest.raises(SystemExit) as left:
-        _common.skip("the peer: pip install it")
+        common.skip("the peer: pip install it")
     assert left.value.code == 0
     assert capsys.readouterr().out == "skipped: the peer: pip install it\nRESULT skipped=1\n"

@@ -9,7 +9,7 @@ a new part, so it gets the full rate. Images are decoded once and
 kept small in memory, so that the time goes into the networks.
 
 Needs VISLAB_DATA with rgbd_kitchen, camvid and weights/. Results of each run are appended to
-work_dirs/timesnet_decoder/runs.json; curves and pictures go to docs/.
+work_dirs/timesnet_decoder/runs_full.json; curves and pictures go to docs/.
 """
 
 import json

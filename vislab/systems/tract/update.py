@@ -150,8 +150,13 @@ class TrAct:
             m = grad.reshape(groups, grad.shape[0] // groups, -1).to(wide)  # (G, m / G, n)
             if seen.gram is None and seen.count < m.shape[2]:
                 a, g = (torch.cat(parts, dim=1).to(wide) for parts in zip(*seen.rows, strict=True))
-                new, ok = _solve(a @ a.mT / max(1, seen.count), self.lam, a)  # the push-through form, N x N
-                new = g.mT @ new
+                inner = a @ a.mT / max(1, seen.count)  # the push-through form, N x N
+                if g.shape[2] < a.shape[2]:  # the fewer right-hand sides
+                    new, ok = _solve(inner, self.lam, g)
+                    new = new.mT @ a
+                else:
+                    new, ok = _solve(inner, self.lam, a)
+                    new = g.mT @ new
             else:
                 matrix, count = self._all_reduced(seen)
                 new, ok = _solve(matrix.to(wide) / count, self.lam, m.mT)

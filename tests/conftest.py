@@ -1,4 +1,4 @@
-"""What every test shares, the processes it starts included: a thread count, no picture windows, the folder of real data."""
+"""What every test and the processes it starts share: a thread count, no picture windows, the folder of real data."""
 
 import os
 from pathlib import Path

@@ -1,6 +1,6 @@
 """One child registry for each mmengine root, in scope "vislab".
 
-`locations` lets a name resolve without importing its module first: `dict(type="HNeRV")` works from an empty interpreter.
+`locations` lets a name resolve without importing its module first: `dict(type="HNeRV")` works in an empty interpreter.
 A new package with registered parts is added to the lists below; tests/test_registry.py checks that each is found.
 """
 

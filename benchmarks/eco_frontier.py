@@ -13,7 +13,6 @@ Needs VISLAB_DATA for the ImageNet weights, unless --weights gives them. Full fo
 import json
 import os
 import statistics
-import sys
 from pathlib import Path
 
 import _common
@@ -151,9 +150,7 @@ def main() -> None:
     parser.add_argument("--work", default="work_dirs/eco_frontier")
     args = parser.parse_args()
     if not args.weights and not os.environ.get("VISLAB_DATA"):
-        print("set VISLAB_DATA, or give --weights", file=sys.stderr)
-        _common.result(skipped="no_weights")
-        return
+        _common.skip("VISLAB_DATA or --weights, EfficientNet-Lite0's ImageNet weights")
     seeds = args.seeds[:1] if args.quick else args.seeds
     folder = Path(args.work, args.data + ("_quick" if args.quick else ""))
     folder.mkdir(parents=True, exist_ok=True)

@@ -24,27 +24,30 @@ from torch.nn import functional as F
 
 from vislab.systems.tract.layers import padding
 
-_BLOCK = 128
-"""Columns of one product in `_square`: fewer save more multiplications, more keep them fast."""
+_BLOCK = 96
+"""Columns of one product in `squares`: fewer save more multiplications, more keep them fast."""
 
 
 def gram(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     """a^T a over all rows of the layer's input x: (groups, n, n), float32 or float64."""
     if isinstance(layer, nn.Linear):
-        return _add_up(_square(part[None]) for part in _chunks(_rows_of_linear(x), x.shape[-1]))
+        return squares(part[None] for part in _chunks(_rows_of_linear(x), x.shape[-1]))
     x = _batched(x)
     (kh, kw), (sh, sw) = layer.kernel_size, layer.stride
-    columns = x[:1].numel() * kw // sw  # elements of one image unfolded along its width only
+    columns = x.shape[1:].numel() * kw // sw  # elements of one image unfolded along its width only
     if sh < kh and layer.dilation[0] == 1:
         return _resolve(_add_up(_row_blocks(part, layer) for part in _chunks(x, columns)), layer)
-    return _add_up(_square(input_rows(part, layer)) for part in _chunks(x, columns * kh // sh))
+    return squares(input_rows(part, layer) for part in _chunks(x, columns * kh // sh))
 
 
 def input_rows(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     """The matrix a itself, (groups, N, n): rows in the order (b, h, w). It is whole, so for small inputs only."""
     if isinstance(layer, nn.Linear):
         return _wide(_rows_of_linear(x))[None]
-    windows = _windows(_windows(_padded(_batched(x), layer), 0, layer), 1, layer)  # (B, G, C/G, Ho, Wo, kh, kw)
+    x = _padded(_batched(x), layer)  # (B, G, C/G, Hp, Wp)
+    if layer.stride == layer.kernel_size and layer.dilation == (1, 1):
+        return _patches(x, layer)
+    windows = _windows(_windows(x, 0, layer), 1, layer)  # (B, G, C/G, Ho, Wo, kh, kw)
     return windows.permute(1, 0, 3, 4, 2, 5, 6).flatten(4).flatten(1, 3)
 
 
@@ -66,7 +69,7 @@ def weight_gradient(x: Tensor, g: Tensor, layer: nn.Linear | nn.Conv2d) -> Tenso
     settings = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
     return _add_up(
         torch.nn.grad.conv2d_weight(_padded(part_x, layer).flatten(1, 2), layer.weight.shape, _wide(part_g), **settings)
-        for part_x, part_g in zip(*(_chunks(t, x[:1].numel() + g[:1].numel()) for t in (x, g)), strict=True)
+        for part_x, part_g in zip(*(_chunks(t, x.shape[1:].numel() + g.shape[1:].numel()) for t in (x, g)), strict=True)
     )
 
 
@@ -96,18 +99,19 @@ def _add_up(parts: Iterable[Tensor]) -> Tensor:
     return total
 
 
-def _square(a: Tensor) -> Tensor:
-    """a^T a for (G, N, n) from its upper blocks: (n + block) / 2n of the multiplications."""
-    a = _wide(a)
-    n = a.shape[2]
-    if n <= _BLOCK:
-        return a.mT @ a
-    out = a.new_empty(a.shape[0], n, n)
-    for start in range(0, n, _BLOCK):
-        stop = min(start + _BLOCK, n)
-        out[:, start:stop, start:] = a[:, :, start:stop].mT @ a[:, :, start:]
-        out[:, stop:, start:stop] = out[:, start:stop, stop:].mT
-    return out
+def squares(parts: Iterable[Tensor]) -> Tensor:
+    """Sum of a^T a over parts (G, N, n), from its upper blocks: (n + block) / 2n of the multiplications."""
+    total = None
+    for a in parts:
+        a = _wide(a)
+        n = a.shape[2]
+        total = a.new_zeros(a.shape[0], n, n) if total is None else total
+        for start in range(0, n, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            total[:, block, start:].baddbmm_(a[:, :, block].mT, a[:, :, start:])
+    for start in range(_BLOCK, n, _BLOCK):
+        total[:, start:, start - _BLOCK : start] = total[:, start - _BLOCK : start, start:].mT
+    return total
 
 
 def _padded(x: Tensor, layer: nn.Conv2d) -> Tensor:
@@ -122,6 +126,17 @@ def _windows(x: Tensor, axis: int, layer: nn.Conv2d) -> Tensor:
     """A view with the windows along the height (axis 0) or width (axis 1) in a new last dimension."""
     dilation, kernel = layer.dilation[axis], layer.kernel_size[axis]
     return x.unfold(3 + axis, dilation * (kernel - 1) + 1, layer.stride[axis])[..., ::dilation]
+
+
+def _patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Windows that do not overlap, (B, G, C/G, Hp, Wp) to (G, N, n): one copy, four floats at a time where they fit."""
+    (kh, kw), (height, width) = layer.kernel_size, x.shape[3:]
+    dtype, n = x.dtype, x.shape[2] * kh * kw
+    if dtype == torch.float32 and x.is_contiguous() and not (kw % 4 or width % 4 or x.storage_offset() % 4):
+        x, kw, width = x.view(torch.complex128), kw // 4, width // 4  # 16 bytes, whatever is in them
+    rows, columns = height // kh, width // kw
+    x = x[..., : rows * kh, : columns * kw].reshape(*x.shape[:3], rows, kh, columns, kw)
+    return x.permute(1, 0, 3, 5, 2, 4, 6).contiguous().view(dtype).view(x.shape[1], -1, n)
 
 
 def _row_blocks(x: Tensor, layer: nn.Conv2d) -> Tensor:

@@ -152,7 +152,7 @@ class TrAct:
             m = grad.reshape(groups, grad.shape[0] // groups, -1).to(wide)  # (G, m / G, n)
             if seen.gram is None and seen.count < m.shape[2]:
                 a, g = (torch.cat(parts, dim=1).to(wide) for parts in zip(*seen.rows, strict=True))
-                inner = squares([a.mT]) / max(1, seen.count)  # the push-through form, N x N
+                inner = a @ a.mT / max(1, seen.count)  # the push-through form, N x N
                 if g.shape[2] < a.shape[2]:  # the fewer right-hand sides
                     new, ok = _solve(inner, self.lam, g)
                     new = new.mT @ a

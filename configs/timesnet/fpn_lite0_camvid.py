@@ -24,4 +24,4 @@ model = dict(
         encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
     ),
 )
-optim_wrapper.update(paramwise_cfg=dict(layer_decay=1.0, lr_mult={"network.encoder": 0.1}))
+optim_wrapper.update(paramwise_cfg=dict(layer_decay=1.0, lr_mult={"network.encoder": 0.5}))

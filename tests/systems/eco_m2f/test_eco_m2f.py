@@ -282,16 +282,28 @@ def test_labels_follow_beta():
     assert all(a >= b for a, b in zip(depth, depth[1:], strict=False)) and depth[0] > depth[-1]
 
 
-@pytest.mark.parametrize("loss", ["hard", "soft", "expected"])
+@pytest.mark.parametrize("loss", ["regress", "expected", "soft", "hard"])
 def test_a_fitted_gate_beats_chance_at_the_same_cost(loss):
     gate = nn.Linear(8, 3)
     fit_gate(gate, toy(), 0.02, loss=loss)
     gated, chance, oracle = policies(gate, toy(seed=1), 0.02)
     assert gated["cost"] == pytest.approx(chance["cost"])
     assert gated["quality"] > chance["quality"] + 0.015
+    assert gated["over_random"] == pytest.approx(gated["quality"] - chance["quality"])
+    assert 0 < gated["error"] < gated["over_random"] / 5
+    assert gated["over_fixed"] > 0.015
     assert oracle["quality"] - 0.02 * oracle["depth"] >= gated["quality"] - 0.02 * gated["depth"]
     chosen = gate_choice(gate, toy(seed=1), dial=100.0)
     assert (chosen == 0).all()
+
+
+def test_a_regressing_gate_knows_every_beta():
+    gate, other = nn.Linear(8, 3), nn.Linear(8, 3)
+    fit_gate(gate, toy(), 0.0, loss="regress", weight_decay=0.1)
+    fit_gate(other, toy(), 0.02, loss="regress", weight_decay=0.1)
+    chosen = gate_choice(gate, toy(seed=1), dial=0.02)
+    assert 0 < chosen.mean() < 2
+    assert np.array_equal(chosen, gate_choice(other, toy(seed=1)))
 
 
 def test_without_anything_to_learn_the_gate_gives_one_exit_to_all():

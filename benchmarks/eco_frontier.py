@@ -1,18 +1,22 @@
 """ECO-M2F's saving, measured: quality against cost for fixed exits, gate, random choice in the same shares, oracle.
 
-    python benchmarks/eco_frontier.py [--data scenes|coco_panoptic|camvid] [--seeds 0 1 2] [--quick]
+    python benchmarks/eco_frontier.py [--data scenes|coco_panoptic|camvid] [--seeds 0 1 2] [--quick] [--picture FILE]
 
 For each seed: step A trains the parent of configs/eco_m2f/eco_m2f_lite0_<data>_cpu.py, step B derives qualities of
-training and test images, step C fits a gate for every beta. Then the time of each exit, batches of 1 and 8, beside its
-multiply-accumulates. What is finished is kept in WORK/<data>/results.json, and an interrupted run goes on (training
-from its checkpoint, step B from its file). The claim: the gate lies above random choice of the same mean cost.
+images for the gate and of test images, step C fits a gate for every beta. Then the time of each exit, batches of 1 and
+8, beside its multiply-accumulates. What is finished is kept in WORK/<data>/results.json, and an interrupted run goes on
+(training from its checkpoint, step B from its file). The claim: the gate lies above random choice of equal mean cost.
 
-Needs VISLAB_DATA for the ImageNet weights, unless --weights gives them. Full form: about half an hour on two cores.
+The gate learns from scenes that the parent has not seen, which cost nothing to draw. Of camvid and coco_panoptic there
+are the training images only, whose qualities are those of a parent that knows them.
+
+Needs VISLAB_DATA for the ImageNet weights, unless --weights gives them. Full form: 15 to 45 minutes on one core.
 """
 
 import json
 import os
 import statistics
+import time
 from pathlib import Path
 
 import _common
@@ -20,8 +24,9 @@ import _common
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "eco_m2f"
 FILES = {"scenes": "scenes", "coco_panoptic": "coco-panoptic", "camvid": "camvid"}
 MEASURE = {"scenes": "pq", "coco_panoptic": "pq", "camvid": "miou"}
-ITERATIONS = {"scenes": 1500, "coco_panoptic": 600, "camvid": 500}
+ITERATIONS = {"scenes": 600, "coco_panoptic": 250, "camvid": 250}
 BETAS = (0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)
+FRESH = 3  # scenes' seed for step B; the configs' are 1 and 2
 
 
 def config_of(args):
@@ -35,22 +40,25 @@ def config_of(args):
         "train_cfg.val_interval": iterations,
         "default_hooks.checkpoint.interval": max(20, iterations // 10),
     }
+    if args.data == "scenes":  # step B measures
+        options["val_dataloader.dataset.length"] = 16
     return CONFIGS / f"eco_m2f_lite0_{FILES[args.data]}_cpu.py", options
 
 
 def loaders(cfg, quick: bool):
-    """Test-time batches of training images and of test images."""
+    """Test-time batches of images for the gate and of test images."""
     from vislab.engine.runner import Runner
 
     found = []
-    for split in ("train", "test"):
+    for split in ("gate", "test"):
         section = cfg.test_dataloader.to_dict()
         dataset = section["dataset"]
-        if split == "train":
+        if split == "gate":
             source = cfg.train_dataloader.dataset.to_dict()
-            dataset |= {key: source[key] for key in ("seed", "ann_file", "data_prefix") if key in source}
+            dataset |= {key: source[key] for key in ("ann_file", "data_prefix") if key in source}
         if "length" in dataset:
-            dataset["length"] = 24 if quick else (600 if split == "train" else 300)
+            dataset |= {"length": 600, "seed": FRESH} if split == "gate" else {"length": 300}
+            dataset |= {"length": 24} if quick else {}
         elif quick:
             dataset["indices"] = 8
         found.append(Runner.build_dataloader(section | {"num_workers": 0}, seed=0))
@@ -58,37 +66,51 @@ def loaders(cfg, quick: bool):
 
 
 def run_seed(args, seed: int, work: Path) -> dict:
-    """Steps A, B and C of one seed."""
+    """Steps A and B of one seed."""
     import torch
-    from mmengine.registry import init_default_scope
 
     from vislab.apis import train
-    from vislab.apis.build import build_model, load
-    from vislab.engine.checkpoint import find_latest_checkpoint
-    from vislab.systems.eco_m2f import derive, exit_costs, frontier
+    from vislab.systems.eco_m2f import derive, exit_costs
 
-    config, options = config_of(args)
-    metrics = train(config, work_dir=work, resume=True, seed=seed, cfg_options=options)
-    cfg = load(config, options)
-    init_default_scope("vislab")
-    model = build_model(cfg, str(find_latest_checkpoint(str(work))), device="cpu")
     torch.set_num_threads(args.threads)
-    measure = MEASURE[args.data]
-    train_batches, test_batches = loaders(cfg, args.quick)
-    learned = derive(model, train_batches, work / "train.npz", measure=measure)
-    tested = derive(model, test_batches, work / "test.npz", measure=measure)
+    config, options = config_of(args)
+    began, whole = time.process_time(), not any(work.glob("iter_*.pth"))
+    metrics = train(config, work_dir=work, resume=True, seed=seed, cfg_options=options)
+    minutes = (time.process_time() - began) / 60 if whole else None
+    model, gate_batches, test_batches = trained(args, work)
+    derive(model, gate_batches, work / "gate.npz", measure=MEASURE[args.data])
+    derive(model, test_batches, work / "test.npz", measure=MEASURE[args.data])
     size = next(iter(test_batches))["inputs"][0].shape[-2:]
     size = tuple(-(-n // 32) * 32 for n in size)
-    costs = exit_costs(model, *size, model.exits)
-    rows = frontier(learned, tested, BETAS, costs=costs)
-    return {"metrics": metrics, "rows": rows, "costs": costs, "times": times(model, size, args.quick), "size": size}
+    return {
+        "iterations": options["train_cfg.max_iters"],
+        "cpu_minutes": minutes,
+        "metrics": metrics,
+        "size": size,
+        "costs": exit_costs(model, *size, model.exits),
+    }
 
 
-def times(model, size: tuple[int, int], quick: bool) -> dict:
-    """Median seconds an image of each exit, as {batch: {exit: seconds}}."""
+def trained(args, work: Path) -> tuple:
+    """The parent of `work`, and what `loaders` gives."""
+    from mmengine.registry import init_default_scope
+
+    from vislab.apis.build import build_model, load
+    from vislab.engine.checkpoint import find_latest_checkpoint
+
+    cfg = load(*config_of(args))
+    init_default_scope("vislab")
+    model = build_model(cfg, str(find_latest_checkpoint(str(work))), device="cpu")
+    model.tasks = ("semantic",) if MEASURE[args.data] == "miou" else ("panoptic",)
+    return model, *loaders(cfg, args.quick)
+
+
+def times(args, work: Path, size: tuple[int, int]) -> dict:
+    """Median wall and CPU seconds an image of each exit, as {batch: {"wall" or "cpu": {exit: seconds}}}."""
     import torch
 
-    found = {}
+    torch.set_num_threads(args.threads)
+    model, found = trained(args, work)[0], {}
     for batch in (1, 8):
         images = torch.rand(batch, 3, *size)
 
@@ -97,48 +119,114 @@ def times(model, size: tuple[int, int], quick: bool) -> dict:
                 model(images, exit=k)
 
         timed = _common.interleave(
-            {str(k): lambda k=k: run(k) for k in model.exits}, pairs=3 if quick else 15, warmup=2
+            {str(k): lambda k=k: run(k) for k in model.exits}, pairs=3 if args.quick else 15, warmup=2
         )
-        found[batch] = {k: statistics.median(t["wall"]) / batch for k, t in timed.items()}
+        found[str(batch)] = {
+            clock: {k: statistics.median(t[clock]) / batch for k, t in timed.items()} for clock in ("wall", "cpu")
+        }
     return found
 
 
-def summarise(results: dict) -> tuple[list[dict], list[dict], dict]:
+def policy_rows(work: Path, costs: dict) -> dict:
+    """Step C of one seed, from its files: seconds. And how much of the gain by depth the gate's features tell."""
+    import torch
+
+    from vislab.systems.eco_m2f import Derived, fit_gate, frontier
+
+    learned, tested = Derived.load(work / "gate.npz"), Derived.load(work / "test.npz")
+    rows = frontier(learned, tested, BETAS, costs={int(k): v for k, v in costs.items()})
+    gate = torch.nn.Linear(learned.features.shape[1], len(learned.exits))
+    fit_gate(gate, learned, 0.0, loss="regress")
+    with torch.no_grad():
+        found = gate(torch.from_numpy(tested.features)).numpy()
+    gain, told = (q[:, -1] - q[:, 0] for q in (tested.quality, found))
+    residual = float(((gain - told) ** 2).sum() / max(((gain - gain.mean()) ** 2).sum(), 1e-12))
+    return {"rows": rows, "r2": 1 - residual, "images": [len(learned.names), len(tested.names)]}
+
+
+def agreement(works: list[Path]) -> float | None:
+    """Correlation of the images' gains from first to last exit between parents: is the gain a matter of the image?"""
+    import numpy as np
+
+    from vislab.systems.eco_m2f import Derived
+
+    gains = [np.diff(Derived.load(work / "test.npz").quality[:, [0, -1]])[:, 0] for work in works]
+    if len(gains) < 2:
+        return None
+    return float(np.corrcoef(gains)[np.triu_indices(len(gains), 1)].mean())
+
+
+def summarise(seeds: list[dict]) -> tuple[list[dict], list[dict], dict]:
     """Tables over seeds: policies, exits; and the RESULT values."""
-    seeds = list(results.values())
     rows, gains = [], []
     key = "set_quality" if "set_quality" in seeds[0]["rows"][0] else "quality"
     for i, first in enumerate(seeds[0]["rows"]):
         same = [seed["rows"][i] for seed in seeds]
         row = {"policy": first["policy"], "beta": first.get("beta", "")}
-        for name in ("depth", "cost", "quality", key):
+        for name in dict.fromkeys(("depth", "cost", "quality", key)):
             row[name] = _mean(same, name)
         if first["policy"] == "gate":
-            for name in dict.fromkeys(("quality", key)):
-                differences = [100 * (seed["rows"][i][name] - seed["rows"][i + 1][name]) for seed in seeds]
-                spread = statistics.stdev(differences) if len(differences) > 1 else 0.0
-                row[f"{name} over random, points"] = f"{statistics.mean(differences):+.2f} +- {spread:.2f}"
-                if name == "quality":
-                    gains.append(statistics.mean(differences))
+            differences = {
+                "over random": [100 * row["over_random"] for row in same],
+                "set over random": [100 * (s["rows"][i][key] - s["rows"][i + 1][key]) for s in seeds],
+                "over fixed": [100 * row["over_fixed"] for row in same],
+            }
+            for name, values in differences.items():
+                row[name] = f"{statistics.mean(values):+.2f} +- {_deviation(values):.2f}"
+            row["error"] = f"{statistics.mean(100 * row['error'] for row in same):.2f}"
+            gains.append(statistics.mean(differences["over random"]))
         rows.append(row)
-    exits = []
+    exits, worst = [], 0.0
     deepest = max(seeds[0]["costs"], key=int)
     for k in seeds[0]["costs"]:
-        row = {"exit": k, "GMAC": f"{seeds[0]['costs'][k]:.3f}", "GMAC share": _share(seeds[0]["costs"], k, deepest)}
-        for batch, timed in seeds[-1]["times"].items():
-            row[f"ms at {batch}"] = f"{1e3 * timed[k]:.2f}"
-            row[f"time share at {batch}"] = _share(timed, k, deepest)
+        share = seeds[0]["costs"][k] / seeds[0]["costs"][deepest]
+        row = {"exit": k, "GMAC": f"{seeds[0]['costs'][k]:.3f}", "GMAC share": f"{share:.3f}"}
+        for batch, timed in seeds[0]["times"].items():
+            of_time = timed["wall"][k] / timed["wall"][deepest]
+            row[f"ms at {batch}"] = f"{1e3 * timed['wall'][k]:.2f}"
+            row[f"time share at {batch}"] = f"{of_time:.3f}"
+            row[f"CPU share at {batch}"] = f"{timed['cpu'][k] / timed['cpu'][deepest]:.3f}"
+            worst = max(worst, abs(of_time / share - 1))
         exits.append(row)
-    return rows, exits, {"best_gain_points": max(gains), "worst_gain_points": min(gains), "seeds": len(seeds)}
+    values = {"best_gain_points": max(gains), "worst_gain_points": min(gains), "share_deviation": worst}
+    return rows, exits, values | {"seeds": len(seeds)}
 
 
 def _mean(rows: list[dict], name: str) -> str:
     values = [row[name] for row in rows]
-    return f"{statistics.mean(values):.4f}" + (f" +- {statistics.stdev(values):.4f}" if len(values) > 1 else "")
+    return f"{statistics.mean(values):.4f} +- {_deviation(values):.4f}"
 
 
-def _share(values: dict, key: str, whole: str) -> str:
-    return f"{values[key] / values[whole]:.3f}"
+def _deviation(values: list[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def draw(folder: Path, path: str) -> None:
+    """Quality against cost, mean over seeds, a panel for each data set that has results."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    found = {name: folder / name / "results.json" for name in FILES}
+    found = {name: list(json.loads(file.read_text()).values()) for name, file in found.items() if file.exists()}
+    figure, panels = plt.subplots(1, len(found), figsize=(4 * len(found), 3.2), squeeze=False, layout="constrained")
+    for panel, (name, seeds) in zip(panels[0], found.items(), strict=True):
+        for label, mark in (("exit", "k.:"), ("gate", "o-"), ("random", "s--"), ("oracle", "^-")):
+            chosen = [i for i, row in enumerate(seeds[0]["rows"]) if row["policy"].startswith(label)]
+            points = [
+                [statistics.mean(s["rows"][i][key] for s in seeds) for key in ("cost", "quality")] for i in chosen
+            ]
+            panel.plot(*zip(*sorted(points), strict=True), mark, label=label, markersize=4, linewidth=1)
+        panel.set(title=f"{name}, {len(seeds)} seeds", xlabel="GMAC an image", ylabel=f"mean {MEASURE[name]} an image")
+    panels[0][0].legend(fontsize=8)
+    figure.savefig(path, dpi=90)
+
+
+def keep(results: dict, file: Path) -> None:
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(results))
+    temporary.replace(file)
 
 
 def main() -> None:
@@ -148,6 +236,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="of step A; default by --data")
     parser.add_argument("--weights", help="EfficientNet-Lite0's ImageNet weights; default: below VISLAB_DATA")
     parser.add_argument("--work", default="work_dirs/eco_frontier")
+    parser.add_argument("--picture", help="draw what --work holds of all data sets to this file")
     args = parser.parse_args()
     if not args.weights and not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA or --weights, EfficientNet-Lite0's ImageNet weights")
@@ -156,21 +245,44 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "results.json"
     results = json.loads(file.read_text()) if file.exists() else {}
-    for seed in seeds:
-        if str(seed) not in results:
-            results[str(seed)] = run_seed(args, seed, folder / f"seed{seed}")
-            temporary = file.with_suffix(".tmp")
-            temporary.write_text(json.dumps(results))
-            temporary.replace(file)
-            results = json.loads(file.read_text())
-    rows, exits, values = summarise({str(seed): results[str(seed)] for seed in seeds})
+    for seed in map(str, seeds):
+        work = folder / f"seed{seed}"
+        if seed not in results:
+            results[seed] = run_seed(args, int(seed), work)
+            keep(results, file)
+        results = json.loads(file.read_text())  # keys are strings
+        results[seed] |= policy_rows(work, results[seed]["costs"])
     first = results[str(seeds[0])]
-    head = f"{args.data}, {len(seeds)} seeds, {first['size'][0]}x{first['size'][1]} pixels; parent: {first['metrics']}"
+    if not first.get("times"):
+        first["times"] = times(args, folder / f"seed{seeds[0]}", tuple(first["size"]))
+    keep(results, file)
+    chosen = [results[str(seed)] for seed in seeds]
+    rows, exits, values = summarise(chosen)
+    r2 = ", ".join(f"{seed['r2']:.2f}" for seed in chosen)
+    agreed = agreement([folder / f"seed{seed}" for seed in seeds])
+    head = (
+        f"{args.data}: {len(seeds)} seeds, {first['iterations']} iterations in {_minutes(chosen)} CPU minutes, "
+        f"{first['size'][0]}x{first['size'][1]} pixels; {first['images'][0]} images for the gate, "
+        f"{first['images'][1]} for testing; quality: {MEASURE[args.data]}. The gate's features tell of the gain from "
+        f"first to last exit, R2 on test images: {r2}"
+    )
+    head += "" if agreed is None else f"; two parents' gains of an image correlate by {agreed:.2f}"
+    notes = (
+        "Points, mean +- sd over seeds. over random: same shares of exits, drawn blindly; over fixed: neighbouring "
+        "exits mixed to the same cost; error: standard error over test images of one seed."
+    )
     print(head)
-    text = head + "\n\n" + _common.print_table(rows) + "\n\n" + _common.print_table(exits)
+    text = head + "\n\n" + _common.print_table(rows) + f"\n\n{notes}\n\n" + _common.print_table(exits)
+    if args.picture:
+        draw(Path(args.work), args.picture)
     if not args.no_record:
         _common.record(text, args.quick)
     _common.result(data=args.data, **values)
+
+
+def _minutes(seeds: list[dict]) -> str:
+    """Of the seeds whose training was not interrupted."""
+    return " / ".join("?" if seed["cpu_minutes"] is None else f"{seed['cpu_minutes']:.1f}" for seed in seeds)
 
 
 if __name__ == "__main__":

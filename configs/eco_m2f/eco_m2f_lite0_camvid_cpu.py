@@ -1,4 +1,4 @@
-"""ECO-M2F step A on CamVid at 240x320, EfficientNet-Lite0: semantic, 11 classes.
+"""ECO-M2F step A on CamVid at 192x256, EfficientNet-Lite0: semantic, 11 classes.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_camvid_cpu.py
 Data:     VISLAB_DATA=/path/to/data with camvid and weights in it
@@ -29,15 +29,16 @@ data_root = "$VISLAB_DATA/camvid"
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=240, ratio_range=(1.0, 1.75)),
-    dict(type=RandomCrop, size=(240, 320)),
-    dict(type=Pad, size=(240, 320)),
+    dict(type=ResizeShortest, short=192, ratio_range=(1.0, 1.75)),
+    dict(type=RandomCrop, size=(192, 256)),
+    dict(type=Pad, size=(192, 256)),
     dict(type=RandomFlip, prob=0.5),
     dict(type=SemSegToInstances),
     dict(type=PackInputs),
 ]
-test_pipeline = [dict(type=LoadImage), dict(type=Resize, size=(240, 320)), dict(type=LoadSemSeg), dict(type=PackInputs)]
-train_dataloader.update(dataset=dict(type=CamVid, data_root=data_root, ann_file="train.txt", pipeline=train_pipeline))
+test_pipeline = [dict(type=LoadImage), dict(type=Resize, size=(192, 256)), dict(type=LoadSemSeg), dict(type=PackInputs)]
+train_set = dict(type=CamVid, data_root=data_root, ann_file="train.txt", pipeline=train_pipeline)
+train_dataloader.update(batch_size=2, dataset=train_set)
 test_set = dict(type=CamVid, data_root=data_root, ann_file="val.txt", pipeline=test_pipeline, test_mode=True)
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)

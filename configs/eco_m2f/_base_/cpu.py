@@ -13,7 +13,7 @@ weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
 model.update(
     type=EcoM2F,
     exits=(1, 2, 3, 4, 5, 6),
-    backbone=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True),
+    backbone=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True, frozen_stages=-1),
     num_queries=30,
     pixel_decoder=dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256),
     decoder=dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256, num_layers=3),
@@ -27,7 +27,7 @@ custom_hooks = [dict(type=SampleExitHook)]
 train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
 val_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
 test_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
-optim_wrapper["optimizer"].update(lr=5e-4)
+optim_wrapper["optimizer"].update(lr=1e-3, fused=True)
 optim_wrapper["paramwise_cfg"].update(lr_mult={"backbone": 0.2})
 optim_wrapper["clip_grad"].update(max_norm=1.0)
 param_scheduler = [dict(type=WarmupCosineLR, warmup=0.03, by_epoch=False)]

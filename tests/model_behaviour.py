@@ -14,6 +14,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from vislab.errors import TrainingError
 from vislab.structures import DataSample
 
 
@@ -91,6 +92,13 @@ class ModelBehaviour:
         outputs = self.outputs(self.make())
         assert isinstance(outputs, dict) and flatten(outputs)
         assert all(t.isfinite().all() for t in flatten(outputs))
+
+    def test_broken_weights_predict_nothing(self):
+        model = self.make()
+        for parameter in model.parameters():
+            parameter.data.fill_(float("nan"))
+        with pytest.raises(TrainingError, match="not finite"):
+            self.outputs(model, 1, "predict")
 
     def test_unknown_mode_is_refused(self):
         with pytest.raises(ValueError, match="mode"):

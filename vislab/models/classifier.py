@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError, DataError
 from vislab.losses.classification import CrossEntropy
+from vislab.models.finite import require_finite
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.models.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
 from vislab.registry import MODELS
@@ -93,7 +94,7 @@ class ImageClassifier(BaseModel):
         if mode == "loss":
             return self._losses(inputs, _targets(data_samples, self.num_classes))
         if mode == "predict":
-            scores = self.network(inputs).float().softmax(dim=1)  # (B, num_classes)
+            scores = require_finite(self.network(inputs).float(), "logits").softmax(dim=1)  # (B, num_classes)
             samples = data_samples or [DataSample() for _ in inputs]
             for sample, score in zip(samples, scores, strict=True):
                 sample.pred_label = LabelData(label=score.argmax(keepdim=True), score=score)

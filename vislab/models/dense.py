@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from vislab.errors import ConfigError, DataError
 from vislab.losses import PixelCrossEntropy, SILogLoss
 from vislab.models.dense_inference import DenseInference
+from vislab.models.finite import require_finite
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import MODELS, TASK_UTILS
 from vislab.structures import DataSample
@@ -67,7 +68,7 @@ class DensePredictor(BaseModel):
         if mode == "loss":
             return self.compute_loss(self.network(inputs), data_samples)
         if mode == "predict":
-            maps = self.inference(self.network, inputs, self.activate)
+            maps = require_finite(self.inference(self.network, inputs, self.activate), "predicted values")
             samples = data_samples or [DataSample() for _ in inputs]
             for sample, one in zip(samples, maps, strict=True):
                 self.fill(sample, _to_original(one, sample))

@@ -12,6 +12,7 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from vislab.errors import ConfigError, DataError
+from vislab.models.finite import require_finite
 from vislab.models.mask2former import inference
 from vislab.models.mask2former.criterion import Mask2FormerLoss, Target
 from vislab.models.mask2former.mask_decoder import MaskDecoder
@@ -141,6 +142,7 @@ class Mask2Former(BaseModel):
     ) -> list[DataSample]:
         """Predictions in the original images' frames, put into `samples`."""
         classes, embeddings, features = self.decode(finest, state)
+        require_finite(classes[-1], "class logits")
         samples = [DataSample() for _ in inputs] if samples is None else list(samples)
         padded = tuple(inputs.shape[-2:])
         for i, sample in enumerate(samples):

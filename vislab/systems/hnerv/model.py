@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from vislab.errors import ConfigError
 from vislab.layers.channel_norm import ChannelNorm
 from vislab.losses import L2Loss
+from vislab.models.finite import require_finite
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.systems.hnerv.size import (
@@ -213,7 +214,7 @@ class HNeRV(BaseModel):
             return {"loss": self.loss(image, inputs)}
         if mode == "predict":
             samples = data_samples or [DataSample() for _ in image]
-            for sample, one in zip(samples, image.float(), strict=True):
+            for sample, one in zip(samples, require_finite(image.float(), "pixels"), strict=True):
                 sample.pred_image = one
             return samples
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")

@@ -24,7 +24,7 @@ import _common
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "eco_m2f"
 FILES = {"scenes": "scenes", "coco_panoptic": "coco-panoptic", "camvid": "camvid"}
 MEASURE = {"scenes": "pq", "coco_panoptic": "pq", "camvid": "miou"}
-ITERATIONS = {"scenes": 600, "coco_panoptic": 250, "camvid": 250}
+ITERATIONS = {"scenes": 600, "coco_panoptic": 600, "camvid": 500}
 BETAS = (0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)
 FRESH = 3  # scenes' seed for step B; the configs' are 1 and 2
 

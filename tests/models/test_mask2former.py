@@ -1,5 +1,7 @@
 """Mask2Former: exits, losses, inference rules, memory, sizes; bad labels; parity with transformers (peer)."""
 
+import copy
+
 import pytest
 import torch
 from mmengine.structures import InstanceData
@@ -200,6 +202,31 @@ def test_large_logits_keep_the_cost_finite():
         torch.randn(6, 6) * 1e4, torch.randn(6, 32) * 1e3, torch.randn(32, 16, 16) * 1e3, target
     )
     assert cost.isfinite().all()
+
+
+def test_swin_blocks_recompute_what_is_cheap():
+    """Gradients equal those of blocks that keep everything, also within timm's own checkpointing."""
+    from vislab.models.mask2former import swin
+
+    def gradients(checkpointing=False, plain=False):
+        torch.manual_seed(0)
+        backbone = {
+            "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "checkpointing": checkpointing,
+            "drop_path": 0.0, "model_args": {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (2, 2, 4, 4)},
+        }  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            if plain:
+                patch.setattr(swin, "recompute", lambda function, *inputs, random=False: function(*inputs))
+            # a copy, as EMA makes one: its blocks must be its own
+            model = copy.deepcopy(Mask2Former(backbone=backbone, **SMALL).backbone).train()
+            sum(y.square().sum() for y in model(x)).backward()
+        return [p.grad for p in model.parameters()]
+
+    x = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    expected = gradients(plain=True)
+    for found in (gradients(), gradients(checkpointing=True)):
+        for a, b in zip(expected, found, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
 # --------------------------------------------------------------------------------------------------------- inference

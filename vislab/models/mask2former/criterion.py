@@ -12,10 +12,11 @@ from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vislab.layers.recompute import recompute
 from vislab.models.matcher import match
 from vislab.ops.point_sample import point_sample, point_sample_rows
 
-_ROWS = 64  # masks whose candidate points are looked at together
+_ROWS = 16  # masks whose candidate points are looked at together
 
 
 @dataclass(frozen=True)
@@ -156,10 +157,7 @@ class Mask2FormerLoss(nn.Module):
             points = self._choose_points(x.detach())
             truth = self._truth(target, [columns for _, columns in matched], points, x.dtype)
             x = point_sample(x, points)  # (L * T, P)
-            probability = x.sigmoid()
-            shared = (probability * truth).sum(1)
-            row_bce = F.binary_cross_entropy_with_logits(x, truth, reduction="none").mean(1)
-            row_dice = 1 - (2 * shared + 1) / (probability.sum(1) + truth.sum(1) + 1)
+            row_bce, row_dice = recompute(_row_losses, x, truth)
             bce = bce + row_bce.view(outputs, -1).sum(1)
             dice = dice + row_dice.view(outputs, -1).sum(1)
         return bce / count, dice / count
@@ -184,6 +182,13 @@ class Mask2FormerLoss(nn.Module):
             anywhere = torch.rand(len(rows), self.num_points - certain, 2, device=x.device).to(x.dtype)
             chosen.append(torch.cat((candidates.gather(1, nearest[..., None].expand(-1, -1, 2)), anywhere), dim=1))
         return torch.cat(chosen)
+
+
+def _row_losses(x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """BCE and dice (R,) of logits and truth (R, P)."""
+    probability = x.sigmoid()
+    dice = 1 - (2 * (probability * truth).sum(1) + 1) / (probability.sum(1) + truth.sum(1) + 1)
+    return F.binary_cross_entropy_with_logits(x, truth, reduction="none").mean(1), dice
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vislab.errors import ConfigError
 from vislab.layers.position import pixel_centers, sine_position
+from vislab.layers.recompute import recompute
 from vislab.ops.ms_deform_attn import ms_deform_attn
 
 
@@ -47,13 +48,14 @@ class MSDeformAttention(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, query: Tensor, value: Tensor, centers: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """(B, N, dim) queries at `centers` (N, 2), (B, S, dim) values of maps of these `shapes` -> (B, N, dim)."""
-        b, n, _ = query.shape
+    def forward(self, tokens: Tensor, position: Tensor, centers: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
+        """(B, N, dim) tokens of maps of these `shapes`, row by row, `position` (N, dim) added to what points and
+        weights are made of, `centers` (N, 2) of the tokens -> (B, N, dim)."""
+        b, n, _ = tokens.shape
         heads, levels, points = self.num_heads, self.num_levels, self.num_points
-        value = self.value_proj(value).unflatten(2, (heads, -1))
-        offsets = self.sampling_offsets(query)
-        weights = self.attention_weights(query).view(b, n, heads, levels * points)
+        value = self.value_proj(tokens).unflatten(2, (heads, -1))
+        offsets = recompute(lambda x: self.sampling_offsets(x + position), tokens)
+        weights = recompute(lambda x: self.attention_weights(x + position), tokens).view(b, n, heads, levels * points)
         wide = torch.float64 if offsets.dtype == torch.float64 else torch.float32
         # in one row of levels x points x (x, y), which a loop over short axes would slow down
         inverse = torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=wide, device=offsets.device)
@@ -63,7 +65,7 @@ class MSDeformAttention(nn.Module):
         locations = locations.view(b, n, heads, levels, points, 2)
         weights = weights.to(wide).softmax(-1).view(b, n, heads, levels, points)
         out = ms_deform_attn(value, shapes, locations, weights)
-        return self.output_proj(out.to(query.dtype))
+        return self.output_proj(out.to(tokens.dtype))
 
 
 class EncoderLayer(nn.Module):
@@ -82,8 +84,13 @@ class EncoderLayer(nn.Module):
 
     def forward(self, tokens: Tensor, position: Tensor, centers: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
         """(B, S, dim) -> (B, S, dim); `position` (S, dim) is added to the query only."""
-        tokens = self.norm1(tokens + self.self_attn(tokens + position, tokens, centers, shapes))
-        return self.norm2(tokens + self.linear2(F.relu(self.linear1(tokens))))
+        tokens = tokens + self.self_attn(tokens, position, centers, shapes)
+        tokens, hidden = recompute(self._widen, tokens)
+        return self.norm2(tokens + self.linear2(hidden.relu_()))
+
+    def _widen(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        tokens = self.norm1(tokens)
+        return tokens, self.linear1(tokens)
 
 
 @dataclass(frozen=True)
@@ -222,10 +229,15 @@ class PixelDecoder(nn.Module):
         levels = list(state.tokens.split([h * w for h, w in state.shapes], dim=1))
         h, w = state.shapes[-1]
         fine = levels[-1].transpose(1, 2).unflatten(2, (h, w))
-        up = F.interpolate(fine, size=finest.shape[-2:], mode="bilinear", align_corners=False)
-        conv, norm = self.adapter
-        merged = F.relu(self.merge(norm(_pointwise(conv, finest)) + up))
-        return _pointwise(self.mask_features, merged), levels
+
+        def merge(finest: Tensor, fine: Tensor) -> Tensor:
+            up = F.interpolate(fine, size=finest.shape[-2:], mode="bilinear", align_corners=False)
+            conv, norm = self.adapter
+            return self.merge[0](norm(_pointwise(conv, finest)) + up)
+
+        # these are the largest maps of all, and cheap up to the convolution and between the two products
+        merged = recompute(merge, finest, fine)
+        return recompute(lambda x: _pointwise(self.mask_features, F.relu(self.merge[1](x))), merged), levels
 
     def forward(self, maps: Sequence[Tensor], depth: int | Tensor | None = None) -> tuple[Tensor, Tokens]:
         """Maps of the backbone to the map for masks and the tokens after `depth` layers."""

@@ -9,38 +9,55 @@ window, its outputs would be others.
 import functools
 
 import torch
-from timm.models.swin_transformer import SwinTransformer, SwinTransformerBlock
+from timm.models.swin_transformer import PatchMerging, SwinTransformer, SwinTransformerBlock
 from torch import Tensor
 from torch.nn import functional as F
+
+from vislab.layers.recompute import recompute
 
 
 def use_dense_windows(model: torch.nn.Module) -> None:
     """Change a timm SwinTransformer in place; other models stay as they are."""
     if not isinstance(model, SwinTransformer):
         return
-    for block in model.modules():
-        if isinstance(block, SwinTransformerBlock):
-            size = tuple(block.attn.window_size)
-            shifted = any(block.target_shift_size)
-            block.shift_size = tuple(n // 2 for n in size) if shifted else (0, 0)
-            block._attn = functools.partial(window_attention, block)
+    for module in model.modules():
+        if isinstance(module, SwinTransformerBlock):
+            size = tuple(module.attn.window_size)
+            shifted = any(module.target_shift_size)
+            module.shift_size = tuple(n // 2 for n in size) if shifted else (0, 0)
+            module.forward = functools.partial(block, module)
+        elif isinstance(module, PatchMerging):
+            module.forward = functools.partial(recompute, module.forward)
 
 
-def window_attention(block: SwinTransformerBlock, x: Tensor) -> Tensor:
-    """Attention within windows of a (B, H, W, C) map."""
+def block(self: SwinTransformerBlock, x: Tensor) -> Tensor:
+    """A block on a (B, H, W, C) map. What norms and the activation give is worked out again in backward: it is a third
+    of what would be kept, and cheap next to the products. (Attention weights are small, and twice as dear.)"""
+    x = x + self.drop_path1(window_attention(self, x))
+    mlp = self.mlp
+    hidden = recompute(lambda x: mlp.fc1(self.norm2(x)), x)
+    random = mlp.training and mlp.drop1.p > 0
+    return x + self.drop_path2(mlp.drop2(recompute(lambda h: mlp.fc2(mlp.drop1(mlp.act(h))), hidden, random=random)))
+
+
+def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
+    """Attention of a block within windows of the norm of a (B, H, W, C) map."""
     b, h, w, c = x.shape
-    wh, ww = block.window_size
+    attn, (wh, ww), shift = self.attn, self.window_size, self.shift_size
     below, right = -h % wh, -w % ww
-    if below or right:
-        x = F.pad(x, (0, 0, 0, right, 0, below))
     rows, columns = (h + below) // wh, (w + right) // ww
-    shift = block.shift_size
-    if any(shift):
-        x = x.roll((-shift[0], -shift[1]), dims=(1, 2))
-    attn = block.attn
     area, heads = wh * ww, attn.num_heads
-    windows = x.view(b, rows, wh, columns, ww, c).transpose(2, 3).reshape(b, rows * columns, area, c)
-    qkv = attn.qkv(windows).view(b, rows * columns, area, 3, heads, -1).permute(3, 0, 1, 4, 2, 5)
+
+    def project(x: Tensor) -> Tensor:
+        """(B, windows, area, 3 * C)"""
+        x = self.norm1(x)
+        if below or right:
+            x = F.pad(x, (0, 0, 0, right, 0, below))
+        if any(shift):
+            x = x.roll((-shift[0], -shift[1]), dims=(1, 2))
+        return attn.qkv(x.view(b, rows, wh, columns, ww, c).transpose(2, 3).reshape(b, rows * columns, area, c))
+
+    qkv = recompute(project, x).view(b, rows * columns, area, 3, heads, -1).permute(3, 0, 1, 4, 2, 5)
     q, k, v = qkv.unbind(0)  # (B, windows, heads, area, d)
     bias = attn._get_rel_pos_bias()  # (1, heads, area, area)
     if any(shift):

@@ -3,7 +3,7 @@
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_coco-panoptic_cpu.py
 Data:     VISLAB_DATA=/path/to/data with coco_panoptic and weights in it
 Hardware: 2 CPU cores, 2000 iterations
-Reached:  not run to the end yet; PQ and mIoU of the benchmark stand in benchmarks/RESULTS.md (eco_frontier)
+Reached:  not run to the end yet
 """
 
 from mmengine.config import read_base

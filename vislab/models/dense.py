@@ -48,7 +48,8 @@ class DensePredictor(BaseModel):
                     f"{type(self).__name__}: network.out_channels={given}, but the task needs {channels}: leave it out"
                 )
             network = MODELS.build({**network, "out_channels": channels})
-        self.network = network
+        # convolutions are faster so, depthwise ones by a fifth on a CPU; inputs follow their weights
+        self.network = network.to(memory_format=torch.channels_last)
         if inference is None:
             inference = DenseInference()
         self.inference = (

@@ -1,6 +1,6 @@
 """Is a pre-trained model good as a decoder? timesNet with a pre-trained or a random decoder, three mixes, and an FPN.
 
-    python benchmarks/timesnet_decoder.py             # about 30 minutes on two cores; goes on where it was stopped
+    python benchmarks/timesnet_decoder.py             # about 40 minutes on two free cores; goes on where it was stopped
     python benchmarks/timesnet_decoder.py --quick     # under two minutes: a few steps, one seed, no conclusion
 
 EfficientNet-Lite0 with ImageNet weights is the encoder everywhere. All variants see the same batches of one seed and
@@ -315,7 +315,7 @@ def main() -> None:
     docs = work_dir() if args.quick else ROOT / "docs"
     draw_curves(runs, docs / "timesnet_decoder.png")
     for task in TASKS:
-        draw_sheet(task, docs / f"timesnet_decoder_{task}.png")
+        draw_sheet(task, docs / f"timesnet_decoder_{task}.jpg")
     if not args.no_record:
         note = f"{setting['steps']} steps of {BATCH} images {SIZE[0]}x{SIZE[1]}, {len(setting['seeds'])} seeds"
         _common.record(f"{note}\n\n{text}", args.quick)

@@ -3,7 +3,8 @@
 Command:  python tools/train.py configs/timesnet/fpn_lite0_camvid.py
 Hardware: 2 CPU cores, 400 iterations
 Data:     VISLAB_DATA=/path/to/data in the environment
-Result:   see benchmarks/RESULTS.md, timesnet_decoder: RMSE and mIoU beside those of timesNet
+Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 steps at 96x128, three seeds) gave
+          mIoU 41.5 +- 0.2
 """
 
 from mmengine.config import read_base

@@ -3,7 +3,8 @@
 Command:  python tools/train.py configs/timesnet/fpn_lite0_rgbd-kitchen.py
 Hardware: 2 CPU cores, 400 iterations
 Data:     VISLAB_DATA=/path/to/data in the environment
-Result:   see benchmarks/RESULTS.md, timesnet_decoder: RMSE and mIoU beside those of timesNet
+Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 steps at 96x128, three seeds) gave
+          AbsRel .241 +- .026, RMSE .393 +- .037 m, delta1 .613 +- .066
 """
 
 from mmengine.config import read_base

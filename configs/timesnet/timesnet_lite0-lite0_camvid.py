@@ -4,7 +4,8 @@ Command:  python tools/train.py configs/timesnet/timesnet_lite0-lite0_camvid.py
 Data:     VISLAB_DATA=/path/to/data in the environment,
           or --cfg-options data_root=/path/to/camvid weights=/path/to/lite0.safetensors
 Hardware: 2 CPU cores, 400 iterations
-Result:   not run to the end yet; mIoU of a short form: benchmarks/RESULTS.md, timesnet_decoder
+Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 steps at 96x128, three seeds) gave
+          mIoU 42.2 +- 0.8
 """
 
 from mmengine.config import read_base

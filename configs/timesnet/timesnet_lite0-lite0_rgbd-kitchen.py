@@ -4,7 +4,8 @@ Command:  python tools/train.py configs/timesnet/timesnet_lite0-lite0_rgbd-kitch
 Data:     VISLAB_DATA=/path/to/data in the environment,
           or --cfg-options data_root=/path/to/rgbd_kitchen weights=/path/to/lite0.safetensors
 Hardware: 2 CPU cores, 400 iterations
-Result:   not run to the end yet; RMSE of a short form: benchmarks/RESULTS.md, timesnet_decoder
+Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 steps at 96x128, three seeds) gave
+          AbsRel .225 +- .020, RMSE .375 +- .022 m, delta1 .620 +- .032
 """
 
 from mmengine.config import read_base

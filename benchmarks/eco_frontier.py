@@ -57,7 +57,7 @@ def loaders(cfg, quick: bool):
             source = cfg.train_dataloader.dataset.to_dict()
             dataset |= {key: source[key] for key in ("ann_file", "data_prefix") if key in source}
         if "length" in dataset:
-            dataset |= {"length": 600, "seed": FRESH} if split == "gate" else {"length": 300}
+            dataset |= {"length": 1800, "seed": FRESH} if split == "gate" else {"length": 600}
             dataset |= {"length": 24} if quick else {}
         elif quick:
             dataset["indices"] = 8

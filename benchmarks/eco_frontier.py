@@ -252,6 +252,7 @@ def main() -> None:
             keep(results, file)
         results = json.loads(file.read_text())  # keys are strings
         results[seed] |= policy_rows(work, results[seed]["costs"])
+        keep(results, file)
     first = results[str(seeds[0])]
     if not first.get("times"):
         first["times"] = times(args, folder / f"seed{seeds[0]}", tuple(first["size"]))

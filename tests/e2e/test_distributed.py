@@ -1,42 +1,22 @@
 """Two gloo processes train as one: the same losses at the same global batch, one set of files."""
 
 import json
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.processes import free_port, run, run_two
+
 SCRIPT = Path(__file__).with_name("losses.py")
-
-
-def run(*command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def free_port() -> str:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return str(s.getsockname()[1])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
 def test_two_processes_equal_one(tmp_path):
     run(str(SCRIPT), str(tmp_path / "one"), "--batch-size", "8")
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
-    text = run(*launcher, str(SCRIPT), str(tmp_path / "two"), "--batch-size", "4", "--launcher", "pytorch")
+    text = run_two(SCRIPT, str(tmp_path / "two"), "--batch-size", "4")
     assert "of 2: MMDistributedDataParallel" in text
     one, two = (json.loads((tmp_path / name / "losses.json").read_text()) for name in ("one", "two"))
     assert len(one) == len(two) == 20

@@ -1,42 +1,21 @@
 """Step A in two gloo processes: the same exits, the same weights, those of one process on the joined batch."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.processes import run, run_two
+
 SCRIPT = Path(__file__).with_name("sampled_exits.py")
-
-
-def run(*command: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *command],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def free_port() -> str:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return str(s.getsockname()[1])
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
 def test_two_processes_with_drawn_exits_equal_one(tmp_path):
     run(str(SCRIPT), str(tmp_path / "one"), "--batch-size", "4")
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
-    text = run(*launcher, str(SCRIPT), str(tmp_path / "two"), "--batch-size", "2", "--launcher", "pytorch")
+    text = run_two(SCRIPT, str(tmp_path / "two"), "--batch-size", "2")
     assert "of 2: MMDistributedDataParallel" in text
     files = (tmp_path / "one/log0.json", tmp_path / "two/log0.json", tmp_path / "two/log1.json")
     one, first, second = (json.loads(file.read_text()) for file in files)

@@ -11,4 +11,5 @@ PAGE = Path(__file__).parents[2] / "data" / "README.md"
 def test_every_dataset_has_its_tree_on_the_page_and_no_other_has():
     DATASETS.import_from_location()
     rows = re.findall(r"^\| (`.*?) \|", PAGE.read_text(), flags=re.MULTILINE)
-    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == set(DATASETS.module_dict)
+    ours = {name for name, cls in DATASETS.module_dict.items() if cls.__module__.startswith("vislab.")}
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == ours  # other tests register toys

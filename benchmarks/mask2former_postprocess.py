@@ -71,7 +71,7 @@ def parity(classes, masks) -> float:
 
 def peak(kind: str, task: str, quick: bool) -> float:
     command = [sys.executable, __file__, *(["--quick"] if quick else []), "--child"]
-    return _common.peak_rss([*command, kind, task]) - _common.peak_rss([*command, "none", task])
+    return _common.peak_rss([*command, kind, task])
 
 
 def main() -> None:
@@ -96,10 +96,11 @@ def main() -> None:
     if difference > 1e-4:
         sys.exit("error: the two disagree")
     rows, values = [], {}
+    floor = peak("none", TASKS[0], args.quick)
     for task in TASKS:
         calls = {kind: lambda call=call, task=task: call(task, classes, masks) for kind, call in kinds.items()}
         times = _common.interleave(calls, pairs=3 if args.quick else 7, warmup=1)
-        memory = {kind: peak(kind, task, args.quick) for kind in kinds}
+        memory = {kind: peak(kind, task, args.quick) - floor for kind in kinds}
         for kind in kinds:
             row = _common.timing_row(f"{task}: {kind}", times[kind], times["whole"])
             rows.append({**row, "peak MiB": f"{memory[kind]:.0f}"})

@@ -132,7 +132,8 @@ def _patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """Windows that do not overlap, (B, G, C/G, Hp, Wp) to (G, N, n): one copy, four floats at a time where they fit."""
     (kh, kw), (height, width) = layer.kernel_size, x.shape[3:]
     dtype, n = x.dtype, x.shape[2] * kh * kw
-    if dtype == torch.float32 and x.is_contiguous() and not (kw % 4 or width % 4 or x.storage_offset() % 4):
+    wide = dtype == torch.float32 and not (kw % 4 or width % 4 or x.storage_offset() % 4)
+    if wide and x.is_cpu and x.is_contiguous():
         x, kw, width = x.view(torch.complex128), kw // 4, width // 4  # 16 bytes, whatever is in them
     rows, columns = height // kh, width // kw
     x = x[..., : rows * kh, : columns * kw].reshape(*x.shape[:3], rows, kh, columns, kw)

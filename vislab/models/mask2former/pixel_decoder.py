@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from vislab.errors import ConfigError
 from vislab.layers.position import pixel_centers, sine_position
 from vislab.layers.recompute import recompute
+from vislab.layers.softmax import short_softmax
 from vislab.ops.ms_deform_attn import ms_deform_attn
 
 
@@ -63,7 +64,7 @@ class MSDeformAttention(nn.Module):
         start = centers.to(wide).repeat(1, levels * points)[:, None]  # (N, 1, levels * points * 2)
         locations = torch.addcmul(start, offsets.to(wide).view(b, n, heads, -1), inverse)
         locations = locations.view(b, n, heads, levels, points, 2)
-        weights = weights.to(wide).softmax(-1).view(b, n, heads, levels, points)
+        weights = short_softmax(weights.to(wide)).view(b, n, heads, levels, points)
         out = ms_deform_attn(value, shapes, locations, weights)
         return self.output_proj(out.to(tokens.dtype))
 
@@ -86,11 +87,13 @@ class EncoderLayer(nn.Module):
         """(B, S, dim) -> (B, S, dim); `position` (S, dim) is added to the query only."""
         tokens = tokens + self.self_attn(tokens, position, centers, shapes)
         tokens, hidden = recompute(self._widen, tokens)
-        return self.norm2(tokens + self.linear2(hidden.relu_()))
+        return self.norm2(tokens + self.linear2(hidden.relu_()).view_as(tokens))
 
     def _widen(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Tokens (B, S, dim) and hidden values (B * S, ffn_dim): of three axes a linear layer makes a view, which to
+        change in place costs backward three copies."""
         tokens = self.norm1(tokens)
-        return tokens, self.linear1(tokens)
+        return tokens, self.linear1(tokens.flatten(0, 1))
 
 
 @dataclass(frozen=True)
@@ -179,7 +182,7 @@ class PixelDecoder(nn.Module):
         pairs = zip(self.input_proj, maps[:0:-1], strict=True)
         coarse_to_fine = [norm(_pointwise(conv, x)) for (conv, norm), x in pairs]
         shapes = tuple((x.shape[2], x.shape[3]) for x in coarse_to_fine)
-        tokens = torch.cat([x.flatten(2).transpose(1, 2) for x in coarse_to_fine], dim=1)
+        tokens = torch.cat([x.permute(0, 2, 3, 1).flatten(1, 2) for x in coarse_to_fine], dim=1)
         device, dim = tokens.device, tokens.shape[2] // 2
         position = [
             sine_position(h, w, dim=dim, device=device) + self.level_embed[i] for i, (h, w) in enumerate(shapes)
@@ -227,15 +230,15 @@ class PixelDecoder(nn.Module):
     def finish(self, state: Tokens, finest: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Tokens and the backbone's map of stride 4 to (B, mask_dim, H/4, W/4) and the three levels' tokens."""
         levels = list(state.tokens.split([h * w for h, w in state.shapes], dim=1))
-        h, w = state.shapes[-1]
-        fine = levels[-1].transpose(1, 2).unflatten(2, (h, w))
+        fine = levels[-1].unflatten(1, state.shapes[-1]).permute(0, 3, 1, 2)
 
         def merge(finest: Tensor, fine: Tensor) -> Tensor:
             up = F.interpolate(fine, size=finest.shape[-2:], mode="bilinear", align_corners=False)
             conv, norm = self.adapter
             return self.merge[0](norm(_pointwise(conv, finest)) + up)
 
-        # these are the largest maps of all, and cheap up to the convolution and between the two products
+        # these are the largest maps of all, and cheap up to the convolution and between the two products; channels lie
+        # together, as in the tokens
         merged = recompute(merge, finest, fine)
         return recompute(lambda x: _pointwise(self.mask_features, F.relu(self.merge[1](x))), merged), levels
 
@@ -262,6 +265,6 @@ class PixelDecoder(nn.Module):
 
 
 def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution as a matrix product: on CPUs torch's own copies the map first."""
-    product = conv.weight.flatten(1) @ x.flatten(2)
-    return (product if conv.bias is None else product + conv.bias[:, None]).unflatten(2, x.shape[2:])
+    """A 1x1 convolution as a matrix product, (B, C, H, W) in any order to channels last: on CPUs torch's own copies the
+    map first."""
+    return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)

@@ -91,10 +91,25 @@ def test_drawing_is_fast():
     assert (time.process_time() - start) / 50 < 0.01
 
 
-@pytest.mark.parametrize("bad", [{"length": 0}, {"size": 8}, {"num_objects": (3, 1)}])
+@pytest.mark.parametrize(
+    "bad",
+    [{"length": 0}, {"size": 8}, {"num_objects": (3, 1)}, {"lengths": (0, 1)}, {"slimness": (0.5, 0.4)},
+     {"slimness": (0.5, 1.1)}],
+)  # fmt: skip
 def test_impossible_settings_are_refused(bad):
-    with pytest.raises(ValueError, match="expected length"):
+    with pytest.raises(ValueError, match=r"expected (length|0 < least)"):
         Scenes(**bad)
+
+
+def test_lengths_and_slimness_shape_the_objects():
+    def widest(**shape) -> np.ndarray:
+        scenes = Scenes(length=40, size=128, num_objects=(1, 1), **shape)
+        return np.array([scenes.get_data_info(i)["gt_rbboxes"][0, 2:4] for i in range(40)])
+
+    small, large = widest(lengths=(0.3, 0.4)), widest(lengths=(1.5, 2.0))
+    assert np.median(large.max(1)) > 2.5 * np.median(small.max(1))
+    slim, round_ = widest(slimness=(0.2, 0.3)), widest(slimness=(0.9, 1.0))
+    assert np.median(slim.min(1) / slim.max(1)) < 0.45 < 0.75 < np.median(round_.min(1) / round_.max(1))
 
 
 def test_transforms_are_found_by_name_without_a_runner():

@@ -39,6 +39,8 @@ class Scenes(BaseDataset):
         length: Number of scenes.
         size: Height and width in pixels, at least 16.
         num_objects: Least and greatest number of objects; where the room is crowded, fewer are placed.
+        lengths: Least and greatest length of an object in metres.
+        slimness: Least and greatest width of an object as a share of its length, at most 1.
         seed: Scenes of different seeds have nothing in common: use one for training and another for validation.
         cache: Keep drawn scenes in memory (each process for itself).
         pipeline: Transforms.
@@ -60,6 +62,8 @@ class Scenes(BaseDataset):
         length: int = 1000,
         size: int | tuple[int, int] = 128,
         num_objects: tuple[int, int] = (1, 6),
+        lengths: tuple[float, float] = (0.5, 1.6),
+        slimness: tuple[float, float] = (0.4, 0.85),
         seed: int = 0,
         cache: bool = False,
         pipeline: Sequence[dict | Callable] = (),
@@ -69,11 +73,17 @@ class Scenes(BaseDataset):
         self.length = length
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.num_objects = tuple(num_objects)
+        self.lengths, self.slimness = tuple(lengths), tuple(slimness)
         self.seed = seed
         if min(self.size) < 16 or length < 1 or not 0 <= self.num_objects[0] <= self.num_objects[1]:
             raise ValueError(
                 f"Scenes(length={length}, size={size}, num_objects={num_objects}): expected length >= 1, size >= 16, "
                 "0 <= least <= greatest number of objects"
+            )
+        if not 0 < self.lengths[0] <= self.lengths[1] or not 0 < self.slimness[0] <= self.slimness[1] <= 1:
+            raise ValueError(
+                f"Scenes(lengths={lengths}, slimness={slimness}): expected 0 < least <= greatest length in metres, and "
+                "0 < least <= greatest share <= 1"
             )
         self._cache: dict[int, dict] | None = {} if cache else None
         super().__init__(pipeline=pipeline, metainfo=metainfo, test_mode=test_mode, serialize_data=False)
@@ -87,7 +97,8 @@ class Scenes(BaseDataset):
         if self._cache is not None and idx in self._cache:
             scene = self._cache[idx]
         else:
-            scene = draw_scene(np.random.default_rng([self.seed, idx]), self.size, self.num_objects)
+            rng = np.random.default_rng([self.seed, idx])
+            scene = draw_scene(rng, self.size, self.num_objects, self.lengths, self.slimness)
             if self._cache is not None:
                 self._cache[idx] = scene
         record = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in scene.items()}
@@ -95,7 +106,13 @@ class Scenes(BaseDataset):
         return record | {"sample_idx": idx, "img_id": idx, "img_path": f"scene_{self.seed}_{idx:06d}.png"}
 
 
-def draw_scene(rng: np.random.Generator, size: tuple[int, int], num_objects: tuple[int, int]) -> dict:
+def draw_scene(
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    num_objects: tuple[int, int],
+    lengths: tuple[float, float],
+    slimness: tuple[float, float],
+) -> dict:
     """One scene as the record that `Scenes` describes."""
     h, w = size
     img, depth, semantic = _room(rng, h, w)
@@ -105,7 +122,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int], num_objects: tup
     # far to near, so that what is drawn later hides what was drawn before
     for distance in sorted(rng.uniform(NEAREST, 0.8 * WALL_DEPTH, wanted), reverse=True):
         for _ in range(8):
-            kind, box = _draw_object(rng, distance, h, w)
+            kind, box = _draw_object(rng, distance, h, w, lengths, slimness)
             window, inside = _rasterize(kind, box, h, w)
             if _is_clear(inside, panoptic[window], len(labels), panoptic):
                 break
@@ -159,11 +176,18 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], distance: float, 
     return (colour + (blotches + stripes)[..., None]) * np.float32(_light(distance))
 
 
-def _draw_object(rng: np.random.Generator, distance: float, h: int, w: int) -> tuple[int, np.ndarray]:
-    """Class and full rotated box, of an object 0.5 to 1.6 m long at `distance` metres."""
-    long = rng.uniform(0.5, 1.6) * _FOCAL * h / distance
+def _draw_object(
+    rng: np.random.Generator,
+    distance: float,
+    h: int,
+    w: int,
+    lengths: tuple[float, float],
+    slimness: tuple[float, float],
+) -> tuple[int, np.ndarray]:
+    """Class and full rotated box, of an object at `distance` metres."""
+    long = rng.uniform(*lengths) * _FOCAL * h / distance
     long = min(max(long, 6.0), 0.8 * min(h, w))
-    short = long * rng.uniform(0.4, 0.85)
+    short = long * rng.uniform(*slimness)
     box = [rng.uniform(0.05, 0.95) * w, rng.uniform(0.2, 0.95) * h, long, short]
     return int(rng.integers(len(THINGS))), np.array([*box, rng.uniform(-math.pi / 2, math.pi / 2)], np.float32)
 

@@ -1,0 +1,37 @@
+"""ECO-M2F step A on drawn scenes of two kinds, half of each: one large object, and six to ten small and slim ones.
+
+Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_scenes-mixed_cpu.py
+Data:     none; ImageNet weights by VISLAB_DATA or --cfg-options weights=FILE
+Hardware: 2 CPU cores, 2000 iterations
+"""
+
+from mmengine.config import read_base
+from mmengine.dataset import ConcatDataset
+
+from vislab.datasets.scenes import Scenes
+from vislab.systems.eco_m2f import SampleExitHook
+
+with read_base():
+    from .eco_m2f_lite0_scenes_cpu import *
+
+custom_hooks = [dict(type=SampleExitHook)]
+one_large = dict(type=Scenes, size=128, num_objects=(1, 1), lengths=(1.2, 2.4), slimness=(0.6, 0.9))
+many_small = dict(type=Scenes, size=128, num_objects=(6, 10), lengths=(0.6, 1.2), slimness=(0.25, 0.45))
+
+train_dataloader["dataset"] = dict(
+    type=ConcatDataset,
+    datasets=[
+        dict(one_large, length=2000, seed=11, pipeline=train_pipeline),
+        dict(many_small, length=2000, seed=12, pipeline=train_pipeline),
+    ],
+)
+test_set = dict(
+    type=ConcatDataset,
+    datasets=[
+        dict(one_large, length=100, seed=21, pipeline=test_pipeline, test_mode=True),
+        dict(many_small, length=100, seed=22, pipeline=test_pipeline, test_mode=True),
+    ],
+)
+val_dataloader["dataset"] = test_set
+test_dataloader["dataset"] = test_set
+train_cfg.update(max_iters=2000, val_interval=1000)

@@ -57,7 +57,7 @@ def loaders(cfg, quick: bool):
         parts = dataset.get("datasets", [dataset])
         for part in parts:
             if "length" in part:
-                part["length"] = (24 if quick else 1800 if split == "gate" else 600) // len(parts)
+                part["length"] = (24 if quick else 1800 if split == "gate" else 2000) // len(parts)
                 part["seed"] += FRESH if split == "gate" else 0
             elif quick:
                 part["indices"] = 8

@@ -9,12 +9,10 @@ from mmengine.config import read_base
 from mmengine.dataset import ConcatDataset
 
 from vislab.datasets.scenes import Scenes
-from vislab.systems.eco_m2f import SampleExitHook
 
 with read_base():
     from .eco_m2f_lite0_scenes_cpu import *
 
-custom_hooks = [dict(type=SampleExitHook)]
 one_large = dict(type=Scenes, size=128, num_objects=(1, 1), lengths=(1.2, 2.4), slimness=(0.6, 0.9))
 many_small = dict(type=Scenes, size=128, num_objects=(6, 10), lengths=(0.6, 1.2), slimness=(0.25, 0.45))
 

@@ -229,6 +229,17 @@ def test_swin_blocks_recompute_what_is_cheap():
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
 
+def test_windows_of_a_shifted_map_see_their_own_region_alone():
+    from vislab.models.mask2former.swin import _shift_mask
+
+    mask = _shift_mask(14, 21, (7, 7), (3, 3), torch.device("cpu"))  # 2 x 3 windows
+    weights = (torch.randn(6, 49, 49) + mask).softmax(-1)
+    assert (weights[mask == float("-inf")] == 0).all()  # not 1e-44, which would be slow
+    torch.testing.assert_close(weights.sum(-1), torch.ones(6, 49))
+    own = [int((row == 0).sum()) for row in mask[:, 0]]  # places that the first token of a window sees
+    assert own == [49, 49, 4 * 7, 7 * 4, 7 * 4, 4 * 4]
+
+
 # --------------------------------------------------------------------------------------------------------- inference
 
 

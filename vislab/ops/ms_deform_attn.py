@@ -68,7 +68,8 @@ class _SparseProduct(torch.autograd.Function):
     def forward(ctx, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
         b, _, m, d = value.shape
         table = _pad(value, shapes)  # (B * S', M, D)
-        base, fx, fy, inside = _corners(locations, shapes, table.shape[0] // b)
+        moves = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
+        base, fx, fy, inside = _corners(locations, shapes, table.shape[0] // b, moves)
         out = F.embedding_bag(
             _indices(base, shapes),
             table.view(-1, d),
@@ -129,28 +130,33 @@ def _unpad(table: Tensor, shapes: Shapes) -> Tensor:
     return torch.cat([x.view(b, h + 2, w + 2, m, d)[:, 1:-1, 1:-1].reshape(b, h * w, m, d) for x, (h, w) in pairs], 1)
 
 
-def _corners(locations: Tensor, shapes: Shapes, padded: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Rows of the upper left corners in the padded table, int32; fractions right and down of them; and whether a point
-    lies within one pixel of its map, (..., 2): beyond, samples are zero and do not move."""
-    b, n, m, _, p, _ = locations.shape
-    size = _widths(shapes, locations).expand(-1, p, -1).flatten()  # one long last axis keeps the loops below fast
-    pixel = torch.addcmul(size.new_full((), -0.5), locations.flatten(3), size)
-    inside = (pixel > -1).logical_and_(pixel < size)
-    pixel = torch.minimum(pixel.clamp_(min=-1), size, out=pixel)
+def _corners(
+    locations: Tensor, shapes: Shapes, padded: int, moves: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Rows of the upper left corners in the padded table, int32; fractions right and down of them; and, if `moves`,
+    whether a point lies within one pixel of its map, (..., 2): beyond, samples are zero and do not move."""
+    b, n, m, levels, p, _ = locations.shape
+    # one long last axis, heads x levels x points x (x, y), keeps the loops below fast
+    size = _widths(shapes, locations).expand(-1, p, -1).flatten().repeat(m)
+    pixel = torch.addcmul(size.new_full((), -0.5), locations.flatten(2), size)
+    inside = (pixel > -1).logical_and_(pixel < size).view(locations.shape) if moves else None
+    pixel.clamp_(min=size.new_full((), -1), max=size)
     corner = torch.minimum(pixel.floor(), size - 1)
     fraction = pixel.sub_(corner)
     corner = corner.to(torch.int32).clamp_(min=-1)  # a NaN must not read outside the table; its fraction stays NaN
-    rows, starts, start = [], [], 0
+    widths, starts, start = [], [], 0
     for h, w in shapes:
-        rows += [w + 2] * p
+        widths += [w + 2] * p
         starts += [start + w + 3] * p  # of pixel (0, 0)
         start += (h + 2) * (w + 2)
-    base = torch.addcmul(corner[..., ::2], corner[..., 1::2], corner.new_tensor(rows))
-    base += corner.new_tensor(starts) + torch.arange(0, b * padded, padded, dtype=torch.int32).view(b, 1, 1, 1)
-    base.mul_(m).add_(torch.arange(m, dtype=torch.int32).view(m, 1))
+    # row = ((start + y * width + x) of the image, of all images) * heads + head
+    steps = m * corner.new_tensor(widths).repeat(m)
+    origin = m * corner.new_tensor(starts).repeat(m) + torch.arange(m, dtype=torch.int32).repeat_interleave(levels * p)
+    origin = origin + m * torch.arange(0, b * padded, padded, dtype=torch.int32).view(b, 1, 1)
+    base = torch.addcmul(origin, corner[..., 1::2], steps).add_(corner[..., ::2], alpha=m)
     x, y = fraction[..., ::2].contiguous(), fraction[..., 1::2].contiguous()
-    shape = (b, n, m, len(shapes), p)
-    return base.view(shape), x.view(shape), y.view(shape), inside.view(*shape, 2)
+    shape = (b, n, m, levels, p)
+    return base.view(shape), x.view(shape), y.view(shape), inside
 
 
 def _indices(base: Tensor, shapes: Shapes) -> Tensor:

@@ -109,11 +109,16 @@ def trained(args, work: Path) -> tuple:
     return model, *loaders(cfg, args.quick)
 
 
-def times(args, work: Path, size: tuple[int, int]) -> dict:
-    """Median wall and CPU seconds an image of each exit, as {batch: {"wall" or "cpu": {exit: seconds}}}."""
+def times(args, work: Path, size: tuple[int, int]) -> tuple[dict, dict]:
+    """Median wall and CPU seconds an image of each exit, as {batch: {"wall" or "cpu": {exit: seconds}}}; and the exits'
+    costs with the sampling."""
     import torch
 
+    from vislab.engine.allocator import keep_freed_memory
+    from vislab.systems.eco_m2f import exit_costs
+
     torch.set_num_threads(args.threads)
+    keep_freed_memory()  # as every Runner does
     model, found = trained(args, work)[0], {}
     for batch in (1, 8):
         images = torch.rand(batch, 3, *size)
@@ -128,7 +133,7 @@ def times(args, work: Path, size: tuple[int, int]) -> dict:
         found[str(batch)] = {
             clock: {k: statistics.median(t[clock]) / batch for k, t in timed.items()} for clock in ("wall", "cpu")
         }
-    return found
+    return found, exit_costs(model, *size, model.exits, sampling=True)
 
 
 def policy_rows(work: Path, costs: dict) -> dict:
@@ -181,10 +186,12 @@ def summarise(seeds: list[dict]) -> tuple[list[dict], list[dict], dict]:
             gains.append(statistics.mean(differences["over random"]))
         rows.append(row)
     exits, worst = [], 0.0
-    deepest = max(seeds[0]["costs"], key=int)
-    for k in seeds[0]["costs"]:
-        share = seeds[0]["costs"][k] / seeds[0]["costs"][deepest]
-        row = {"exit": k, "GMAC": f"{seeds[0]['costs'][k]:.3f}", "GMAC share": f"{share:.3f}"}
+    costs, all_costs = seeds[0]["costs"], seeds[0]["all_costs"]
+    deepest = max(costs, key=int)
+    for k in costs:
+        share = all_costs[k] / all_costs[deepest]
+        row = {"exit": k, "GMAC": f"{costs[k]:.3f}", "share": f"{costs[k] / costs[deepest]:.3f}"}
+        row["share with sampling"] = f"{share:.3f}"
         for batch, timed in seeds[0]["times"].items():
             of_time = timed["wall"][k] / timed["wall"][deepest]
             row[f"ms at {batch}"] = f"{1e3 * timed['wall'][k]:.2f}"
@@ -259,8 +266,9 @@ def main() -> None:
         keep(results, file)
     first = results[str(seeds[0])]
     if not first.get("times"):
-        first["times"] = times(args, folder / f"seed{seeds[0]}", tuple(first["size"]))
+        first["times"], first["all_costs"] = times(args, folder / f"seed{seeds[0]}", tuple(first["size"]))
     keep(results, file)
+    results = json.loads(file.read_text())
     chosen = [results[str(seed)] for seed in seeds]
     rows, exits, values = summarise(chosen)
     r2 = ", ".join(f"{seed['r2']:.2f}" for seed in chosen)

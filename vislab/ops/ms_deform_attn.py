@@ -70,12 +70,10 @@ class _SparseProduct(torch.autograd.Function):
         table = _pad(value, shapes)  # (B * S', M, D)
         moves = ctx.needs_input_grad[2] or ctx.needs_input_grad[3]
         base, fx, fy, inside = _corners(locations, shapes, table.shape[0] // b, moves)
-        out = F.embedding_bag(
-            _indices(base, shapes),
-            table.view(-1, d),
-            per_sample_weights=_corner_weights(fx, fy, weights),
-            mode="sum",
-        )
+        out = None
+        for (rows, right), counts in zip(_corner_rows(base, shapes), _corner_weights(fx, fy, weights), strict=True):
+            part = F.embedding_bag(rows, table[right:].view(-1, d), per_sample_weights=counts, mode="sum")
+            out = part if out is None else out.add_(part)
         ctx.shapes = shapes
         ctx.sizes = (b, m, d)
         ctx.save_for_backward(table, base, fx, fy, inside, weights)
@@ -87,10 +85,10 @@ class _SparseProduct(torch.autograd.Function):
         table, base, fx, fy, inside, weights = ctx.saved_tensors
         b, m, d = ctx.sizes
         grad = grad.reshape(-1, d)  # a row a query and head, (R, D)
-        indices = _indices(base, ctx.shapes)
+        indices = torch.cat([rows + m * right if right else rows for rows, right in _corner_rows(base, ctx.shapes)], 1)
         grad_value = grad_locations = grad_weights = None
         if ctx.needs_input_grad[0]:
-            entries = _corner_weights(fx, fy, weights)
+            entries = torch.cat(_corner_weights(fx, fy, weights), 1)
             scattered = _transposed_product(indices, entries, grad, b * m * (len(table) // b))
             grad_value = _unpad(scattered.view(b, -1, m, d), ctx.shapes)
         if ctx.needs_input_grad[2] or ctx.needs_input_grad[3]:
@@ -159,24 +157,23 @@ def _corners(
     return base.view(shape), x.view(shape), y.view(shape), inside
 
 
-def _indices(base: Tensor, shapes: Shapes) -> Tensor:
-    """Rows of all corners, (B * N * M, 4 * L * P): upper left ones, upper right ones, lower left, lower right."""
+def _corner_rows(base: Tensor, shapes: Shapes) -> list[tuple[Tensor, int]]:
+    """Rows (R, L * P) of each of the four corners, and by how many pixels the table has to be read further on: upper
+    left, upper right, lower left, lower right."""
     m, points = base.shape[2], base.shape[4]
-    below = [(w + 2) * m for _, w in shapes for _ in range(points)]
-    steps = base.new_tensor([[0] * len(below), [m] * len(below), below, [n + m for n in below]])  # (4, L * P)
-    return (base.flatten(3)[..., None, :] + steps).flatten(0, 2).flatten(1)
+    below = base.new_tensor([(w + 2) * m for _, w in shapes for _ in range(points)]).repeat(m)
+    upper = base.flatten(0, 2).flatten(1)
+    lower = (base.flatten(2) + below).view(upper.shape)
+    return [(upper, 0), (upper, 1), (lower, 0), (lower, 1)]
 
 
-def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> Tensor:
-    """What each of the rows counts, in the order of `_indices`."""
-    out = fx.new_empty(*fx.shape[:3], 4, *fx.shape[3:])
+def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> list[Tensor]:
+    """What each of them counts, (R, L * P)."""
     lower = weights * fy
     upper = weights - lower
-    torch.mul(upper, fx, out=out[:, :, :, 1])
-    torch.sub(upper, out[:, :, :, 1], out=out[:, :, :, 0])
-    torch.mul(lower, fx, out=out[:, :, :, 3])
-    torch.sub(lower, out[:, :, :, 3], out=out[:, :, :, 2])
-    return out.flatten(3).flatten(0, 2)
+    upper_right, lower_right = upper * fx, lower * fx
+    corners = upper.sub_(upper_right), upper_right, lower.sub_(lower_right), lower_right
+    return [x.flatten(0, 2).flatten(1) for x in corners]
 
 
 def _transposed_product(indices: Tensor, entries: Tensor, grad: Tensor, rows: int) -> Tensor:

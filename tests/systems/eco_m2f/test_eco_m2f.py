@@ -334,6 +334,9 @@ def test_layer_costs_are_the_published_ones():
     assert sum(p.numel() for p in layer.parameters()) == 732_192
     assert layer_macs(layer, 1024, 2048) / 1e9 == pytest.approx(31.467, abs=5e-4)
     assert layer_macs(layer, 800, 1344) / 1e9 == pytest.approx(16.133, abs=5e-4)
+    tokens = 1024 * 2048 // 32**2 * (1 + 4 + 16)
+    sampled = layer_macs(layer, 1024, 2048, sampling=True) - layer_macs(layer, 1024, 2048)
+    assert sampled == tokens * 256 * 3 * 4 * 4  # levels, points, corners
     published = (411.981, 443.448, 474.914, 506.381, 537.848)
     for shallow, deep in zip(published, published[1:], strict=False):
         assert deep - shallow == pytest.approx(layer_macs(layer, 1024, 2048) / 1e9, abs=1.1e-3)

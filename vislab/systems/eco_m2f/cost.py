@@ -1,7 +1,7 @@
 """What an exit costs, in multiply-accumulates: analytic for an encoder layer, counted for the rest of the model.
 
-Sampling inside deformable attention is left out, as the published figures leave it out; a norm counts five operations
-an element, as they count it.
+Sampling inside deformable attention is left out unless asked for, as the published figures leave it out; a norm counts
+five operations an element, as they count it.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,21 @@ from vislab.models.mask2former import Mask2Former
 from vislab.models.mask2former.pixel_decoder import EncoderLayer
 
 
-def layer_macs(layer: EncoderLayer, height: int, width: int) -> int:
-    """Multiply-accumulates of one encoder layer for an image of height x width pixels."""
+def layer_macs(layer: EncoderLayer, height: int, width: int, *, sampling: bool = False) -> int:
+    """Multiply-accumulates of one encoder layer for an image of height x width pixels. With `sampling`, also those of
+    the points, four corners each."""
     tokens = sum(-(-height // s) * -(-width // s) for s in (32, 16, 8)[: layer.num_levels])
     linears = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
     norms = sum(5 * m.weight.numel() for m in layer.modules() if isinstance(m, nn.LayerNorm))
-    return tokens * (linears + norms)
+    attention = layer.self_attn
+    points = 4 * attention.num_levels * attention.num_points * attention.value_proj.weight.shape[0]
+    return tokens * (linears + norms + (points if sampling else 0))
 
 
 @torch.no_grad()
-def exit_costs(model: Mask2Former, height: int, width: int, exits: Sequence[int]) -> dict[int, float]:
+def exit_costs(
+    model: Mask2Former, height: int, width: int, exits: Sequence[int], *, sampling: bool = False
+) -> dict[int, float]:
     """Giga-multiply-accumulates of the whole model for each exit, one image of height x width pixels.
 
     The part that all exits share is counted by torch's FLOP counter on meta tensors' shapes, the layers analytically.
@@ -41,6 +46,6 @@ def exit_costs(model: Mask2Former, height: int, width: int, exits: Sequence[int]
     shared = counter.get_total_flops() / 2
     total = {}
     for k in exits:
-        layers = sum(layer_macs(layer, height, width) for layer in model.pixel_decoder.layers[:k])
+        layers = sum(layer_macs(layer, height, width, sampling=sampling) for layer in model.pixel_decoder.layers[:k])
         total[k] = (shared + layers) / 1e9
     return total

@@ -265,7 +265,7 @@ def main() -> None:
         results[seed] |= policy_rows(work, results[seed]["costs"])
         keep(results, file)
     first = results[str(seeds[0])]
-    if not first.get("times"):
+    if "all_costs" not in first:
         first["times"], first["all_costs"] = times(args, folder / f"seed{seeds[0]}", tuple(first["size"]))
     keep(results, file)
     results = json.loads(file.read_text())

@@ -110,8 +110,8 @@ def trained(args, work: Path) -> tuple:
 
 
 def times(args, work: Path, size: tuple[int, int]) -> tuple[dict, dict]:
-    """Median wall and CPU seconds an image of each exit, as {batch: {"wall" or "cpu": {exit: seconds}}}; and the exits'
-    costs with the sampling."""
+    """{batch: {"wall": {exit: median seconds an image}, "share": {exit: its share of the deepest exit's time in the same
+    round, median over rounds}}}; and the exits' costs with the sampling."""
     import torch
 
     from vislab.engine.allocator import keep_freed_memory
@@ -128,10 +128,15 @@ def times(args, work: Path, size: tuple[int, int]) -> tuple[dict, dict]:
                 model(images, exit=k)
 
         timed = _common.interleave(
-            {str(k): lambda k=k: run(k) for k in model.exits}, pairs=3 if args.quick else 15, warmup=2
+            {str(k): lambda k=k: run(k) for k in model.exits}, pairs=3 if args.quick else 31, warmup=2
         )
+        walls = {k: t["wall"] for k, t in timed.items()}
+        deepest = walls[str(model.exits[-1])]
         found[str(batch)] = {
-            clock: {k: statistics.median(t[clock]) / batch for k, t in timed.items()} for clock in ("wall", "cpu")
+            "wall": {k: statistics.median(wall) / batch for k, wall in walls.items()},
+            "share": {
+                k: statistics.median(a / b for a, b in zip(wall, deepest, strict=True)) for k, wall in walls.items()
+            },
         }
     return found, exit_costs(model, *size, model.exits, sampling=True)
 
@@ -193,11 +198,9 @@ def summarise(seeds: list[dict]) -> tuple[list[dict], list[dict], dict]:
         row = {"exit": k, "GMAC": f"{costs[k]:.3f}", "share": f"{costs[k] / costs[deepest]:.3f}"}
         row["share with sampling"] = f"{share:.3f}"
         for batch, timed in seeds[0]["times"].items():
-            of_time = timed["wall"][k] / timed["wall"][deepest]
             row[f"ms at {batch}"] = f"{1e3 * timed['wall'][k]:.2f}"
-            row[f"time share at {batch}"] = f"{of_time:.3f}"
-            row[f"CPU share at {batch}"] = f"{timed['cpu'][k] / timed['cpu'][deepest]:.3f}"
-            worst = max(worst, abs(of_time / share - 1))
+            row[f"time share at {batch}"] = f"{timed['share'][k]:.3f}"
+            worst = max(worst, abs(timed["share"][k] / share - 1))
         exits.append(row)
     values = {"best_gain_points": max(gains), "worst_gain_points": min(gains), "share_deviation": worst}
     return rows, exits, values | {"seeds": len(seeds)}

@@ -110,8 +110,8 @@ def trained(args, work: Path) -> tuple:
 
 
 def times(args, work: Path, size: tuple[int, int]) -> tuple[dict, dict]:
-    """{batch: {"wall": {exit: median seconds an image}, "share": {exit: its share of the deepest exit's time in the same
-    round, median over rounds}}}; and the exits' costs with the sampling."""
+    """{batch: {"wall": {exit: median seconds an image}, "share": {exit: its share of the deepest exit's time in the
+    same round, median over rounds}}}; and the exits' costs with the sampling."""
     import torch
 
     from vislab.engine.allocator import keep_freed_memory

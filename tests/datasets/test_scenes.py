@@ -102,14 +102,14 @@ def test_impossible_settings_are_refused(bad):
 
 
 def test_lengths_and_slimness_shape_the_objects():
-    def widest(**shape) -> np.ndarray:
+    def sizes(**shape) -> np.ndarray:
         scenes = Scenes(length=40, size=128, num_objects=(1, 1), **shape)
         return np.array([scenes.get_data_info(i)["gt_rbboxes"][0, 2:4] for i in range(40)])
 
-    small, large = widest(lengths=(0.3, 0.4)), widest(lengths=(1.5, 2.0))
+    small, large = sizes(lengths=(0.3, 0.4)), sizes(lengths=(1.5, 2.0))
     assert np.median(large.max(1)) > 2.5 * np.median(small.max(1))
-    slim, round_ = widest(slimness=(0.2, 0.3)), widest(slimness=(0.9, 1.0))
-    assert np.median(slim.min(1) / slim.max(1)) < 0.45 < 0.75 < np.median(round_.min(1) / round_.max(1))
+    slim, stout = sizes(slimness=(0.2, 0.3)), sizes(slimness=(0.9, 1.0))
+    assert np.median(slim.min(1) / slim.max(1)) < 0.45 < 0.75 < np.median(stout.min(1) / stout.max(1))
 
 
 def test_transforms_are_found_by_name_without_a_runner():

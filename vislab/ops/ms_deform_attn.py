@@ -1,9 +1,9 @@
 """Multi-scale deformable attention's core: each query reads a few points of several maps, bilinearly, and sums them.
 
 Two forms of the same sum, both without compiled extension. `grid_sample` per level, added up level by level, is the
-reference and what accelerators run. On a CPU the whole sum is one product with a sparse matrix: a row a query and head,
-48 entries for 3 levels of 4 points. `embedding_bag` is that product, and the gradients are its transpose and its
-sampled counterpart; nothing of size queries x points x channels is ever held.
+reference and what accelerators run. On a CPU the whole sum is a product with a sparse matrix: a row a query and head,
+48 entries for 3 levels of 4 points with four corners. `embedding_bag` is that product, a call for each corner, and the
+gradients are its transpose and its sampled counterpart; nothing of size queries x points x channels is ever held.
 """
 
 import warnings
@@ -168,7 +168,7 @@ def _corner_rows(base: Tensor, shapes: Shapes) -> list[tuple[Tensor, int]]:
 
 
 def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> list[Tensor]:
-    """What each of them counts, (R, L * P)."""
+    """What each row of `_corner_rows` counts, (R, L * P)."""
     lower = weights * fy
     upper = weights - lower
     upper_right, lower_right = upper * fx, lower * fx

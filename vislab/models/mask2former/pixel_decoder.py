@@ -265,6 +265,6 @@ class PixelDecoder(nn.Module):
 
 
 def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution as a matrix product, (B, C, H, W) in any order to channels last: on CPUs torch's own copies the
-    map first."""
+    """A 1x1 convolution as a matrix product, (B, C, H, W) of any memory format to channels last: on CPUs torch's own
+    copies the map first."""
     return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)

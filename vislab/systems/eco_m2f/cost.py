@@ -20,7 +20,7 @@ def layer_macs(layer: EncoderLayer, height: int, width: int, *, sampling: bool =
     linears = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
     norms = sum(5 * m.weight.numel() for m in layer.modules() if isinstance(m, nn.LayerNorm))
     attention = layer.self_attn
-    points = 4 * attention.num_levels * attention.num_points * attention.value_proj.weight.shape[0]
+    points = 4 * attention.num_levels * attention.num_points * attention.value_proj.out_features
     return tokens * (linears + norms + (points if sampling else 0))
 
 
@@ -30,7 +30,7 @@ def exit_costs(
 ) -> dict[int, float]:
     """Giga-multiply-accumulates of the whole model for each exit, one image of height x width pixels.
 
-    The part that all exits share is counted by torch's FLOP counter on meta tensors' shapes, the layers analytically.
+    The part that all exits share is counted by torch's FLOP counter on one blank image, the layers analytically.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

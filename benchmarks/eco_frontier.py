@@ -285,8 +285,8 @@ def main() -> None:
     head += "" if agreed is None else f"; two parents' gains of an image correlate by {agreed:.2f}"
     notes = (
         "Points, mean +- sd over seeds. over random: same shares of exits, drawn blindly; over fixed: neighbouring "
-        "exits mixed to the same cost; error: standard error over test images of one seed. Below, share: of the deepest "
-        "exit's multiply-accumulates, with and without the sampling; time share: of its time in the same round."
+        "exits mixed to the same cost; error: standard error over test images of one seed. Below, share: of the "
+        "deepest exit's multiply-accumulates, with and without sampling; time share: of its time in the same round."
     )
     print(head)
     text = head + "\n\n" + _common.print_table(rows) + f"\n\n{notes}\n\n" + _common.print_table(exits)

@@ -11,14 +11,12 @@ from mmengine.config import read_base
 
 from vislab.datasets.semantic import CamVid
 from vislab.datasets.transforms import (
+    LargeScaleJitter,
     LoadImage,
     LoadSemSeg,
     PackInputs,
-    Pad,
-    RandomCrop,
     RandomFlip,
     Resize,
-    ResizeShortest,
     SemSegToInstances,
 )
 from vislab.evaluation.semantic import SemSegMetric
@@ -27,17 +25,16 @@ with read_base():
     from ._base_.cpu import *
 
 data_root = "$VISLAB_DATA/camvid"
+size = (192, 256)
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=192, ratio_range=(1.0, 1.75)),
-    dict(type=RandomCrop, size=(192, 256)),
-    dict(type=Pad, size=(192, 256)),
+    dict(type=LargeScaleJitter, size=size, ratio_range=(1.0, 1.75)),
     dict(type=RandomFlip, prob=0.5),
     dict(type=SemSegToInstances),
     dict(type=PackInputs),
 ]
-test_pipeline = [dict(type=LoadImage), dict(type=Resize, size=(192, 256)), dict(type=LoadSemSeg), dict(type=PackInputs)]
+test_pipeline = [dict(type=LoadImage), dict(type=Resize, size=size), dict(type=LoadSemSeg), dict(type=PackInputs)]
 train_set = dict(type=CamVid, data_root=data_root, ann_file="train.txt", pipeline=train_pipeline)
 train_dataloader.update(batch_size=2, dataset=train_set)
 test_set = dict(type=CamVid, data_root=data_root, ann_file="val.txt", pipeline=test_pipeline, test_mode=True)

@@ -25,17 +25,18 @@ with read_base():
     from ._base_.cpu import *
 
 data_root = "$VISLAB_DATA/coco_panoptic"
+size = (192, 256)
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadPanoptic),
     dict(type=RandomFlip, prob=0.5),
-    dict(type=LargeScaleJitter, size=(192, 256), ratio_range=(0.8, 2.0)),
+    dict(type=LargeScaleJitter, size=size, ratio_range=(0.8, 2.0)),
     dict(type=PanopticToInstances),
     dict(type=PackInputs),
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=Resize, size=(192, 256), keep_ratio=True),
+    dict(type=Resize, size=size, keep_ratio=True),
     dict(type=LoadPanoptic),
     dict(type=PackInputs),
 ]

@@ -24,6 +24,7 @@ from vislab.evaluation.semantic import SemSegMetric
 with read_base():
     from ._base_.cpu import *
 
+size = 128
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=RandomFlip, prob=0.5),
@@ -35,10 +36,9 @@ test_pipeline = [
     dict(type=PanopticToSemSeg),
     dict(type=PackInputs),
 ]
-train_dataloader.update(
-    dataset=dict(type=Scenes, length=4000, size=128, num_objects=(1, 10), seed=1, pipeline=train_pipeline)
-)
-test_set = dict(type=Scenes, length=200, size=128, num_objects=(1, 10), seed=2, pipeline=test_pipeline, test_mode=True)
+scenes = dict(type=Scenes, size=size, num_objects=(1, 10))
+train_dataloader.update(dataset=dict(scenes, length=4000, seed=1, pipeline=train_pipeline))
+test_set = dict(scenes, length=200, seed=2, pipeline=test_pipeline, test_mode=True)
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
 val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric)]

@@ -26,7 +26,7 @@ model = dict(
             name="swin_large_patch4_window12_384.ms_in22k",
             pretrained=True,
             out_indices=(-1,),
-            img_size=512,
+            img_size=size,
             drop_path=0.5,
         ),
         decoder=dict(

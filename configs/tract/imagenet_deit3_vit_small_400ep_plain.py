@@ -20,6 +20,7 @@ with read_base():
 model = dict(
     type=ImageClassifier,
     name="deit3_small_patch16_224",
+    img_size=size,
     num_classes=1000,
     drop_path=0.05,
     loss=dict(type=BinaryCrossEntropy),

@@ -137,7 +137,9 @@ def _execute(source: ConfigFile, overrides: _Overrides) -> dict[str, Any]:
             raise ConfigError(
                 f"{place}: an imported object is called; a config only names it, as `type=...`"
             ) from error
-        raise ConfigError(f"{place}: {type(error).__name__}: {error}") from error
+        given = ", ".join(f"{key}={value!r}" for key, value in overrides.options.items())
+        hint = f"; --cfg-options set {given}: is that the kind of value that stood there?" if given else ""
+        raise ConfigError(f"{place}: {type(error).__name__}: {error}{hint}") from error
     names = {k: v for k, v in run.items() if not k.startswith("__") and k != "read_base"}
     return dict(dict.items(_fresh(names)))
 

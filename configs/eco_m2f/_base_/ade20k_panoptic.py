@@ -26,13 +26,14 @@ with read_base():
     from .mask2former import *
 
 data_root = "data/ADEChallengeData2016"
+size = (640, 640)  # of crops; the short side of images is its first number, their long side at most four times that
 
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadPanoptic),
-    dict(type=ResizeShortest, short=640, long=2560, ratio_range=(0.5, 2.0)),
-    dict(type=RandomCrop, size=(640, 640)),
-    dict(type=Pad, size=(640, 640)),
+    dict(type=ResizeShortest, short=size[0], long=4 * size[0], ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=size),
+    dict(type=Pad, size=size),
     dict(type=ColorJitter),
     dict(type=RandomFlip, prob=0.5),
     dict(type=PanopticToInstances),
@@ -40,7 +41,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=640, long=2560),
+    dict(type=ResizeShortest, short=size[0], long=4 * size[0]),
     dict(type=LoadPanoptic),
     dict(type=PanopticToSemSeg),
     dict(type=LoadAnnotations, mask=True),
@@ -69,5 +70,5 @@ test_dataloader.update(dataset=test_set)
 val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
 test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
 model.update(num_classes=150, things=100)
-param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=160000, by_epoch=False)]
+param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, by_epoch=False)]
 train_cfg.update(max_iters=160000)

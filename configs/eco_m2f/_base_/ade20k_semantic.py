@@ -22,13 +22,14 @@ with read_base():
     from .mask2former import *
 
 data_root = "data/ADEChallengeData2016"
+size = (512, 512)  # of crops; the short side of images is its first number, their long side at most four times that
 
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=512, long=2048, ratio_range=(0.5, 2.0)),
-    dict(type=RandomCrop, size=(512, 512), cat_max_ratio=0.75),
-    dict(type=Pad, size=(512, 512)),
+    dict(type=ResizeShortest, short=size[0], long=4 * size[0], ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=size, cat_max_ratio=0.75),
+    dict(type=Pad, size=size),
     dict(type=ColorJitter),
     dict(type=RandomFlip, prob=0.5),
     dict(type=SemSegToInstances),
@@ -36,7 +37,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=512, long=2048),
+    dict(type=ResizeShortest, short=size[0], long=4 * size[0]),
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]
@@ -60,5 +61,5 @@ test_dataloader.update(dataset=test_set)
 val_evaluator = dict(type=SemSegMetric)
 test_evaluator = dict(type=SemSegMetric)
 model.update(num_classes=150, things=150, tasks=("semantic",), sigmoid_first=True)
-param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=160000, by_epoch=False)]
+param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, by_epoch=False)]
 train_cfg.update(max_iters=160000)

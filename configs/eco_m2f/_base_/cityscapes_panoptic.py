@@ -25,13 +25,15 @@ with read_base():
     from .mask2former import *
 
 data_root = "data/cityscapes"
+short = 1024
+size = (512, 1024)  # of crops
 
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadPanoptic),
-    dict(type=ResizeShortest, short=1024, long=4096, ratio_range=(0.5, 2.0)),
-    dict(type=RandomCrop, size=(512, 1024)),
-    dict(type=Pad, size=(512, 1024)),
+    dict(type=ResizeShortest, short=short, long=4 * short, ratio_range=(0.5, 2.0)),
+    dict(type=RandomCrop, size=size),
+    dict(type=Pad, size=size),
     dict(type=ColorJitter),
     dict(type=RandomFlip, prob=0.5),
     dict(type=PanopticToInstances),
@@ -39,7 +41,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=1024, long=2048),
+    dict(type=ResizeShortest, short=short, long=2 * short),
     dict(type=LoadPanoptic),
     dict(type=PanopticToSemSeg),
     dict(type=PanopticToInstances, classes=(0, 1, 2, 3, 4, 5, 6, 7)),
@@ -67,5 +69,5 @@ test_dataloader.update(dataset=test_set)
 val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
 test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
 model.update(num_classes=19, things=8)
-param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, begin=0, end=90000, by_epoch=False)]
+param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, by_epoch=False)]
 train_cfg.update(max_iters=90000)

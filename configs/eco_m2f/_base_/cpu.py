@@ -9,14 +9,15 @@ from vislab.systems.eco_m2f import EcoM2F, SampleExitHook
 with read_base():
     from .mask2former import *
 
+widths = dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256)
 weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
 model.update(
     type=EcoM2F,
     exits=(1, 2, 3, 4, 5, 6),
     backbone=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True, frozen_stages=-1),
     num_queries=30,
-    pixel_decoder=dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256),
-    decoder=dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256, num_layers=3),
+    pixel_decoder=dict(**widths),
+    decoder=dict(**widths, num_layers=3),
     loss=dict(num_points=1024),
     run_lengths=False,
     score_threshold=0.5,

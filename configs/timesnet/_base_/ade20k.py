@@ -19,12 +19,12 @@ with read_base():
     from .schedule import *
 
 data_root = "data/ADEChallengeData2016"
-size = (512, 512)
+size = (512, 512)  # of crops; the short side of images is its first number, their long side at most four times that
 
 train_pipeline = [
     dict(type=LoadImage, min_size=32),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=512, long=2048, ratio_range=(0.5, 2.0)),
+    dict(type=ResizeShortest, short=size[0], long=4 * size[0], ratio_range=(0.5, 2.0)),
     dict(type=RandomCrop, size=size, cat_max_ratio=0.75),
     dict(type=Pad, size=size),
     dict(type=RandomFlip, prob=0.5),
@@ -33,7 +33,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage, min_size=32),
-    dict(type=ResizeShortest, short=512, long=2048),
+    dict(type=ResizeShortest, short=size[0], long=4 * size[0]),
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]

@@ -5,14 +5,12 @@ from mmengine.config import read_base
 from vislab.datasets.semantic import CamVid
 from vislab.datasets.transforms import (
     ColorJitter,
+    LargeScaleJitter,
     LoadImage,
     LoadSemSeg,
     PackInputs,
-    Pad,
-    RandomCrop,
     RandomFlip,
     Resize,
-    ResizeShortest,
 )
 from vislab.evaluation.semantic import SemSegMetric
 
@@ -25,9 +23,7 @@ size = (240, 320)
 train_pipeline = [
     dict(type=LoadImage, min_size=32),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=240, ratio_range=(1.0, 1.75)),
-    dict(type=RandomCrop, size=size),
-    dict(type=Pad, size=size),
+    dict(type=LargeScaleJitter, size=size, ratio_range=(1.0, 1.75)),
     dict(type=RandomFlip, prob=0.5),
     dict(type=ColorJitter),
     dict(type=PackInputs),

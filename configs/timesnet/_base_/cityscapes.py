@@ -18,12 +18,13 @@ with read_base():
     from .schedule import *
 
 data_root = "data/cityscapes"
+size = (512, 1024)  # of crops
 
 train_pipeline = [
     dict(type=LoadImage, min_size=32),
     dict(type=LoadSemSeg),
     dict(type=ResizeShortest, short=1024, ratio_range=(0.5, 2.0)),
-    dict(type=RandomCrop, size=(512, 1024), cat_max_ratio=0.75),
+    dict(type=RandomCrop, size=size, cat_max_ratio=0.75),
     dict(type=RandomFlip, prob=0.5),
     dict(type=ColorJitter),
     dict(type=PackInputs),

@@ -11,11 +11,13 @@ with read_base():
 
 data_root = "$VISLAB_DATA/rgbd_kitchen"
 size = (240, 320)  # of the network's input; labels of validation keep 480x640
+scale = 0.001
 unknown = (0, 65535)
+split = 160  # frames before it are for training, the others for validation
 
 train_pipeline = [
     dict(type=LoadImage, min_size=32),
-    dict(type=LoadDepth, scale=0.001, invalid=unknown),
+    dict(type=LoadDepth, scale=scale, invalid=unknown),
     dict(type=Resize, size=size),
     dict(type=RandomFlip, prob=0.5),
     dict(type=ColorJitter),
@@ -24,13 +26,13 @@ train_pipeline = [
 test_pipeline = [
     dict(type=LoadImage, min_size=32),
     dict(type=Resize, size=size),
-    dict(type=LoadDepth, scale=0.001, invalid=unknown),
+    dict(type=LoadDepth, scale=scale, invalid=unknown),
     dict(type=PackInputs),
 ]
 train_dataloader.update(
-    dataset=dict(type=RGBDFolder, data_root=data_root, frames=(0, 160), pipeline=train_pipeline),
+    dataset=dict(type=RGBDFolder, data_root=data_root, frames=(0, split), pipeline=train_pipeline),
 )
-test_set = dict(type=RGBDFolder, data_root=data_root, frames=(160, None), pipeline=test_pipeline, test_mode=True)
+test_set = dict(type=RGBDFolder, data_root=data_root, frames=(split, None), pipeline=test_pipeline, test_mode=True)
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
 

@@ -19,10 +19,11 @@ with read_base():
 
 data_root = "data/nyu"
 max_depth = 10.0
+scale = 0.001
 
 train_pipeline = [
     dict(type=LoadImage, min_size=32),
-    dict(type=LoadDepth, scale=0.001),
+    dict(type=LoadDepth, scale=scale),
     dict(type=NYUBorder, mode="mask"),
     dict(type=Albu, transforms=[dict(name="Rotate", limit=2.5, p=0.5)]),
     dict(type=RandomFlip, prob=0.5),
@@ -31,7 +32,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage, min_size=32),
-    dict(type=LoadDepth, scale=0.001),
+    dict(type=LoadDepth, scale=scale),
     dict(type=PackInputs),
 ]
 train_dataloader.update(

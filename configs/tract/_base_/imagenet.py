@@ -10,16 +10,17 @@ with read_base():
     from .classification import *
 
 data_root = "data/imagenet"
+size = 224
 train_pipeline = [
     dict(type=LoadImage),
-    dict(type=RandomResizedCrop, size=224),
+    dict(type=RandomResizedCrop, size=size),
     dict(type=RandomFlip, prob=0.5),
     dict(type=PackInputs),
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=256),
-    dict(type=CenterCrop, size=224),
+    dict(type=ResizeShortest, short=8 * size // 7),
+    dict(type=CenterCrop, size=size),
     dict(type=PackInputs),
 ]
 data_preprocessor = dict(type=ImagePreprocessor, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))

@@ -20,8 +20,9 @@ class CocoDataset(BaseDataset):
     """Images with COCO annotations. Any data in that format will do; the classes come from the file.
 
     From an instances file a record holds img_id, img_path, height, width and instances: dicts of bbox (xyxy), label,
-    mask (run lengths or polygons), ignore (1 for crowds). From a panoptic file it holds panoptic_path and
-    segments_info: dicts of id, category (class index), iscrowd, area; instances too, if `instances_file` is given.
+    mask (run lengths or polygons), ignore (1 for crowds), area (as the file states it, or None). From a panoptic file
+    it holds panoptic_path and segments_info: dicts of id, category (class index), iscrowd, area; instances too, if
+    `instances_file` is given.
 
     Class indices are contiguous: things first, then stuff, each by category id. metainfo: classes, thing_classes,
     stuff_classes, category_ids (class index to the file's id) and, where the file has colours, palette.
@@ -173,7 +174,9 @@ class CocoDataset(BaseDataset):
                 flat += 1
                 continue
             crowd = int(annotation.get("iscrowd", 0))
-            record["instances"].append({"bbox": box, "label": label, "mask": mask or None, "ignore": crowd})
+            record["instances"].append(
+                {"bbox": box, "label": label, "mask": mask or None, "ignore": crowd, "area": _area(annotation)}
+            )
         if flat:
             text = f"{path}: {flat} of {len(annotations)} boxes have no area inside their image and are left out"
             print_log(text, logger="current", level=logging.WARNING)
@@ -240,6 +243,13 @@ def _label_of(annotation: dict, labels: dict, place: str) -> int | None:
             f"{place} has category_id {annotation.get('category_id')!r}, which is not among the file's "
             f"{len(labels)} categories"
         ) from None
+
+
+def _area(annotation: dict) -> float | None:
+    """The area that the file states, in square pixels; None where it states none."""
+    area = annotation.get("area")
+    known = isinstance(area, int | float) and not isinstance(area, bool) and 0 <= area < float("inf")
+    return float(area) if known else None
 
 
 def _corners(bbox: list[float], record: dict) -> list[float]:

@@ -6,13 +6,14 @@ dataset with instances can be measured, and one pass gives AP beside PQ and mIoU
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from vislab.errors import ConfigError, DataError
+from vislab.evaluation.checks import require_field, require_results, to_array, warn, warn_unlabeled
 from vislab.registry import METRICS
 
 _NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
@@ -22,19 +23,27 @@ _NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 class CocoMetric(BaseMetric):
     """AP in per cent: bbox_mAP, bbox_mAP_50, ... and segm_mAP, segm_mAP_50, ... as asked for.
 
-    Reads pred_instances (labels, scores, bboxes, masks) and gt_instances (labels, bboxes, masks, ignore) at the
+    Reads pred_instances (labels, scores, bboxes, masks) and gt_instances (labels, bboxes, masks, ignore, areas) at the
     original size; masks are (N, H, W) or run lengths. Ignored instances are COCO's crowds. Sizes without a single
     ground-truth instance are left out.
+
+    As in pycocotools, a ground-truth instance counts as small, medium or large by the `area` of the annotation file,
+    for boxes and masks alike; where the file gives none, by its mask's area, else its box's. A detection counts by the
+    area of what is measured: its box for "bbox", its mask for "segm".
+
+    A detection whose score or box is not finite, whose box has a negative side, or whose label is no class of the
+    dataset is left out; `invalid_detections` gives their number when there are any, and a warning names the first.
 
     Args:
         kinds: "bbox", "segm" or both.
         max_detections: An image.
+        classwise: Add bbox_AP/<class> and segm_AP/<class> for every class with ground truth.
         backend: "auto", "faster" or "pycocotools".
         collect_device: See mmengine's BaseMetric.
         prefix: Put before the names.
 
     Raises:
-        DataError: predictions or labels lack what is measured.
+        DataError: predictions or labels lack what is measured, or a ground-truth label is no class of the dataset.
     """
 
     default_prefix = None
@@ -44,6 +53,7 @@ class CocoMetric(BaseMetric):
         *,
         kinds: Sequence[Literal["bbox", "segm"]] = ("bbox",),
         max_detections: int = 100,
+        classwise: bool = False,
         backend: Literal["auto", "faster", "pycocotools"] = "auto",
         collect_device: str = "cpu",
         prefix: str | None = None,
@@ -55,66 +65,162 @@ class CocoMetric(BaseMetric):
         if backend not in ("auto", "faster", "pycocotools"):
             raise ConfigError(f"CocoMetric: backend={backend!r} is not one of auto, faster, pycocotools")
         self.max_detections = max_detections
+        self.classwise = classwise
         self.backend = backend
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        classes = (self.dataset_meta or {}).get("classes")
         for sample in data_samples:
-            name = sample.get("img_path", "a sample")
-            for key in ("gt_instances", "pred_instances"):
-                if key not in sample:
-                    raise DataError(f"CocoMetric: {name} has no {key}")
-            truth, found = sample["gt_instances"], sample["pred_instances"]
-            size = tuple(int(side) for side in sample["ori_shape"])
-            result = {"size": size, "gt": self._items(truth, size, name), "dt": self._items(found, size, name)}
-            if "scores" not in found:
-                raise DataError(f"CocoMetric: pred_instances of {name} have no scores")
-            result["scores"] = _array(found["scores"]).astype(float)
-            ignore = truth.get("ignore")
-            result["crowd"] = (
-                np.zeros(len(result["gt"]["labels"]), int) if ignore is None else _array(ignore).astype(int)
-            )
-            self.results.append(result)
-
-    def _items(self, instances: dict, size: tuple[int, int], name: str) -> dict:
-        items = {"labels": _array(instances["labels"]).astype(int)}
-        if "bboxes" in instances:
-            boxes = _array(instances["bboxes"]).astype(float).reshape(-1, 4)
-            items["bboxes"] = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-        elif "bbox" in self.kinds:
-            raise DataError(f"CocoMetric: {name} has instances without bboxes")
-        if "segm" in self.kinds:
-            if "masks" not in instances:
-                raise DataError(
-                    f"CocoMetric: {name} has instances without masks: LoadAnnotations(mask=True) reads them"
-                )
-            items["masks"] = encode_masks(instances["masks"], size, name)
-        return items
+            self.results.append(image_result(sample, self.kinds, None if classes is None else len(classes)))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
-        metrics = {}
+        require_results(results, "CocoMetric")
+        invalid = [(result["name"], result["invalid"]) for result in results if result["invalid"]]
+        metrics: dict[str, float] = {}
+        if invalid:
+            metrics["invalid_detections"] = float(sum(count for _, count in invalid))
+            total = metrics["invalid_detections"] + sum(len(result["dt"]["labels"]) for result in results)
+            warn(
+                "CocoMetric",
+                f"{metrics['invalid_detections']:.0f} of {total:.0f} detections in {len(invalid)} images are left out: "
+                "their score or box is not finite, a side of the box is negative, or the label is no class of the "
+                f"dataset; the first image is {invalid[0][0]}",
+            )
+        self._warn_unlabeled(results)
+        names = (self.dataset_meta or {}).get("classes")
         for kind in self.kinds:
             values = coco_ap(results, kind, self.backend, self.max_detections)
+            each = values.pop("classes")
             metrics |= {f"{kind}_{key}": 100 * value for key, value in values.items() if value >= 0}
+            if self.classwise:
+                called = {label: names[label] if names else label for label in each}
+                metrics |= {f"{kind}_AP/{called[k]}": 100 * value for k, value in each.items() if value >= 0}
         return metrics
 
+    def _warn_unlabeled(self, results: list[dict]) -> None:
+        labels = np.concatenate([result["gt"]["labels"] for result in results])
+        meta = self.dataset_meta or {}
+        classes = list(meta.get("classes") or ())
+        if not len(labels):
+            warn("CocoMetric", f"no instance is labeled in any of the {len(results)} images: there is no AP")
+        elif classes:
+            things = meta.get("thing_classes") or classes
+            counts = np.bincount(labels, minlength=len(classes))
+            chosen = [i for i, name in enumerate(classes) if name in things]
+            warn_unlabeled("CocoMetric", [classes[i] for i in chosen], counts[chosen] > 0, "instance")
 
-def coco_ap(results: Sequence[dict], kind: str, backend: str = "auto", max_detections: int = 100) -> dict[str, float]:
-    """AP as fractions from what `CocoMetric.process` keeps of each image; -1 where there is no ground truth."""
+
+def image_result(sample: Mapping[str, Any], kinds: Sequence[str], num_classes: int | None = None) -> dict[str, Any]:
+    """What `coco_ap` needs of one image.
+
+    Args:
+        sample: A DataSample as a dict, with gt_instances, pred_instances and ori_shape.
+        kinds: "bbox", "segm" or both.
+        num_classes: Labels are 0..num_classes - 1; None: not checked from above.
+
+    Returns:
+        name; size (h, w); gt and dt, dicts of labels (N,), and by `kinds` bboxes (N, 4) xywh and masks (run lengths);
+        gt also has crowd (N,) and areas (N,), dt has scores (N,); invalid, the number of detections left out.
+    """
+    name = sample.get("img_path", "a sample")
+    truth = require_field(sample, "gt_instances", "CocoMetric", "put LoadAnnotations into the test pipeline")
+    found = require_field(sample, "pred_instances", "CocoMetric", "the model predicts none")
+    size = tuple(int(side) for side in sample["ori_shape"])
+    gt, dt = (_items(instances, size, name, kinds) for instances in (truth, found))
+    gt["areas"] = _truth_areas(truth, gt)
+    if not (np.isfinite(gt["areas"]).all() and np.isfinite(gt.get("bboxes", 0)).all()):
+        raise DataError(f"CocoMetric: a ground-truth box of {name} is not finite")
+    ignore = truth.get("ignore")
+    gt["crowd"] = np.zeros(len(gt["labels"]), int) if ignore is None else to_array(ignore).astype(int)
+    wrong = _no_class(gt["labels"], num_classes)
+    if wrong.any():
+        count = "" if num_classes is None else f"; the dataset has {num_classes} classes (0..{num_classes - 1})"
+        raise DataError(f"CocoMetric: {name} has a ground-truth instance of class {gt['labels'][wrong][0]}{count}")
+    if "scores" not in found:
+        raise DataError(f"CocoMetric: pred_instances of {name} have no scores")
+    dt["scores"] = to_array(found["scores"]).astype(float)
+    _check_lengths(gt, name, "gt_instances")
+    _check_lengths(dt, name, "pred_instances")
+    valid = np.isfinite(dt["scores"]) & ~_no_class(dt["labels"], num_classes)
+    if "bboxes" in dt:
+        valid &= np.isfinite(dt["bboxes"]).all(axis=1) & (dt["bboxes"][:, 2:] >= 0).all(axis=1)
+    invalid = int((~valid).sum())
+    if invalid:
+        dt = {
+            key: [m for m, v in zip(x, valid, strict=True) if v] if key == "masks" else x[valid]
+            for key, x in dt.items()
+        }
+    return {"name": name, "size": size, "gt": gt, "dt": dt, "invalid": invalid}
+
+
+def _items(instances: Mapping[str, Any], size: tuple[int, int], name: str, kinds: Sequence[str]) -> dict[str, Any]:
+    items: dict[str, Any] = {"labels": to_array(instances["labels"]).astype(int)}
+    if "bbox" in kinds:
+        if "bboxes" not in instances:
+            raise DataError(f"CocoMetric: {name} has instances without bboxes")
+        items["bboxes"] = _xywh(instances["bboxes"])
+    if "segm" in kinds:
+        if "masks" not in instances:
+            raise DataError(f"CocoMetric: {name} has instances without masks: LoadAnnotations(mask=True) reads them")
+        items["masks"] = encode_masks(instances["masks"], size, name)
+    return items
+
+
+def _xywh(boxes: Any) -> np.ndarray:
+    boxes = to_array(boxes).astype(float).reshape(-1, 4)
+    return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def _truth_areas(truth: Mapping[str, Any], items: dict[str, Any]) -> np.ndarray:
+    """(N,) float64 areas of ground truth: the file's, else the mask's, else the box's, whatever kinds are measured."""
+    count = len(items["labels"])
+    areas = to_array(truth["areas"]).astype(float) if "areas" in truth else np.full(count, np.nan)
+    unknown = np.isnan(areas)
+    if not unknown.any():
+        return areas
+    if "masks" in truth:
+        masks = items.get("masks", truth["masks"])
+        return np.where(unknown, _mask_areas(masks), areas)
+    boxes = items.get("bboxes")
+    boxes = _xywh(truth["bboxes"]) if boxes is None else boxes
+    return np.where(unknown, boxes[:, 2] * boxes[:, 3], areas)
+
+
+def _mask_areas(masks: Any) -> np.ndarray:
+    if not isinstance(masks, list | tuple):
+        return (to_array(masks) != 0).sum(axis=(1, 2)).astype(float)
+    from pycocotools import mask as coco
+
+    return np.asarray(coco.area(list(masks)), float).reshape(-1)
+
+
+def _no_class(labels: np.ndarray, num_classes: int | None) -> np.ndarray:
+    return (labels < 0) | (labels >= num_classes) if num_classes is not None else labels < 0
+
+
+def _check_lengths(items: dict[str, Any], name: str, what: str) -> None:
+    lengths = {key: len(value) for key, value in items.items()}
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"CocoMetric: {what} of {name} differ in number: {lengths}")
+
+
+def coco_ap(results: Sequence[dict], kind: str, backend: str = "auto", max_detections: int = 100) -> dict[str, Any]:
+    """AP from what `image_result` gives for each image.
+
+    Returns:
+        mAP, mAP_50, ... as fractions, -1 where there is no ground truth; and `classes`: AP by class index.
+    """
     images, annotations, detections = [], [], []
     for image_id, result in enumerate(results, start=1):
         height, width = result["size"]
         images.append({"id": image_id, "height": height, "width": width})
-        for i, label in enumerate(result["gt"]["labels"]):
-            item = _entry(result["gt"], i, image_id, int(label), kind)
-            item |= {"id": len(annotations) + 1, "iscrowd": int(result["crowd"][i])}
-            annotations.append(item)
-        for i, label in enumerate(result["dt"]["labels"]):
-            item = _entry(result["dt"], i, image_id, int(label), kind)
-            detections.append(item | {"score": float(result["scores"][i]), "id": len(detections) + 1})
+        gt, dt = result["gt"], result["dt"]
+        for entry, area, crowd in zip(_entries(gt, image_id, kind), gt["areas"], gt["crowd"], strict=True):
+            annotations.append(entry | {"id": len(annotations) + 1, "area": float(area), "iscrowd": int(crowd)})
+        for entry, score in zip(_entries(dt, image_id, kind), dt["scores"], strict=True):
+            detections.append(entry | {"score": float(score)})
     if not annotations:
-        return dict.fromkeys(_NAMES, -1.0)
-    if not detections:
-        return dict.fromkeys(_NAMES, 0.0)
+        return {**dict.fromkeys(_NAMES, -1.0), "classes": {}}
     coco_class, eval_class = _backend(backend)
     labels = sorted({a["category_id"] for a in annotations} | {d["category_id"] for d in detections})
     content = {"images": images, "annotations": annotations, "categories": [{"id": i, "name": str(i)} for i in labels]}
@@ -122,7 +228,12 @@ def coco_ap(results: Sequence[dict], kind: str, backend: str = "auto", max_detec
         truth = coco_class()
         truth.dataset = content
         truth.createIndex()
-        found = truth.loadRes(detections)
+        if detections:
+            found = truth.loadRes(detections)
+        else:  # pycocotools' loadRes looks at the first detection
+            found = coco_class()
+            found.dataset = content | {"annotations": []}
+            found.createIndex()
         evaluation = eval_class(truth, found, kind)
         evaluation.params.maxDets = [1, min(10, max_detections), max_detections]
         evaluation.evaluate()
@@ -130,8 +241,18 @@ def coco_ap(results: Sequence[dict], kind: str, backend: str = "auto", max_detec
     return _summary(evaluation)
 
 
-def _summary(evaluation: Any) -> dict[str, float]:
-    """The six numbers out of the table of precisions (IoU, recall, class, area, detections)."""
+def _entries(items: dict, image_id: int, kind: str) -> list[dict]:
+    """Annotations of one image. `loadRes` takes the area of detections from their bbox when they have one, so an entry
+    holds only what is measured: a box or a mask."""
+    key, values = ("bbox", items["bboxes"].tolist()) if kind == "bbox" else ("segmentation", items["masks"])
+    return [  # COCO's tools take category 0 for none
+        {"image_id": image_id, "category_id": label + 1, key: value}
+        for label, value in zip(items["labels"].tolist(), values, strict=True)
+    ]
+
+
+def _summary(evaluation: Any) -> dict[str, Any]:
+    """The six numbers, and AP of each class, out of the table of precisions (IoU, recall, class, area, detections)."""
     precision = np.asarray(evaluation.eval["precision"])
     thresholds = np.asarray(evaluation.params.iouThrs)
 
@@ -143,7 +264,8 @@ def _summary(evaluation: Any) -> dict[str, float]:
     every = precision[..., 0, -1]
     values = (mean(every), mean(every[at[0.5]]), mean(every[at[0.75]]))
     sizes = tuple(mean(precision[..., area, -1]) for area in (1, 2, 3))
-    return dict(zip(_NAMES, values + sizes, strict=True))
+    classes = {int(c) - 1: mean(every[:, :, k]) for k, c in enumerate(evaluation.params.catIds)}
+    return dict(zip(_NAMES, values + sizes, strict=True)) | {"classes": classes}
 
 
 def _backend(name: str) -> tuple[type, type]:
@@ -163,35 +285,25 @@ def _backend(name: str) -> tuple[type, type]:
     return COCO, COCOeval
 
 
-def _entry(items: dict, index: int, image_id: int, label: int, kind: str) -> dict:
-    entry = {"image_id": image_id, "category_id": label + 1}  # COCO's tools take 0 for no category
-    if kind == "segm":
-        from pycocotools import mask as coco
-
-        rle = items["masks"][index]
-        return entry | {"segmentation": rle, "area": float(coco.area(rle)), "bbox": coco.toBbox(rle).tolist()}
-    box = items["bboxes"][index]
-    area = float(box[2] * box[3])
-    if "masks" in items:  # as in COCO's files: the area that sorts into small, medium, large is the mask's
-        from pycocotools import mask as coco
-
-        area = float(coco.area(items["masks"][index]))
-    return entry | {"bbox": box.tolist(), "area": area}
-
-
 def encode_masks(masks: Any, size: tuple[int, int], name: str) -> list[dict]:
-    """(N, H, W) masks, or run lengths already, as compressed run lengths."""
+    """(N, H, W) masks, or run lengths already, as compressed run lengths.
+
+    Raises:
+        DataError: another size than (h, w) `size`, or masks of floats.
+    """
     if isinstance(masks, list | tuple):
+        wrong = next((m["size"] for m in masks if tuple(m["size"]) != tuple(size)), None)
+        if wrong is not None:
+            raise DataError(f"CocoMetric: run lengths of {name} are of size {tuple(wrong)}, the image is {size} (h, w)")
         return [dict(m) for m in masks]
     from pycocotools import mask as coco
 
-    array = _array(masks)
-    if array.shape[1:] != tuple(size) and len(array):
-        raise DataError(f"CocoMetric: masks of {name} are {array.shape[1:]}, the image is {tuple(size)} (h, w)")
+    array = to_array(masks)
     if not len(array):
         return []
-    return coco.encode(np.asfortranarray(array.astype(np.uint8).transpose(1, 2, 0)))
-
-
-def _array(data: Any) -> np.ndarray:
-    return data.cpu().numpy() if hasattr(data, "cpu") else np.asarray(data)
+    if array.shape[1:] != tuple(size):
+        raise DataError(f"CocoMetric: masks of {name} are {array.shape[1:]}, the image is {tuple(size)} (h, w)")
+    if not (array.dtype == bool or np.issubdtype(array.dtype, np.integer)):
+        raise DataError(f"CocoMetric: masks of {name} are {array.dtype}, expected bool or 0 and 1: apply a threshold")
+    binary = array if array.dtype == bool else array != 0
+    return coco.encode(np.asfortranarray(binary.view(np.uint8).transpose(1, 2, 0)))

@@ -23,7 +23,8 @@ class DataSample(BaseDataElement):
 
     - gt_instances, pred_instances: InstanceData with labels (N,) int64, bboxes (N, 4) xyxy pixels, rbboxes (N, 5)
       (cx, cy, w, h, theta) radians le90 clockwise, masks (N, H, W), scores (N,) in [0, 1], ignore (N,) bool, ids (N,):
-      each instance's place in the record it came from.
+      each instance's place in the record it came from, areas (N,) float64 NumPy array: the annotation file's areas in
+      square pixels, NaN = not stated.
     - gt_sem_seg, pred_sem_seg: PixelData, data (1, H, W) of class indices, 255 = ignore.
     - gt_panoptic, pred_panoptic: PixelData, data (1, H, W) of segment ids, 0 = void; segments_info, a list of dict(id,
       category, iscrowd, area), is metainfo of the PixelData.

@@ -89,6 +89,7 @@ class Albu:
         if "gt_sem_seg" in results:
             results["gt_sem_seg"] = _decode_labels(moved["gt_sem_seg"], results["gt_sem_seg"].dtype)
         results["img_shape"] = img.shape[:2]
+        results.pop("gt_areas", None)  # of whole instances in the frame before
         if "gt_masks" in results:
             masks = moved.get("masks")
             empty = np.zeros((0, *img.shape[:2]), np.uint8)

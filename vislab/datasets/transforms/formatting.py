@@ -66,7 +66,8 @@ class PanopticToInstances:
         results["gt_labels"] = np.array([s["category"] for s in segments], np.int64)
         results["gt_ignore"] = np.zeros(n, bool)
         results["gt_ids"] = np.array([s["id"] for s in segments], np.int64)
-        results.pop("gt_rbboxes", None)
+        for key in ("gt_rbboxes", "gt_areas"):
+            results.pop(key, None)
         return results
 
 
@@ -111,7 +112,8 @@ class PackInputs:
         if len(set(lengths.values())) > 1:
             raise DataError(f"{results.get('img_path', 'sample')}: instance labels differ in number: {lengths}")
         for key in lengths:
-            packed[key.removeprefix("gt_")] = _tensor(results[key])
+            # areas are read by metrics only and stay a float64 array, which not every device could hold
+            packed[key.removeprefix("gt_")] = results[key] if key == "gt_areas" else _tensor(results[key])
         return packed
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from vislab.structures import rotated_boxes as rb
 
 # what runs over instances: an instance that vanishes leaves all of them
-INSTANCE_KEYS = ("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_ignore", "gt_ids")
+INSTANCE_KEYS = ("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_areas", "gt_ignore", "gt_ids")
 # maps of the image's size, with the value that stands for "not known"
 MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
 DIRECTIONS = {"horizontal": 1, "vertical": 0, "diagonal": -1}  # cv2.flip's codes
@@ -53,6 +53,8 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
             results["gt_rbboxes"] = rb.scale(results["gt_rbboxes"], sx, sy).astype(np.float32)
             if "gt_masks" in results and abs(sx / sy - 1) > 0.02:  # sheared boxes are loose, masks know better
                 refit_rboxes(results)
+        if "gt_areas" in results:
+            results["gt_areas"] = results["gt_areas"] * (sx * sy)
         if scale_depth and "gt_depth" in results:
             results["gt_depth"] = results["gt_depth"] / np.float32(np.sqrt(sx * sy))
     results["img_shape"] = (new_h, new_w)
@@ -84,6 +86,7 @@ def crop(results: dict, window: tuple[int, int, int, int], min_visible: float = 
         results["gt_bboxes"] = results["gt_bboxes"] - np.array([left, top, left, top], np.float32)
     if "gt_rbboxes" in results:
         results["gt_rbboxes"] = rb.translate(results["gt_rbboxes"], -left, -top).astype(np.float32)
+    results.pop("gt_areas", None)  # of whole instances, which may have been cut
     results["img_shape"] = (h, w)
     clip_instances(results, min_visible=min_visible)
 

@@ -62,6 +62,9 @@ class LoadImage:
 class LoadAnnotations:
     """Turn the record's `instances` into arrays: gt_labels, gt_ignore, gt_ids and the kinds of boxes asked for.
 
+    gt_areas (N,) float64 holds the areas that the annotation file states, in square pixels, NaN where it states none;
+    it is left out when no instance of the image has one.
+
     Args:
         bbox: Axis-aligned boxes, gt_bboxes (N, 4); around `rbbox` where an instance has no `bbox`.
         rbbox: Rotated boxes, gt_rbboxes (N, 5); from `bbox` where an instance has no `rbbox`.
@@ -86,6 +89,8 @@ class LoadAnnotations:
         results["gt_labels"] = np.array([i["label"] for i in instances], np.int64)
         results["gt_ignore"] = np.array([bool(i.get("ignore", 0)) for i in instances], bool)
         results["gt_ids"] = np.arange(n)
+        if any(i.get("area") is not None for i in instances):
+            results["gt_areas"] = np.array([np.nan if i.get("area") is None else i["area"] for i in instances], float)
         if self.bbox:
             boxes = [i["bbox"] if "bbox" in i else rb.rboxes_to_hboxes(np.array(i["rbbox"])) for i in instances]
             results["gt_bboxes"] = np.array(boxes, np.float32).reshape(n, 4)

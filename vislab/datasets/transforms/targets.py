@@ -30,4 +30,6 @@ class SemSegToInstances:
         results["gt_bboxes"] = np.array([joint.mask_to_box(m) for m in masks], np.float32).reshape(len(labels), 4)
         results["gt_ignore"] = np.zeros(len(labels), bool)
         results["gt_ids"] = np.arange(len(labels))
+        for key in ("gt_rbboxes", "gt_areas"):
+            results.pop(key, None)
         return results

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from vislab.errors import DataError
-from vislab.evaluation.coco import coco_ap, encode_masks
+from vislab.evaluation.coco import coco_ap, image_result
 from vislab.evaluation.panoptic import panoptic_quality, panoptic_statistics
 from vislab.evaluation.semantic import class_areas
 from vislab.structures import DataSample
@@ -49,16 +49,7 @@ def image_quality(
     if measure == "miou":
         counts = class_areas(sample.pred_sem_seg.data[0].cpu(), sample.gt_sem_seg.data[0].cpu(), num_classes).numpy().T
         return mean_iou(counts), counts.astype(np.float64)
-    truth, found = sample.gt_instances, sample.pred_instances
-    size = tuple(int(n) for n in sample.ori_shape)
-    ignore = truth.get("ignore")
-    image = {
-        "size": size,
-        "gt": {"labels": truth.labels.cpu().numpy(), "masks": encode_masks(truth.masks, size, "the label")},
-        "dt": {"labels": found.labels.cpu().numpy(), "masks": encode_masks(found.masks, size, "the prediction")},
-        "scores": found.scores.cpu().numpy(),
-        "crowd": np.zeros(len(truth), int) if ignore is None else ignore.cpu().numpy().astype(int),
-    }
+    image = image_result(sample.to_dict(), ("segm",), num_classes)
     return max(coco_ap([image], "segm")["mAP"], 0.0), None
 
 

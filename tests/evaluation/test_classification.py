@@ -62,3 +62,32 @@ def test_impossible_labels_and_settings():
         _run(Accuracy(), [{"img_path": "x.jpg"}])
     with pytest.raises(ValueError, match="topk"):
         Accuracy(topk=0)
+
+
+def test_scores_that_are_no_numbers_are_wrong_and_said(said):
+    nan, inf = float("nan"), float("inf")
+    # NaN for all classes must not make class 0 right; one NaN or +inf beside the true class is no opinion either
+    samples = [_sample(0, [nan] * 3), _sample(1, [nan, 0.9, 0.1]), _sample(1, [0.1, inf, 0.1])]
+    samples += [_sample(2, [-inf, 0.1, 0.9])]  # a class ruled out is fine
+    assert _run(Accuracy(topk=(1, 3)), samples) == {"accuracy/top1": 25.0, "accuracy/top3": 25.0}
+    assert said == [
+        "Accuracy: 3 of 4 images have scores of NaN or infinity, first x.jpg; they count as wrong: the weights are "
+        "damaged or training diverged"
+    ]
+
+
+def test_classes_of_model_and_data_differ():
+    metric = Accuracy()
+    metric.dataset_meta = {"classes": ("a", "b")}
+    with pytest.raises(DataError, match="gives 3 scores for x.jpg, the dataset has 2 classes"):
+        _run(metric, [_sample(1, [0.1, 0.2, 0.7])])
+    with pytest.raises(DataError, match="has label -1"):
+        _run(metric, [_sample(-1, [0.1, 0.9])])
+    with pytest.raises(DataError, match="has label 2, the dataset has 2 classes"):
+        _run(metric, [_sample(2, label=2)])
+    with pytest.raises(DataError, match="2 labels"):
+        _run(Accuracy(), [_sample(0, [0.1, 0.9]) | {"gt_label": {"label": torch.tensor([0, 1])}}])
+    with pytest.raises(DataError, match="no pred_label"):
+        _run(Accuracy(), [{"gt_label": {"label": torch.tensor([0])}}])
+    with pytest.raises(DataError, match="no sample was evaluated"):
+        Accuracy().compute_metrics([])

@@ -103,3 +103,21 @@ def test_nyu_window_is_scaled_with_the_label():
     assert crop_window((480, 640), "nyu_eigen") == (slice(45, 471), slice(41, 601))
     rows, columns = crop_window((240, 320), "nyu_eigen")
     assert (rows.start, columns.stop) == (22, 300)
+
+
+def test_depths_that_are_no_numbers_are_counted_and_said(said):
+    target, prediction = np.ones((10, 10)), np.ones((10, 10))
+    target[0], prediction[0], prediction[1, :5] = 0, np.nan, np.inf  # the first row has no label: it does not count
+    metric = DepthMetric()
+    metric.process({}, [sample(target, prediction, img_path="a.png"), sample(target, np.ones((10, 10)))])
+    result = metric.compute_metrics(metric.results)
+    assert result["not_finite"] == pytest.approx(100 * 5 / 180)
+    assert len(said) == 1 and "5 of 180 predicted depths" in said[0] and "in 1 images, first a.png" in said[0]
+    broken = DepthMetric()
+    broken.process({}, [sample(target, np.full((10, 10), np.nan), img_path="a.png")])
+    with pytest.raises(DataError, match="90 of 90 predicted depths are NaN or infinite"):
+        broken.compute_metrics(broken.results)
+    with pytest.raises(DataError, match="no pred_depth"):
+        metric.process({}, [{"gt_depth": {"data": torch.ones(1, 2, 2)}}])
+    with pytest.raises(DataError, match="no sample was evaluated"):
+        metric.compute_metrics([])

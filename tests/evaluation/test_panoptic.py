@@ -145,6 +145,9 @@ def test_an_unwanted_category_counts_as_void():
         ([[1, 1]], [{"id": 1, "category": 9}], "category 9"),
         ([[1, 1, 1]], [{"id": 1, "category": 0}], r"\(1, 3\)"),
         ([[1, 2]], [{"id": 1, "category": 0}, {"id": 1, "category": 0}], "twice"),
+        ([[1, 1]], [{"id": 1, "category": -1}], "category -1"),
+        ([[1, 1]], [{"id": 1}], "without id or category"),
+        ([[1.0, float("nan")]], [{"id": 1, "category": 0}], "map is float64; expected integers"),
     ],
 )
 def test_contradictions_are_named(prediction, segments, message):
@@ -187,6 +190,25 @@ def test_metric_names_what_is_missing():
     made.dataset_meta = {"classes": ["a"]}
     with pytest.raises(DataError, match="gt_panoptic"):
         made.process({}, [{"img_path": "x.png"}])
+
+
+def test_classes_without_a_segment_are_named(said):
+    made = PanopticMetric()
+    made.dataset_meta = {"classes": ["a", "b", "c"]}
+    for label, segments in ((np.array([[1, 2]]), [{"id": 1, "category": 0}, {"id": 2, "category": 2}]), ([[0, 0]], [])):
+        sample = DataSample(metainfo={"img_path": "x.png"})
+        for side in ("gt", "pred"):
+            data = PixelData(data=torch.as_tensor(label)[None], metainfo={"segments_info": segments})
+            sample.set_field(data, f"{side}_panoptic")
+        made.results.clear()
+        made.process({}, [sample.to_dict()])
+        made.compute_metrics(made.results)
+    assert said == [
+        "PanopticMetric: 1 of 3 classes have no labeled segment in this set: 'b'",
+        "PanopticMetric: no segment is labeled in any of the 1 images: PQ says nothing",
+    ]
+    with pytest.raises(DataError, match="no sample was evaluated"):
+        made.compute_metrics([])
 
 
 @pytest.mark.peer

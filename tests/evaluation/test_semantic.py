@@ -57,3 +57,32 @@ def test_mistakes_are_named():
 def test_areas():
     areas = class_areas(torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 1], [2, 255]]), 3)
     assert areas.tolist() == [[1, 1, 0], [1, 2, 0], [1, 1, 1]]
+
+
+def test_classes_without_a_labeled_pixel_are_named(said):
+    label = np.zeros((8, 8), int)
+    label[2:6, 2:6] = 255  # an object coded as 255: a model that never finds it has mIoU 100
+    metric = SemSegMetric()
+    metric.dataset_meta = {"classes": ("background", "object")}
+    metric.process({}, [sample(label, np.zeros((8, 8), int))])
+    metric.compute_metrics(metric.results)
+    assert said == [
+        "SemSegMetric: 1 of 2 classes have no labeled pixel in this set: 'object'; "
+        "25.0 % of all pixels are ignored (255)"
+    ]
+
+
+def test_maps_of_no_class_are_refused():
+    zeros = np.zeros((4, 4), int)
+    cases = (
+        (zeros, zeros - 1, "x.png: the prediction holds class -1"),
+        (zeros - 1, zeros, "x.png: the label holds class -1"),
+        (zeros, np.full((4, 4), np.nan), "a predicted map is float64; expected integers"),
+    )
+    for label, prediction, message in cases:
+        with pytest.raises(DataError, match=message):
+            SemSegMetric(num_classes=3).process({}, [sample(label, prediction, img_path="x.png")])
+    with pytest.raises(DataError, match="no pred_sem_seg"):
+        SemSegMetric(num_classes=3).process({}, [{"gt_sem_seg": {"data": torch.zeros(1, 2, 2, dtype=torch.long)}}])
+    with pytest.raises(DataError, match="no sample was evaluated"):
+        SemSegMetric(num_classes=3).compute_metrics([])

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from vislab.errors import DataError
 from vislab.evaluation.video import VideoQuality, psnr, to_8bit
 from vislab.ops.ssim import ms_ssim
 from vislab.registry import METRICS
@@ -56,3 +57,19 @@ def test_results_are_plain_numbers():
     metric = VideoQuality()
     metric.process({"inputs": [torch.zeros(3, 16, 16, dtype=torch.uint8)]}, [{"pred_image": torch.zeros(3, 16, 16)}])
     assert len(metric.results[0]) == 5 and all(isinstance(v, float | int) for v in metric.results[0])
+
+
+def test_frames_that_are_no_numbers_or_do_not_fit_are_named():
+    frames = torch.zeros(3, 3, 16, 16, dtype=torch.uint8)
+    images = torch.zeros(3, 3, 16, 16)
+    images[1, 0, 3, 3], images[2, 0, 0, 0] = float("nan"), float("inf")
+    with pytest.raises(DataError, match="2 of 3 predicted frames hold NaN or infinity, first frame 1"):
+        run(VideoQuality(), frames, images)
+    with pytest.raises(DataError, match=r"uint8 \(3, 16, 16\), its prediction has the shape \(3, 8, 8\)"):
+        run(VideoQuality(), frames, images[..., :8, :8])
+    with pytest.raises(DataError, match="is float32"):
+        run(VideoQuality(), frames.float(), images)
+    with pytest.raises(DataError, match="no pred_image"):
+        VideoQuality().process({"inputs": frames[:1]}, [{}])
+    with pytest.raises(DataError, match="no sample was evaluated"):
+        VideoQuality().compute_metrics([])

@@ -16,6 +16,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
+from vislab.evaluation.checks import require_field, require_results, to_array, warn
 from vislab.registry import METRICS
 
 NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "irmse")
@@ -91,10 +92,12 @@ class DepthMetric(BaseMetric):
         collect_device: see mmengine's BaseMetric.
         prefix: put before the names of the metrics.
 
-    An image without a valid pixel inside the crop is left out and counted in `skipped`.
+    An image without a valid pixel inside the crop is left out and counted in `skipped`. When predictions at valid
+    pixels are not finite, `not_finite` gives their share in per cent and a warning names the first image.
 
     Raises:
-        DataError: a label and its prediction differ in size, or no image has a valid pixel.
+        DataError: a label and its prediction differ in size, no image has a valid pixel, or none of the predictions at
+            valid pixels is finite.
     """
 
     default_prefix = None
@@ -124,10 +127,10 @@ class DepthMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             name = sample.get("img_path", "a sample")
-            if "gt_depth" not in sample:
-                raise DataError(f"DepthMetric: {name} has no gt_depth: put LoadDepth into the test pipeline")
-            target = sample["gt_depth"]["data"][0].cpu().numpy()
-            prediction = sample["pred_depth"]["data"][0].float().cpu().numpy()
+            truth = require_field(sample, "gt_depth", "DepthMetric", "put LoadDepth into the test pipeline")
+            found = require_field(sample, "pred_depth", "DepthMetric", "the model predicts none")
+            target = to_array(truth["data"][0])
+            prediction = to_array(found["data"][0]).astype(np.float32, copy=False)
             if prediction.shape != target.shape:
                 raise DataError(
                     f"DepthMetric: the label of {name} is {target.shape} (h, w), its prediction {prediction.shape}: "
@@ -135,13 +138,16 @@ class DepthMetric(BaseMetric):
                 )
             self.inference = sample.get("inference", self.inference)
             low, high = self.min_depth, self.max_depth
-            prediction = np.nan_to_num(prediction, nan=low, posinf=high, neginf=low)
-            # logarithms need a positive number in any case
-            prediction = np.clip(prediction, low, high) if self.clamp else np.maximum(prediction, 1e-6)
             window = crop_window(target.shape, self.crop)
             target, prediction = target[window], prediction[window]
             valid = (target > low) & (target < high)
-            self.results.append(depth_sums(prediction[valid], target[valid]))
+            target, prediction = target[valid], prediction[valid]
+            lost = prediction.size - np.count_nonzero(np.isfinite(prediction))
+            if lost:
+                prediction = np.nan_to_num(prediction, nan=low, posinf=high, neginf=low)
+            # logarithms need a positive number in any case
+            prediction = np.clip(prediction, low, high) if self.clamp else np.maximum(prediction, 1e-6)
+            self.results.append((name, lost, depth_sums(prediction, target)))
 
     def protocol(self) -> str:
         """All switches in words."""
@@ -152,18 +158,33 @@ class DepthMetric(BaseMetric):
             f"inference {self.inference}"
         )
 
-    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float | str]:
-        sums = np.stack(results)
+    def compute_metrics(self, results: list[tuple[str, int, np.ndarray]]) -> dict[str, float | str]:
+        require_results(results, "DepthMetric")
+        sums = np.stack([row for _, _, row in results])
         used = sums[sums[:, 0] > 0]
         if not len(used):
             raise DataError(
                 f"DepthMetric: none of the {len(sums)} images has a label in ({self.min_depth:g}, {self.max_depth:g}) "
                 f"m inside the crop {self.crop!r}: check LoadDepth's scale and invalid values"
             )
+        not_finite = self._not_finite(results)
         values = figures(used).mean(axis=0) if self.average == "image" else figures(used.sum(axis=0))
         MMLogger.get_current_instance().info(f"depth: {self.protocol()}; {len(used)} images")
         return {
             **{name: float(value) for name, value in zip(NAMES, values, strict=True)},
             "skipped": float(len(sums) - len(used)),
+            **({"not_finite": not_finite} if not_finite else {}),
             "protocol": self.protocol(),
         }
+
+    def _not_finite(self, results: list[tuple[str, int, np.ndarray]]) -> float:
+        """Returns the share of predictions at valid pixels that are not finite, in per cent, and warns about them."""
+        images = [name for name, lost, _ in results if lost]
+        lost, total = sum(count for _, count, _ in results), sum(float(row[0]) for _, _, row in results)
+        if not lost:
+            return 0.0
+        text = f"{lost} of {total:.0f} predicted depths are NaN or infinite, in {len(images)} images, first {images[0]}"
+        if lost == total:
+            raise DataError(f"DepthMetric: {text}: the weights are damaged or training diverged")
+        warn("DepthMetric", f"{text}; they are scored as {self.min_depth:g} m (NaN, -inf) and {self.max_depth:g} m")
+        return 100 * lost / total

@@ -13,6 +13,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
+from vislab.evaluation.checks import require_field, require_integers, require_results, to_array, warn, warn_unlabeled
 from vislab.registry import METRICS
 
 VOID_CATEGORY = 255
@@ -79,6 +80,10 @@ def _index(
     ids: np.ndarray, segments: Sequence[dict], num_classes: int, what: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The map as 0 = void and 1 + place in `segments`, int64; the segments' categories; whether they are crowds."""
+    require_integers(ids, f"{what}'s map")
+    lacking = next((s for s in segments if "id" not in s or "category" not in s), None)
+    if lacking is not None:
+        raise DataError(f"{what} has a segment without id or category: {lacking}")
     known = np.array([s["id"] for s in segments], np.int64)
     categories = np.array([s["category"] for s in segments], np.int64)
     crowd = np.array([bool(s.get("iscrowd", 0)) for s in segments], bool)
@@ -155,11 +160,8 @@ class PanopticMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             name = sample.get("img_path", "a sample")
-            for key in ("gt_panoptic", "pred_panoptic"):
-                if key not in sample:
-                    hint = "put LoadPanoptic into the test pipeline" if key[0] == "g" else "the model predicts none"
-                    raise DataError(f"PanopticMetric: {name} has no {key}: {hint}")
-            truth, found = sample["gt_panoptic"], sample["pred_panoptic"]
+            truth = require_field(sample, "gt_panoptic", "PanopticMetric", "put LoadPanoptic into the test pipeline")
+            found = require_field(sample, "pred_panoptic", "PanopticMetric", "the model predicts none")
             statistics = panoptic_statistics(
                 _array(found["data"]),
                 found.get("segments_info", ()),
@@ -172,6 +174,7 @@ class PanopticMetric(BaseMetric):
             self.results.append((name, rows, statistics[rows]))  # an image has few of the classes
 
     def compute_metrics(self, results: list) -> dict[str, float]:
+        require_results(results, "PanopticMetric")
         classes = self._classes()
         self.per_image = []
         total = np.zeros((len(classes), 4))
@@ -180,6 +183,11 @@ class PanopticMetric(BaseMetric):
             statistics[rows] = values
             self.per_image.append((name, statistics))
             total += statistics
+        labeled = total[:, 1] + total[:, 3] > 0  # true positives and false negatives: segments of the labels
+        if labeled.any():
+            warn_unlabeled("PanopticMetric", classes, labeled, "segment")
+        else:
+            warn("PanopticMetric", f"no segment is labeled in any of the {len(results)} images: PQ says nothing")
         names = self.dataset_meta.get("thing_classes")
         things = np.array([names is None or c in names for c in classes])
         metrics = {}
@@ -203,5 +211,5 @@ class PanopticMetric(BaseMetric):
 
 
 def _array(data: Any) -> np.ndarray:
-    data = data.cpu().numpy() if hasattr(data, "cpu") else np.asarray(data)
+    data = to_array(data)
     return data[0] if data.ndim == 3 else data

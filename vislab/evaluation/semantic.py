@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError, DataError
+from vislab.evaluation.checks import require_field, require_integers, require_results, warn_unlabeled
 from vislab.registry import METRICS
 
 
@@ -17,10 +18,19 @@ def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_inde
     """Pixels of the intersection, the prediction and the label of each class, (3, num_classes) int64.
 
     Ignored pixels of the label count nowhere. Both maps are (H, W) integers. Values that are no class make it wider.
+
+    Raises:
+        DataError: a map holds floats or a negative class.
     """
+    for data, what in ((prediction, "a predicted map"), (label, "a label map")):
+        require_integers(data, what)
     valid = label != ignore_index
     prediction, label = prediction[valid].long(), label[valid].long()
-    counts = [torch.bincount(x, minlength=num_classes) for x in (label[prediction == label], prediction, label)]
+    try:
+        counts = [torch.bincount(x, minlength=num_classes) for x in (label[prediction == label], prediction, label)]
+    except RuntimeError:  # bincount takes no negative values
+        which, lowest = min((("prediction", prediction), ("label", label)), key=lambda pair: int(pair[1].min()))
+        raise DataError(f"the {which} holds class {int(lowest.min())}; class indices begin with 0") from None
     width = max(len(x) for x in counts)
     return torch.stack([F.pad(x, (0, width - len(x))) for x in counts])
 
@@ -31,7 +41,7 @@ class SemSegMetric(BaseMetric):
 
     Counts are added up over the whole set. A class that is nowhere in the set's labels has no accuracy, and no IoU
     unless it is predicted somewhere (then its IoU is 0); the means leave out what does not exist. Labels are compared
-    at their original size.
+    at their original size. A warning names the classes that no label of the set has a pixel of.
 
     Args:
         ignore_index: label of pixels that do not count.
@@ -61,26 +71,31 @@ class SemSegMetric(BaseMetric):
         count = self._count()
         for sample in data_samples:
             name = sample.get("img_path", "a sample")
-            if "gt_sem_seg" not in sample:
-                raise DataError(f"SemSegMetric: {name} has no gt_sem_seg: put LoadSemSeg into the test pipeline")
-            prediction = sample["pred_sem_seg"]["data"][0]
-            label = sample["gt_sem_seg"]["data"][0].to(prediction.device)
+            truth = require_field(sample, "gt_sem_seg", "SemSegMetric", "put LoadSemSeg into the test pipeline")
+            found = require_field(sample, "pred_sem_seg", "SemSegMetric", "the model predicts none")
+            prediction = found["data"][0]
+            label = truth["data"][0].to(prediction.device)
             if prediction.shape != label.shape:
                 raise DataError(
                     f"SemSegMetric: the label of {name} is {tuple(label.shape)} (h, w), its prediction "
                     f"{tuple(prediction.shape)}: load labels of the original size"
                 )
-            areas = class_areas(prediction, label, count, self.ignore_index)
+            try:
+                areas = class_areas(prediction, label, count, self.ignore_index)
+            except DataError as error:
+                raise DataError(f"SemSegMetric: {name}: {error}") from None
             if areas.shape[1] > count:
                 which = "label" if areas[2, count:].any() else "prediction"
                 raise DataError(
                     f"SemSegMetric: the {which} of {name} holds class {areas.shape[1] - 1}, there are {count} "
                     f"(0..{count - 1}, {self.ignore_index} = ignored)"
                 )
-            self.results.append(areas.cpu().numpy())
+            self.results.append((areas.cpu().numpy(), label.numel()))
 
-    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        both, predicted, labelled = np.sum(results, axis=0).astype(np.float64)  # (num_classes,) each
+    def compute_metrics(self, results: list[tuple[np.ndarray, int]]) -> dict[str, float]:
+        require_results(results, "SemSegMetric")
+        areas, pixels = zip(*results, strict=True)
+        both, predicted, labelled = np.sum(areas, axis=0).astype(np.float64)  # (num_classes,) each
         with np.errstate(invalid="ignore", divide="ignore"):
             iou = both / (predicted + labelled - both)
             accuracy = both / labelled
@@ -88,6 +103,9 @@ class SemSegMetric(BaseMetric):
         if not labelled.any():
             raise DataError(f"SemSegMetric: all pixels of all {len(results)} labels are ignored ({self.ignore_index})")
         names = (self.dataset_meta or {}).get("classes") or [str(k) for k in range(len(iou))]
+        ignored = 1 - labelled.sum() / sum(pixels)
+        more = f"; {100 * ignored:.1f} % of all pixels are ignored ({self.ignore_index})" if ignored else ""
+        warn_unlabeled("SemSegMetric", names, labelled > 0, "pixel", more)
         lines = [f"{n:>24} {i:>8.2f} {a:>8.2f}" for n, i, a in zip(names, 100 * iou, 100 * accuracy, strict=True)]
         MMLogger.get_current_instance().info("\n".join([f"{'class':>24} {'IoU':>8} {'Acc':>8}", *lines]))
         return {

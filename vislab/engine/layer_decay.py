@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.optim import OptimWrapper
 from torch import nn
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, did_you_mean
 from vislab.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZERS
 
 
@@ -47,8 +47,15 @@ class Rules:
         scales, exempt = self._scales(model), self._exempt(model)
         for setting, table in (("lr_mult", self.lr_mult), ("decay_mult", self.decay_mult)):
             for start in table:
-                if not any(_starts(name, start) for name, _ in model.named_parameters()):
-                    raise ConfigError(f"optim_wrapper.paramwise_cfg.{setting}: no parameter begins with {start!r}")
+                names = [name for name, _ in model.named_parameters()]
+                if not any(_starts(name, start) for name in names):
+                    parts = sorted({".".join(name.split(".")[: start.count(".") + 1]) for name in names})
+                    raise ConfigError(
+                        f"optim_wrapper.paramwise_cfg.{setting}: no parameter begins with {start!r}"
+                        f"{did_you_mean(start, parts)}. The model has {', '.join(parts[:8])}"
+                        f"{' ...' if len(parts) > 8 else ''}. A base's keys stay under `update(...)`: "
+                        f'assign optim_wrapper["paramwise_cfg"]["{setting}"] = {{...}} to replace them.'
+                    )
         groups: dict[tuple[float, float], dict[str, Any]] = {}
         for name, parameter in model.named_parameters():  # names a shared parameter once
             if not parameter.requires_grad:

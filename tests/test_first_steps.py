@@ -1,0 +1,98 @@
+"""Every config takes a real first step, and one validation batch, on stand-in data in the published layouts.
+
+Sizes and batches are made small; models, losses, optimizers, schedules, hooks and metrics are those of the config.
+"""
+
+from pathlib import Path
+
+import pytest
+import torchvision
+from standin_data import make_standins
+
+REPOSITORY = Path(__file__).parents[1]
+LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path.parent.name != "_base_")
+# of each kind the cheapest; the others take more than a few seconds, and up to 7 GB of memory
+FAST = {
+    "timesnet/fpn_lite0_camvid",
+}
+SMALL = 64
+SHRUNK = {  # what fits the stand-ins, by transform
+    "ResizeShortest": {"short": SMALL, "long": 2 * SMALL},
+    "RandomCrop": {"size": (SMALL, SMALL)},
+    "RandomResizedCrop": {"size": (SMALL, SMALL)},
+    "CenterCrop": {"size": SMALL},
+    "LargeScaleJitter": {"size": (SMALL, SMALL)},
+    "Pad": {"size": (SMALL, SMALL)},
+    "Resize": {"size": (SMALL, 2 * SMALL)},
+}
+
+
+def name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+@pytest.fixture(scope="module")
+def standins(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("standins")
+    make_standins(folder)
+    return folder
+
+
+@pytest.fixture
+def place(standins, monkeypatch) -> Path:
+    """The working folder, where `data/...` and $VISLAB_DATA are stand-ins."""
+    monkeypatch.chdir(standins)
+    monkeypatch.setenv("VISLAB_DATA", str(standins / "small"))
+    for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
+        monkeypatch.setattr(kind, "_check_integrity", lambda self: True)
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "_load_meta", _load_meta)
+    return standins
+
+
+def _load_meta(self) -> None:
+    """torchvision's own, without the checksum."""
+    import pickle
+
+    content = pickle.loads(Path(self.root, self.base_folder, self.meta["filename"]).read_bytes())
+    self.classes = content[self.meta["key"]]
+    self.class_to_idx = {name: i for i, name in enumerate(self.classes)}
+
+
+def shrink(node) -> None:
+    """Small images, no downloads: in place, through the whole config."""
+    if isinstance(node, dict):
+        kind = node.get("type")
+        for key, value in SHRUNK.get(getattr(kind, "__name__", kind), {}).items():
+            if node.get(key) is not None:
+                node[key] = value
+        if node.get("pretrained") is True:
+            node["pretrained"] = False
+        if node.get("source") == "bunny":
+            node["source"] = "data/uvg/beauty"
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        shrink(child)
+
+
+def small(path: Path):
+    from vislab.engine.config import load_config
+
+    cfg = load_config(path)
+    shrink(cfg._cfg_dict)
+    batch = 128 if path.parent.name == "tract" and "cifar" in path.name else 2
+    for split in ("train", "val", "test"):
+        cfg[f"{split}_dataloader"].update(batch_size=min(batch, cfg[f"{split}_dataloader"].batch_size))
+    if "kitti" in path.name or "nyu" in path.name or "hnerv" in path.name:  # whole frames
+        cfg.train_dataloader.batch_size = 1
+    return cfg
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, id=name(p), marks=[] if name(p) in FAST else pytest.mark.slow) for p in LEAVES]
+)
+def test_first_step(path, place):
+    from vislab.apis import dry_run
+
+    found = dry_run(small(path))
+    assert found["loss"] > 0 and found["trained_parameters"] > 0
+    assert found["val_metrics"] and found["train_batches"] > 0
+    assert not (place / "work_dirs").exists()

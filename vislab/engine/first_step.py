@@ -1,0 +1,144 @@
+"""The first step of a run without the run: what `tools/train.py --check` executes, in a temporary work folder."""
+
+import copy
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.runner import BaseLoop
+
+from vislab.cli import format_metrics
+from vislab.engine.checkpoint import find_latest_checkpoint
+from vislab.engine.runner import Runner
+
+_LOCAL_BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
+
+
+def take_first_step(cfg: Config) -> dict[str, Any]:
+    """Build everything `cfg` names and run it once: one training step, then one validation and one test batch.
+
+    The training step goes through the hooks, loss, backward, clipping and optimizer; each evaluation batch through its
+    metric and the hooks that read metrics (`save_best`, early stopping). The test batch is left out where test data and
+    metric equal those of validation. Nothing is written into the work folder of the config, and no checkpoint anywhere.
+
+    Args:
+        cfg: a checked config; with `resume`, the checkpoint is looked up in its `work_dir`.
+
+    Returns:
+        `parameters` and `trained_parameters`; for each loader its number of batches and the seconds to the first one;
+        `loss` of the first batch; `val_metrics` and `test_metrics` of one batch, as text.
+
+    Raises:
+        VislabError: whatever the run itself would raise by then.
+    """
+    cfg = copy.deepcopy(cfg)
+    if cfg.get("resume") is True and not cfg.get("load_from"):
+        latest = find_latest_checkpoint(cfg.work_dir)
+        cfg.resume, cfg.load_from = latest is not None, None if latest is None else str(latest)
+    cfg.work_dir = tempfile.mkdtemp(prefix="vislab_check_")
+    cfg.experiment_name = f"check_{uuid.uuid4().hex}"
+    cfg.log_level = "WARNING"
+    for split in ("train", "val", "test"):
+        if cfg.get(f"{split}_dataloader"):
+            cfg[f"{split}_dataloader"].update(num_workers=0, persistent_workers=False)
+    _keep_local_backends(cfg)
+    runner = None
+    try:
+        runner = _FirstStepRunner.from_cfg(cfg)
+        return runner.take()
+    finally:
+        _forget(runner)
+        shutil.rmtree(cfg.work_dir, ignore_errors=True)
+
+
+def _keep_local_backends(cfg: Config) -> None:
+    """Services such as wandb would record the check as a run."""
+    visualizer = cfg.get("visualizer")
+    if isinstance(visualizer, Mapping) and visualizer.get("vis_backends"):
+        names = [(backend, backend["type"]) for backend in visualizer["vis_backends"]]
+        names = [(backend, kind if isinstance(kind, str) else kind.__name__) for backend, kind in names]
+        visualizer["vis_backends"] = [b for b, name in names if name.split(".")[-1] in _LOCAL_BACKENDS]
+
+
+def _forget(runner: "_FirstStepRunner | None") -> None:
+    """Close the log file, and take the run's logger, message hub and visualizer out of mmengine's global tables."""
+    if runner is None:
+        return
+    for handler in list(runner.logger.handlers):
+        handler.close()
+    for manager in (MMLogger, MessageHub, type(runner.visualizer)):
+        manager._instance_dict.pop(runner.experiment_name, None)
+
+
+class _FirstStepRunner(Runner):
+    """A Runner whose training loop makes one step."""
+
+    def take(self) -> dict[str, Any]:
+        parameters = list(self.model.parameters())
+        self.found: dict[str, Any] = {
+            "parameters": sum(p.numel() for p in parameters),
+            "trained_parameters": sum(p.numel() for p in parameters if p.requires_grad),
+        }
+        if self._train_loop is not None:
+            self.train()
+        else:
+            self.load_or_resume()
+        if self._val_loop is not None:
+            self._evaluate_once("val", self.build_val_loop(self._val_loop))
+        if self._test_loop is not None:
+            loop = self.build_test_loop(self._test_loop)
+            if self._val_loop is not None and self._same_evaluation():
+                self.found["test_batches"] = len(loop.dataloader)
+            else:
+                self._evaluate_once("test", loop)
+        return self.found
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        built = super().build_train_loop(loop)
+        built.run = self._step_once
+        return built
+
+    def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """Hooks ask for a checkpoint that nobody would read."""
+
+    def _report(self, *args: Any, **kwargs: Any) -> None:
+        """No metrics.json: one batch has no result."""
+
+    def _step_once(self) -> None:
+        self.call_hook("before_train")
+        self.call_hook("before_train_epoch")
+        self.model.train()
+        batch = self._first_batch("train", self.train_dataloader)
+        self.call_hook("before_train_iter", batch_idx=0, data_batch=batch)
+        outputs = self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
+        self.call_hook("after_train_iter", batch_idx=0, data_batch=batch, outputs=outputs)
+        if "loss" in outputs:
+            self.found["loss"] = float(outputs["loss"].detach())
+
+    def _evaluate_once(self, stage: str, loop: BaseLoop) -> None:
+        self.call_hook(f"before_{stage}")
+        self.call_hook(f"before_{stage}_epoch")
+        self.model.eval()
+        batch = self._first_batch(stage, loop.dataloader)
+        loop.run_iter(0, batch)
+        metrics = loop.evaluator.evaluate(min(loop.dataloader.batch_size or 1, len(loop.dataloader.dataset)))
+        self.call_hook(f"after_{stage}_epoch", metrics=metrics)
+        self.call_hook(f"after_{stage}")
+        self.found[f"{stage}_metrics"] = format_metrics(metrics).replace("\n", "  ")
+
+    def _first_batch(self, split: str, loader: Any) -> Any:
+        start = time.perf_counter()
+        batch = next(iter(loader))
+        self.found[f"{split}_batches"], self.found[f"{split}_seconds"] = len(loader), time.perf_counter() - start
+        return batch
+
+    def _same_evaluation(self) -> bool:
+        """Whether test repeats validation."""
+        pairs = [(self.cfg.get(f"val_{part}"), self.cfg.get(f"test_{part}")) for part in ("dataloader", "evaluator")]
+        return all(val == test for val, test in pairs)

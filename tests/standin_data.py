@@ -1,6 +1,7 @@
 """Small made-up data in the layouts that the published data sets have: enough for the first step of every config.
 
-`make_standins(folder)` writes `folder/data/...` as data/README.md describes it, and `folder/small/...` for VISLAB_DATA.
+`make_small(folder)` writes what VISLAB_DATA holds for the configs for CPUs, `make_published(folder)` the published sets
+in the trees of data/README.md.
 """
 
 import json
@@ -15,9 +16,8 @@ SIZE = (96, 128)
 CITYSCAPES_STUFF, CITYSCAPES_THINGS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23), (24, 25, 26, 27, 28, 31, 32, 33)
 
 
-def make_standins(folder: Path) -> None:
+def make_published(data: Path) -> None:
     rng = np.random.default_rng(0)
-    data, small = folder / "data", folder / "small"
     _coco(data / "coco", "annotations/{}_{}2017", "{}2017", "annotations/panoptic_{}2017", rng)
     _ade20k(data / "ADEChallengeData2016", rng)
     _cityscapes(data / "cityscapes", rng)
@@ -29,6 +29,9 @@ def make_standins(folder: Path) -> None:
     for number in range(2):
         _image(data / f"uvg/beauty/{number:03d}.png", (1080, 1920), rng)
 
+
+def make_small(small: Path) -> None:
+    rng = np.random.default_rng(0)
     _coco(small / "coco_panoptic", "annotations/{}_{}", "{}", "panoptic_{}", rng)
     for split in ("train", "val"):
         lines = []

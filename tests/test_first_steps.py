@@ -5,15 +5,24 @@ Sizes and batches are made small; models, losses, optimizers, schedules, hooks a
 
 from pathlib import Path
 
+import av
+import cv2
+import numpy as np
 import pytest
 import torchvision
-from standin_data import make_standins
+from standin_data import make_published, make_small
 
 REPOSITORY = Path(__file__).parents[1]
 LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path.parent.name != "_base_")
-# of each kind the cheapest; the others take more than a few seconds, and up to 7 GB of memory
+# of each kind the cheapest, on small data; the others take more than a few seconds, and up to 7 GB of memory
 FAST = {
+    "eco_m2f/eco_m2f_lite0_coco-panoptic_cpu",
+    "eco_m2f/eco_m2f_lite0_scenes-mixed_cpu",
+    "hnerv/hnerv_bunny_160x320_cpu",
     "timesnet/fpn_lite0_camvid",
+    "timesnet/fpn_lite0_rgbd-kitchen",
+    "timesnet/timesnet_lite0-lite0_camvid",
+    "tract/cifar10_subset_resnet_sgd_cpu_tract",
 }
 SMALL = 64
 SHRUNK = {  # what fits the stand-ins, by transform
@@ -34,13 +43,28 @@ def name(path: Path) -> str:
 @pytest.fixture(scope="module")
 def standins(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("standins")
-    make_standins(folder)
+    make_small(folder / "small")
+    write_clip(folder / "clip.avi")
     return folder
 
 
+def write_clip(path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (3, 9, 16, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        for frame in noise:
+            frame = cv2.resize(frame, (1280, 720))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
 @pytest.fixture
-def place(standins, monkeypatch) -> Path:
+def place(request, standins, monkeypatch) -> Path:
     """The working folder, where `data/...` and $VISLAB_DATA are stand-ins."""
+    published = standins / "data"
+    if request.node.get_closest_marker("slow") and not published.exists():
+        make_published(published)
     monkeypatch.chdir(standins)
     monkeypatch.setenv("VISLAB_DATA", str(standins / "small"))
     for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
@@ -68,7 +92,7 @@ def shrink(node) -> None:
         if node.get("pretrained") is True:
             node["pretrained"] = False
         if node.get("source") == "bunny":
-            node["source"] = "data/uvg/beauty"
+            node["source"] = "clip.avi"
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
         shrink(child)
 
@@ -96,3 +120,12 @@ def test_first_step(path, place):
     assert found["loss"] > 0 and found["trained_parameters"] > 0
     assert found["val_metrics"] and found["train_batches"] > 0
     assert not (place / "work_dirs").exists()
+
+
+@pytest.mark.data
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [p for p in LEAVES if "lite0" in p.name or "cpu" in p.name], ids=name)
+def test_first_step_on_real_data(path, data_root):
+    from vislab.apis import dry_run
+
+    assert dry_run(path)["loss"] > 0

@@ -33,7 +33,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--amp", action="store_true", help="mixed precision (float16 on a GPU, bfloat16 on a CPU)")
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
     parser.add_argument("--seed", type=int, help="of everything random in the run")
-    parser.add_argument("--check", action="store_true", help="run the first step and one validation batch; write nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="run the first step and one validation batch; write nothing"
+    )
     add_cfg_options(parser)
     parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)

@@ -4,7 +4,8 @@ Command:  python tools/train.py configs/timesnet/timesnet_swin-l-convnextv2-t_ny
           (8 GPUs: tools/dist_train.sh CONFIG 8)
 Hardware: 8 GPUs, 4 images each, 80,000 iterations
 Expected: not run here; published delta1 .936, AbsRel .086, log10 .037 (Ning et al. 2025, arXiv 2503.07637, table 2).
-          The paper's own schedule is not published; this one follows the same authors' sibling recipe.
+          The paper's schedule is not published. This one is ours (AdamW, decay 0.05, cosine), not that of
+          the same authors' LR2Depth (Adam at 1e-5 for all parts, no decay, linear to 0).
 """
 
 from mmengine.config import read_base

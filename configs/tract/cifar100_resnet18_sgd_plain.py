@@ -15,6 +15,7 @@ from vislab.models.classifier import ImageClassifier
 with read_base():
     from ._base_.cifar10 import *
 
+data_preprocessor.update(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))  # of CIFAR-100
 model = dict(
     type=ImageClassifier,
     name="resnet18",

@@ -10,6 +10,7 @@ from mmengine.config import read_base
 from torch.optim import AdamW
 
 from vislab.engine.amp import AmpOptimWrapper
+from vislab.engine.layer_decay import LayerDecayOptimConstructor
 from vislab.engine.schedulers import WarmupCosineLR
 from vislab.losses import BinaryCrossEntropy
 from vislab.models.classifier import ImageClassifier
@@ -29,7 +30,11 @@ model = dict(
 )
 # LAMB and 3-Augment of the original recipe are replaced by AdamW and plain crops, so expect somewhat less
 optim_wrapper = dict(
-    type=AmpOptimWrapper, clip_grad=dict(max_norm=1.0), optimizer=dict(type=AdamW, lr=3e-3, weight_decay=0.05)
+    type=AmpOptimWrapper,
+    clip_grad=dict(max_norm=1.0),
+    optimizer=dict(type=AdamW, lr=3e-3, weight_decay=0.05),
+    constructor=LayerDecayOptimConstructor,  # for its groups: norms, biases, class token and positions do not decay
+    paramwise_cfg=dict(layer_decay=1.0),
 )
 param_scheduler = [dict(type=WarmupCosineLR, warmup=0.0125, by_epoch=True, convert_to_iter_based=True)]
 train_cfg.update(max_epochs=400, val_interval=10)

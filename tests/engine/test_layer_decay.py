@@ -82,3 +82,11 @@ def test_mistakes_are_named():
         build(Detector("resnet18"), lr_mult={"nekc": 2})
     with pytest.raises(ConfigError, match="TimmEncoder"):
         build(torch.nn.Linear(2, 2))
+
+
+def test_biases_may_decay_without_the_norms():
+    model = Detector("resnet18")
+    ours = settings(build(model, layer_decay=1.0, decay_bias=True), model)
+    assert {ours[f"neck.0.{kind}"][1] for kind in ("weight", "bias")} == {0.05}
+    assert {ours[f"neck.1.{kind}"][1] for kind in ("weight", "bias")} == {0.0}
+    assert ours["body.encoder.model.bn1.bias"] == (0.1, 0.0)

@@ -153,3 +153,16 @@ def test_real_weights(data_root):
     with torch.no_grad():
         expected = whole.forward_intermediates(images, indices=[1, 2, 3, 4], intermediates_only=True)
         assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(encoder(images), expected, strict=True))
+
+
+def test_frozen_norms_keep_weight_bias_and_statistics():
+    encoder = TimmEncoder(name="resnet18", frozen_norms=True, normalize=True).train()
+    norms = [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    before = [(m.running_mean.clone(), m.weight.clone()) for m in norms]
+    optimizer = torch.optim.SGD([p for p in encoder.parameters() if p.requires_grad], lr=0.1)
+    encoder(torch.rand(2, 3, 64, 64))[-1].square().mean().backward()
+    optimizer.step()
+    assert all(
+        torch.equal(m.running_mean, a) and torch.equal(m.weight, b) for m, (a, b) in zip(norms, before, strict=True)
+    )
+    assert encoder.model.conv1.weight.grad is not None and all(m.weight.grad is None for m in norms)

@@ -6,7 +6,6 @@ import tempfile
 import time
 import uuid
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
@@ -15,6 +14,7 @@ from mmengine.runner import BaseLoop
 
 from vislab.cli import format_metrics
 from vislab.engine.checkpoint import find_latest_checkpoint
+from vislab.engine.config_check import check_class_count
 from vislab.engine.runner import Runner
 
 _LOCAL_BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
@@ -88,6 +88,7 @@ class _FirstStepRunner(Runner):
         if self._train_loop is not None:
             self.train()
         else:
+            self.call_hook("before_run")
             self.load_or_resume()
         if self._val_loop is not None:
             self._evaluate_once("val", self.build_val_loop(self._val_loop))
@@ -118,10 +119,12 @@ class _FirstStepRunner(Runner):
         self.call_hook("before_train_iter", batch_idx=0, data_batch=batch)
         outputs = self.model.train_step(batch, optim_wrapper=self.optim_wrapper)
         self.call_hook("after_train_iter", batch_idx=0, data_batch=batch, outputs=outputs)
+        self.call_hook("collect_rank_states")  # as before a checkpoint: weights and losses must be finite
         if "loss" in outputs:
             self.found["loss"] = float(outputs["loss"].detach())
 
     def _evaluate_once(self, stage: str, loop: BaseLoop) -> None:
+        check_class_count(self.cfg, loop.dataloader.dataset)
         self.call_hook(f"before_{stage}")
         self.call_hook(f"before_{stage}_epoch")
         self.model.eval()

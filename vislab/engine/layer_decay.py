@@ -21,6 +21,7 @@ class Rules:
         layer_decay: factor from one layer to the next shallower one, in (0, 1]; 1 = the same rate everywhere.
         min_scale: no layer is scaled below this.
         no_decay_norm_bias: no weight decay for parameters of at most one dimension: norms, biases, layer scales.
+        decay_bias: except from this the biases of layers that are no norms, as detectron2's recipes do.
         respect_no_weight_decay: no weight decay for what a module's `no_weight_decay()` names.
         lr_mult: factors on top, by the beginning of the parameter name, e.g. {"decoder": 10}; the longest match counts.
         decay_mult: the same for weight decay.
@@ -32,6 +33,7 @@ class Rules:
         layer_decay: float = 0.75,
         min_scale: float = 0.0,
         no_decay_norm_bias: bool = True,
+        decay_bias: bool = False,
         respect_no_weight_decay: bool = True,
         lr_mult: dict[str, float] | None = None,
         decay_mult: dict[str, float] | None = None,
@@ -39,12 +41,14 @@ class Rules:
         if not 0 < layer_decay <= 1:
             raise ConfigError(f"optim_wrapper.paramwise_cfg.layer_decay={layer_decay!r} is not in (0, 1]")
         self.layer_decay, self.min_scale = layer_decay, min_scale
-        self.no_decay_norm_bias, self.respect = no_decay_norm_bias, respect_no_weight_decay
+        self.no_decay_norm_bias, self.decay_bias = no_decay_norm_bias, decay_bias
+        self.respect = respect_no_weight_decay
         self.lr_mult, self.decay_mult = dict(lr_mult or {}), dict(decay_mult or {})
 
     def groups(self, model: nn.Module, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Optimizer groups over the parameters that need a gradient; each has `lr`, `weight_decay`, `lr_scale`."""
         scales, exempt = self._scales(model), self._exempt(model)
+        decayed = _biases(model) if self.decay_bias else set()
         for setting, table in (("lr_mult", self.lr_mult), ("decay_mult", self.decay_mult)):
             for start in table:
                 names = [name for name, _ in model.named_parameters()]
@@ -61,7 +65,8 @@ class Rules:
             if not parameter.requires_grad:
                 continue
             scale = scales.get(name, 1.0) * _longest(self.lr_mult, name)
-            bare = name in exempt or (self.no_decay_norm_bias and parameter.ndim <= 1)
+            small = self.no_decay_norm_bias and parameter.ndim <= 1 and name not in decayed
+            bare = name in exempt or small
             decay = 0.0 if bare else weight_decay * _longest(self.decay_mult, name)
             new = {"params": [], "lr": lr * scale, "weight_decay": decay, "lr_scale": scale}
             groups.setdefault((scale, decay), new)["params"].append(parameter)
@@ -93,6 +98,18 @@ class Rules:
                 own = {f"{prefix}.{name}" if prefix else name for name in module.no_weight_decay()}
                 names |= own
         return names
+
+
+def _biases(model: nn.Module) -> set[str]:
+    """Names of the biases of everything that is no normalisation layer."""
+    norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+    parts = [(prefix, part) for prefix, part in model.named_modules() if not isinstance(part, norms)]
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, part in parts
+        for name, _ in part.named_parameters(recurse=False)
+        if name.endswith("bias")
+    }
 
 
 def _longest(table: dict[str, float], name: str) -> float:

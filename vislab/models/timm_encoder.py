@@ -38,7 +38,8 @@ class TimmEncoder(nn.Module):
         out_norm: "final": timm's last norm, on the outputs that timm defines it for (every block of a plain
             transformer); "layer": a new LayerNorm over the channels of each output; "none".
         frozen_stages: how many leading groups get no gradient and stay in eval mode; the stem is the first; -1: all.
-        norm_eval: keep batch norms in eval mode while training.
+        norm_eval: keep batch norms in eval mode while training; their weight and bias still learn.
+        frozen_norms: keep batch norms as they are: statistics, weight and bias ("FrozenBN" in detectron2).
         checkpointing: recompute activations in backward instead of keeping them (batch-norm statistics then count
             each batch twice).
         normalize: subtract `mean` and divide by `std` inside, for images in [0, 1].
@@ -65,6 +66,7 @@ class TimmEncoder(nn.Module):
         out_norm: Literal["none", "final", "layer"] = "none",
         frozen_stages: int = 0,
         norm_eval: bool = False,
+        frozen_norms: bool = False,
         checkpointing: bool = False,
         normalize: bool = False,
         model_args: dict | None = None,
@@ -82,7 +84,8 @@ class TimmEncoder(nn.Module):
         self.out_indices = _choose_outputs(name, strides, out_indices)
         self.strides = tuple(strides[i] for i in self.out_indices)
         self.channels = tuple(channels[i] for i in self.out_indices)
-        self.name, self.out_norm, self.norm_eval, self.normalize = name, out_norm, norm_eval, normalize
+        self.name, self.out_norm, self.normalize = name, out_norm, normalize
+        self.norm_eval, self.frozen_norms = norm_eval or frozen_norms, frozen_norms
         stats = self.model.pretrained_cfg
         self.mean, self.std = tuple(stats["mean"]), tuple(stats["std"])
         if normalize and in_channels != len(self.mean):
@@ -128,10 +131,12 @@ class TimmEncoder(nn.Module):
             for module in self._frozen_modules:
                 module.eval()
             if self.norm_eval:
-                for module in self.model.modules():
-                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                        module.eval()
+                for module in self._batch_norms():
+                    module.eval()
         return self
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
     def layer_ids(self) -> dict[str, int]:
         """Depth of each parameter for layer-wise learning rates: 0 = stem; what is not named is as deep as the head."""
@@ -152,6 +157,9 @@ class TimmEncoder(nn.Module):
         for name, parameter in self.model.named_parameters():
             if groups[name] < stages:
                 parameter.requires_grad_(False)
+        if self.frozen_norms:
+            for module in self._batch_norms():
+                module.requires_grad_(False)
         frozen = [m for m in self.model.modules() if any(True for _ in m.parameters())]
         self._frozen_modules = [m for m in frozen if not any(p.requires_grad for p in m.parameters())]
         self.train(self.training)

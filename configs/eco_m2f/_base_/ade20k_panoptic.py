@@ -26,16 +26,17 @@ with read_base():
     from .mask2former import *
 
 data_root = "data/ADEChallengeData2016"
-size = (640, 640)  # of crops; the short side of images is its first number, their long side at most four times that
+size = (640, 640)  # of crops; the long side of images is at most four times the first number
+shorts = [size[0] * tenths // 10 for tenths in range(5, 21)]  # short sides in training, one drawn for each image
 
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadPanoptic),
-    dict(type=ResizeShortest, short=size[0], long=4 * size[0], ratio_range=(0.5, 2.0)),
+    dict(type=ResizeShortest, short=shorts, long=4 * size[0]),
     dict(type=RandomCrop, size=size),
-    dict(type=Pad, size=size),
     dict(type=ColorJitter),
     dict(type=RandomFlip, prob=0.5),
+    dict(type=Pad, size=size, pad_value=(128, 128, 128)),
     dict(type=PanopticToInstances),
     dict(type=PackInputs),
 ]

@@ -1,4 +1,7 @@
-"""Cityscapes panoptic, 8 things and 11 kinds of stuff: crops of 512x1024, whole images in testing."""
+"""Cityscapes panoptic, 8 things and 11 kinds of stuff: crops of 512x1024, whole images in testing.
+
+Masks are scored by COCO's AP, as `coco/segm_mAP`; Cityscapes' own AP, which papers quote, differs and is not computed.
+"""
 
 from mmengine.config import read_base
 
@@ -26,12 +29,13 @@ with read_base():
 
 data_root = "data/cityscapes"
 short = 1024
+shorts = [short * tenths // 10 for tenths in range(5, 21)]  # in training, one drawn for each image
 size = (512, 1024)  # of crops
 
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadPanoptic),
-    dict(type=ResizeShortest, short=short, long=4 * short, ratio_range=(0.5, 2.0)),
+    dict(type=ResizeShortest, short=shorts, long=4 * short),
     dict(type=RandomCrop, size=size),
     dict(type=Pad, size=size),
     dict(type=ColorJitter),
@@ -66,8 +70,11 @@ test_set = dict(
 )
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
-val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
-test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
+masks = dict(type=CocoMetric, kinds=("segm",), prefix="coco")
+val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), masks]
+test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), masks]
 model.update(num_classes=19, things=8)
+model["backbone"].update(frozen_norms=False, norm_eval=False)  # published: synchronised batch norms that learn
+sync_bn = "torch"
 param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, by_epoch=False)]
 train_cfg.update(max_iters=90000)

@@ -1,7 +1,7 @@
 """Mask2Former and the published recipe that all its runs share: AdamW, a tenth of the rate for the backbone, clipping.
 
-A leaf adds data and a backbone. Everything is counted in iterations. Biases get no weight decay here, in the published
-code they do.
+A leaf adds data and a backbone. Everything is counted in iterations. As published, the batch norms of ResNets are
+frozen, norms and embeddings get no weight decay, biases do, and training is in mixed precision (--amp).
 """
 
 from mmengine.config import read_base
@@ -20,7 +20,7 @@ with read_base():
 
 model = dict(
     type=Mask2Former,
-    backbone=dict(type=TimmEncoder, name="resnet50", pretrained=False, norm_eval=True),
+    backbone=dict(type=TimmEncoder, name="resnet50.tv_in1k", pretrained=False, frozen_norms=True),
     num_classes=133,
     things=80,
     tasks=("panoptic", "instance", "semantic"),
@@ -50,6 +50,7 @@ optim_wrapper = dict(
     constructor=LayerDecayOptimConstructor,
     paramwise_cfg=dict(
         layer_decay=1.0,
+        decay_bias=True,
         lr_mult={"backbone": 0.1},
         decay_mult={"decoder.query_feat": 0.0, "decoder.query_embed": 0.0, "decoder.level_embed": 0.0},
     ),

@@ -9,16 +9,30 @@ import itertools
 import os
 import pickletools
 import re
-from collections.abc import Mapping
+import warnings
 from pathlib import Path
-from typing import Any, NamedTuple
+from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
 
+from vislab.engine.archive_check import check_archive, damaged, is_archive
 from vislab.errors import CheckpointError
+from vislab.zoo.weights import LoadReport, get_weights, load_state
+
+__all__ = [  # three of zoo.weights among them: they go together with reading
+    "LoadReport",
+    "find_latest_checkpoint",
+    "get_weights",
+    "install_loaders",
+    "load_checkpoint",
+    "load_state",
+    "remove_leftovers",
+    "save_checkpoint",
+    "write_text_atomically",
+]
 
 TEMPORARY_SUFFIX = ".tmp"
 _LEFTOVER = re.compile(r"(\.pth|\.json|^last_checkpoint)\.\d+\.tmp$")
@@ -138,48 +152,51 @@ def _nearest_names(file: Path) -> str:
 
 
 def _load_safetensors(file: Path, map_location: Any) -> dict:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        return {"state_dict": load_file(file, device=str(map_location or "cpu"))}
-    except SafetensorError as error:
+        weights = load_file(file, device=str(map_location) if isinstance(map_location, (str, torch.device)) else "cpu")
+    except Exception as error:  # SafetensorError, but for odd headers TypeError, KeyError, OverflowError too
         raise CheckpointError(f"{file} is no complete safetensors file: {error}. Copy or download it again.") from error
+    return {"state_dict": weights}
 
 
 def _load_pickle_free(file: Path, map_location: Any, **options: Any) -> Any:
-    from pickle import UnpicklingError
-
+    if is_archive(file):
+        check_archive(file)
     try:
-        return torch.load(file, map_location=map_location, weights_only=True, **options)
-    except UnpicklingError as error:
-        if _looks_unsafe(error):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol, which an error follows where it matters
+            return torch.load(file, map_location=map_location, weights_only=True, **options)
+    except Exception as error:  # a damaged or odd pickle can raise any kind: AssertionError, TypeError, MemoryError ...
+        names = _what_is_unsafe(file) if isinstance(error, UnpicklingError) else []
+        if not names and "Unsupported operand" in str(error) and is_archive(file):  # whole, as its checksums say
             raise CheckpointError(
-                f"{file} was not loaded: besides tensors it holds {_what_is_unsafe(file)}, and loading that "
-                "would "
-                "run code from the file. Take a file of weights only; or, in a project that trusts it, load it there "
-                "and "
-                'save its weights alone: torch.save({"state_dict": checkpoint["state_dict"]}, "weights.pth")'
+                f"{file} was not loaded: its pickle is of a kind that torch cannot read without running code, such as "
+                "protocol 4. Save it again with the default protocol, where it was made: torch.save(weights, path)"
             ) from None
-        raise _truncated(file, error) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError) as error:
-        raise _truncated(file, error) from error
+        if not names:
+            raise damaged(file, _reason(error)) from error
+        raise CheckpointError(
+            f"{file} was not loaded: besides tensors it holds {', '.join(names[:5])}, and loading that would run code "
+            "from the file. Take a file of weights only; or, in a project that trusts it, load it there and save its "
+            'weights alone: torch.save({"state_dict": checkpoint["state_dict"]}, "weights.pth")'
+        ) from None
 
 
-def _looks_unsafe(error: Exception) -> bool:
-    return any(
-        word in str(error)
-        for word in ("GLOBAL", "Unsupported class", "Unsupported operand", "REDUCE", "BUILD", "NEWOBJ")
-    )
+def _reason(error: Exception) -> str:
+    """The first sentence of torch's message, without its advice to load the file unsafely."""
+    text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
+    return text.strip().splitlines()[0].split(". ")[0][:160] if text.strip() else type(error).__name__
 
 
-def _what_is_unsafe(file: Path) -> str:
+def _what_is_unsafe(file: Path) -> list[str]:
     """Names of the functions and classes that loading would call, read without calling them."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
     except Exception:  # only the zip form can be listed by torch
         names = _names_in_pickle(file)
-    return ", ".join(sorted(set(names))[:5]) or "Python objects"
+    return sorted(set(names))
 
 
 def _names_in_pickle(file: Path) -> list[str]:
@@ -197,15 +214,6 @@ def _names_in_pickle(file: Path) -> list[str]:
     except Exception:  # what was found so far is told all the same
         pass
     return [name for name in names if not name.startswith(("torch.", "collections."))]
-
-
-def _truncated(file: Path, error: Exception) -> CheckpointError:
-    reason = str(error).splitlines()[0].split(". ")[0][:160] if str(error) else type(error).__name__
-    size = file.stat().st_size if file.exists() else 0
-    return CheckpointError(
-        f"checkpoint {file} ({size} bytes) cannot be read: truncated or damaged ({reason}). "
-        "Copy or download it again, or use an earlier one."
-    )
 
 
 def _load_from_http(url: str, map_location: Any = "cpu") -> dict:
@@ -245,107 +253,6 @@ def find_latest_checkpoint(folder: str | os.PathLike) -> Path | None:
         else:
             return path
     return None
-
-
-# ------------------------------------------------------------------------------------------------- weights into a model
-
-
-class LoadReport(NamedTuple):
-    """Which names did not meet: in the model only, in the checkpoint only, in both with different shapes."""
-
-    missing: list[str]
-    unexpected: list[str]
-    mismatched: list[str]
-
-
-def get_weights(checkpoint: Mapping, source: str | os.PathLike = "checkpoint") -> dict[str, torch.Tensor]:
-    """The weights inside a checkpoint: its `state_dict`, its `model`, or itself; a leading `module.` is cut off.
-
-    Raises:
-        CheckpointError: there are no weights in it.
-    """
-    weights = next(
-        (checkpoint[key] for key in ("state_dict", "model") if isinstance(checkpoint.get(key), Mapping)), None
-    )
-    if weights is None:
-        weights = checkpoint
-    tensors = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}
-    if not tensors:
-        raise CheckpointError(f"{source} holds no weights; its top-level keys are {_some(list(map(str, checkpoint)))}.")
-    return {key.removeprefix("module."): value for key, value in tensors.items()}
-
-
-def load_state(
-    model: torch.nn.Module, checkpoint: Mapping, source: str | os.PathLike = "checkpoint", *, partial: bool = False
-) -> LoadReport:
-    """Put a checkpoint's weights into a model.
-
-    Args:
-        model: Wrapped models (DDP, TTA) are unwrapped.
-        checkpoint: What `load_checkpoint` returned.
-        source: Its path, for the messages.
-        partial: Accept that some weights are missing or have another shape, as for a new head on old features; they
-            keep their initial values and one warning lists them. Otherwise each is an error. Weights that the model has
-            no place for are always left out with a warning.
-
-    Raises:
-        CheckpointError: the checkpoint belongs to another model.
-    """
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    weights = get_weights(checkpoint, source)
-    own = model.state_dict()
-    mismatched = [
-        f"{key} ({_shape(weights[key])} in the file, {_shape(own[key])} in the model)"
-        for key in weights
-        if key in own and isinstance(own[key], torch.Tensor) and own[key].shape != weights[key].shape
-    ]
-    wrong = {entry.split(" ", 1)[0] for entry in mismatched}
-    fitting = {key: value for key, value in weights.items() if key not in wrong}
-    if not partial and mismatched or (own and not any(key in own for key in fitting) and not _has_load_hooks(model)):
-        raise CheckpointError(_other_model(model, source, weights, own, mismatched))
-    try:
-        missing, unexpected = model.load_state_dict(fitting, strict=False)
-    except RuntimeError as error:
-        raise CheckpointError(f"{source} does not fit {type(model).__name__}: {error}") from error
-    missing = [key for key in missing if key not in wrong and not key.endswith("num_batches_tracked")]
-    if not partial and missing or (own and len(missing) + len(wrong) >= len(own)):
-        raise CheckpointError(_other_model(model, source, weights, own, mismatched))
-    report = LoadReport(missing, list(unexpected), mismatched)
-    if any(report):
-        print_log(_summary(report, source), logger="current", level=30)
-    return report
-
-
-def _has_load_hooks(model: torch.nn.Module) -> bool:
-    """Whether some module renames weights while loading, so that names cannot be judged beforehand."""
-    return any(module._load_state_dict_pre_hooks for module in model.modules())
-
-
-def _shape(tensor: torch.Tensor) -> str:
-    return "x".join(map(str, tensor.shape)) or "scalar"
-
-
-def _some(names: list[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "") or "none"
-
-
-def _other_model(model: torch.nn.Module, source: Any, weights: Mapping, own: Mapping, mismatched: list[str]) -> str:
-    missing, unknown = [k for k in own if k not in weights], [k for k in weights if k not in own]
-    lines = [
-        f"{source} belongs to another model than {type(model).__name__}: "
-        f"{len(own) - len(missing) - len(mismatched)} of the model's {len(own)} weights are in it with the right shape."
-    ]
-    lines += [f"  missing in the file ({len(missing)}): {_some(missing)}"] if missing else []
-    lines += [f"  unknown to the model ({len(unknown)}): {_some(unknown)}"] if unknown else []
-    lines += [f"  of another shape ({len(mismatched)}): {_some(mismatched, 3)}"] if mismatched else []
-    return "\n".join([*lines, "Use the config the checkpoint was trained with, or a checkpoint of this config."])
-
-
-def _summary(report: LoadReport, source: Any) -> str:
-    kinds = ("not in the file, kept at their initial values", "not in the model, left out", "of another shape, skipped")
-    parts = [f"{len(names)} {kind}: {_some(names)}" for kind, names in zip(kinds, report, strict=True) if names]
-    return f"loaded {source} except for weights\n  " + "\n  ".join(parts)
 
 
 # --------------------------------------------------------------------------------------------------- mmengine's schemes

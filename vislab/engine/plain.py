@@ -85,18 +85,39 @@ def _plain_mapping(value: Mapping, place: str) -> dict:
 
 
 def from_plain(value: Any) -> Any:
-    """Undo `to_plain`: bring numpy arrays and log histories back, at any depth."""
-    if isinstance(value, dict):
-        if _ARRAY in value:
-            return np.array(value[_ARRAY], dtype=np.dtype(value["dtype"])).reshape(value["shape"])
-        if _HISTORY in value:
-            return HistoryBuffer(value[_HISTORY].numpy(), value["counts"].numpy(), max_length=value["max_length"])
-        if getattr(value, "_metadata", None) is not None:  # a model's weights: nothing to undo inside
-            return value
-        restored = type(value)()
-        for key, item in value.items():
-            restored[key] = from_plain(item)
-        return restored
+    """Undo `to_plain`: bring numpy arrays and log histories back, at any depth.
+
+    Raises:
+        CheckpointError: a marked form is malformed, or containers hold themselves.
+    """
+    try:
+        return _restored(value, {})
+    except Exception as error:
+        raise CheckpointError(
+            f"the checkpoint holds data that `to_plain` never writes ({type(error).__name__}: {error}): it was changed "
+            "after it was saved, or written by another program. Use an earlier one."
+        ) from error
+
+
+def _restored(value: Any, done: dict[int, Any]) -> Any:
+    """`done` holds the containers that were met before, by identity: one that stands in many places is read once."""
+    if not isinstance(value, (dict, list, tuple)):
+        return value
+    if id(value) not in done:
+        done[id(value)] = _restored_container(value, done)
+    return done[id(value)]
+
+
+def _restored_container(value: Any, done: dict[int, Any]) -> Any:
     if isinstance(value, (list, tuple)):
-        return type(value)(from_plain(item) for item in value)
-    return value
+        return type(value)(_restored(item, done) for item in value)
+    if _ARRAY in value:
+        return np.array(value[_ARRAY], dtype=np.dtype(value["dtype"])).reshape(value["shape"])
+    if _HISTORY in value:
+        return HistoryBuffer(value[_HISTORY].numpy(), value["counts"].numpy(), max_length=value["max_length"])
+    if getattr(value, "_metadata", None) is not None:  # a model's weights: nothing to undo inside
+        return value
+    restored = type(value)()
+    for key, item in value.items():
+        restored[key] = _restored(item, done)
+    return restored

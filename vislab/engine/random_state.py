@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from vislab.errors import CheckpointError
+
 
 def get_random_state() -> dict[str, Any]:
     """Python's, numpy's, torch's and (if in use) the current GPU's generators, as tensors and plain Python."""
@@ -27,11 +29,21 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put every generator back to what `get_random_state` saw."""
-    python, numpy = state["python"], state["numpy"]
-    random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss"]))
-    keys = numpy["keys"].numpy().astype(np.uint32)
-    np.random.set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["cached_gauss"]))
-    torch.default_generator.set_state(state["torch"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+    """Put every generator back to what `get_random_state` saw.
+
+    Raises:
+        CheckpointError: `state` is something else.
+    """
+    try:
+        python, numpy = state["python"], state["numpy"]
+        random.setstate((python["version"], tuple(python["state"].tolist()), python["gauss"]))
+        keys = numpy["keys"].numpy().astype(np.uint32)
+        np.random.set_state(("MT19937", keys, numpy["position"], numpy["has_gauss"], numpy["cached_gauss"]))
+        torch.default_generator.set_state(state["torch"].cpu())
+        if "cuda" in state and torch.cuda.is_available():
+            torch.cuda.set_rng_state(state["cuda"].cpu())
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(
+            f"the random state in the checkpoint is malformed ({type(error).__name__}: {error}). Use an earlier one, "
+            "or start a new run from its weights with --load-from."
+        ) from error

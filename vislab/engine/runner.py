@@ -35,7 +35,8 @@ from vislab.engine.environment import collect_environment
 from vislab.engine.message_hub import MessageHub
 from vislab.engine.plain import from_plain, to_plain
 from vislab.engine.report import logged_metrics, write_metrics
-from vislab.errors import CheckpointError, ConfigError
+from vislab.engine.run_state import check_run_state, check_settings, load_optimizer_state, reading_part
+from vislab.errors import ConfigError
 from vislab.registry import LOOPS, RUNNERS
 
 DEFAULT_HOOKS = {
@@ -276,13 +277,7 @@ class Runner(MMEngineRunner):
             self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
             return
         checkpoint = self._read(path)
-        lacking = [key for key in ("meta", "message_hub", "optimizer") if key not in checkpoint]
-        if lacking:
-            raise CheckpointError(
-                f"{path} cannot be resumed from: it has no {', '.join(lacking)}. Files named best_* and weights of "
-                "other projects hold the model only; give an epoch_*.pth or iter_*.pth file, or start a new run with "
-                "--load-from."
-            )
+        check_run_state(checkpoint, path)
         seed, current = checkpoint["meta"].get("seed"), self._randomness_cfg.get("seed")
         if seed is not None and seed != self.seed:
             if current is not None:
@@ -326,9 +321,10 @@ class Runner(MMEngineRunner):
             checkpoint = self._read(filename, map_location)
         try:
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMAHook swaps its weights with the model's
-        except RuntimeError:
+        except Exception:
             load_state(self.model, checkpoint, filename, partial=not strict)  # says what is wrong, if this is why
-            raise
+            with reading_part(filename, "run's hooks"):
+                raise
         load_state(self.model, checkpoint, filename, partial=not strict)
         self._has_loaded = True
         self.loaded_from = str(filename)
@@ -354,23 +350,20 @@ class Runner(MMEngineRunner):
         checkpoint = self.load_checkpoint(filename, map_location, strict=True)
         self.train_loop._epoch = checkpoint["meta"]["epoch"]
         self.train_loop._iter = checkpoint["meta"]["iter"]
-        self.message_hub.load_state_dict(checkpoint["message_hub"])
-        try:
-            if resume_optimizer:
-                self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-                self.optim_wrapper.load_state_dict(checkpoint["optimizer"])
-            if resume_param_scheduler and self.param_schedulers is not None:
+        with reading_part(filename, "message hub"):
+            self.message_hub.load_state_dict(checkpoint["message_hub"])
+        if resume_optimizer:
+            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
+            with reading_part(filename, "optim_wrapper"):
+                load_optimizer_state(self.optim_wrapper, checkpoint["optimizer"])
+        if resume_param_scheduler and self.param_schedulers is not None:
+            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+            with reading_part(filename, "param_scheduler"):
                 self._resume_schedulers(checkpoint)
-        except (ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{filename} does not fit this optim_wrapper and param_scheduler: {error}. Resume with the config the "
-                "run was started with, or start a new run from its weights with --load-from."
-            ) from error
         self._resumed = None
         self.logger.info(f"resumed at epoch {self.epoch}, iteration {self.iter}")
 
     def _resume_schedulers(self, checkpoint: dict) -> None:
-        self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
         saved = checkpoint.get("param_schedulers")
         if saved is None:
             raise ValueError("it has no param_schedulers, but the config has some")
@@ -381,6 +374,7 @@ class Runner(MMEngineRunner):
                 raise ValueError(f"it has {len(states)} parameter schedulers, the config has {len(schedulers)}")
             for scheduler, state in zip(schedulers, states, strict=True):
                 configured = getattr(scheduler, "end", None)
+                check_settings(scheduler.state_dict(), state, type(scheduler).__name__)
                 scheduler.load_state_dict(state)
                 if getattr(scheduler, "end", None) != configured:
                     self.logger.warning(

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vislab.errors import CheckpointError, ConfigError, nearest
 from vislab.zoo.files import read_weights
+from vislab.zoo.weights import check_types
 
 
 def create_model(
@@ -56,7 +57,7 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
         optional: parameters that are left as they are when the file has another shape: a head of other classes.
 
     Raises:
-        CheckpointError: nothing in the file has this model's names, or shapes differ.
+        CheckpointError: nothing in the file has this model's names, or shapes or number types differ.
     """
     state = read_weights(path)
     first = next(iter(model.state_dict()))
@@ -64,13 +65,19 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
     state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is not None:  # older layouts of the same model, position embeddings of another size ...
-        state = convert(state, model)
+        try:
+            state = convert(state, model)
+        except Exception as error:  # timm's converters expect the shapes they know
+            raise CheckpointError(
+                f"{path} does not fit this timm model: timm cannot convert it ({type(error).__name__}: {error})"
+            ) from error
     own = model.state_dict()
     state = {k: v for k, v in state.items() if not (k in optional and _differs(own, state, k))}
     wrong = [f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in own if _differs(own, state, k)]
     if wrong or not any(key in state for key in own):
         reason = f"shapes differ: {', '.join(wrong[:3])}" if wrong else f"none of its {len(state)} names is known"
         raise CheckpointError(f"{path} does not fit this timm model: {reason}")
+    check_types(own, state, path)
     return model.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False).missing_keys
 
 

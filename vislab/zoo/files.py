@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from vislab.paths import expand_path
+from vislab.zoo.weights import get_weights
 
 
 def read_weights(path: str, what: str = "pretrained") -> dict[str, Tensor]:
@@ -16,6 +17,6 @@ def read_weights(path: str, what: str = "pretrained") -> dict[str, Tensor]:
         CheckpointError: missing, broken, unsafe, or without weights.
         DataError: an environment variable in `path` is not set.
     """
-    from vislab.engine.checkpoint import get_weights, load_checkpoint  # brings mmengine's runner, hence only when used
+    from vislab.engine.checkpoint import load_checkpoint  # brings mmengine's runner, hence only when used
 
     return get_weights(load_checkpoint(expand_path(path, what)), path)

@@ -5,6 +5,7 @@ unpickler that knows nothing but arrays.
 """
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from vislab.errors import CheckpointError, ConfigError
 from vislab.zoo import mask2former
+from vislab.zoo.weights import check_types, get_weights, weight_entries
 
 LAYOUTS = ("auto", "official", "hf", "mmdet", "vislab")
 
@@ -53,7 +55,7 @@ def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layou
 
     Raises:
         ConfigError: unknown layout, or a model whose names elsewhere are not known.
-        CheckpointError: unreadable, names of no known layout, or not a single tensor fits.
+        CheckpointError: unreadable, names of no known layout, other number types, or not a single tensor fits.
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"layout={layout!r} is not one of {', '.join(LAYOUTS)}")
@@ -63,7 +65,7 @@ def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layou
             f"no other project's names of {type(model).__name__} are known; known are {', '.join(CONVERTERS)}"
         )
     name = "the state dict" if isinstance(source, Mapping) else str(source)
-    state = _tensors(source if isinstance(source, Mapping) else read_tensors(source))
+    state = _tensors(source if isinstance(source, Mapping) else read_tensors(source), name)
     own = model.state_dict()
     if layout == "auto":
         layout = converter.detect(state) or ("vislab" if any(key in own for key in state) else "")
@@ -71,7 +73,10 @@ def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layou
             first = ", ".join(list(state)[:3])
             raise CheckpointError(f"{name}: its names are of no layout known here, e.g. {first}")
     if layout != "vislab":
-        state = converter.convert(state, layout)
+        try:
+            state = converter.convert(state, layout)
+        except (RuntimeError, IndexError, ValueError) as error:  # joins and reorders what it takes to be matrices
+            raise CheckpointError(f"{name}: its weights have other shapes than {layout} files: {error}") from error
     report = ForeignReport(layout)
     fitting = {}
     for key, value in state.items():
@@ -87,6 +92,7 @@ def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layou
     ]  # frozen norms have no counter
     if not fitting:
         raise CheckpointError(f"{name} does not fit: none of its {len(state)} tensors does ({report})")
+    check_types(own, fitting, name)
     model.load_state_dict(fitting, strict=False)
     return report
 
@@ -105,17 +111,25 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     if path.suffix not in (".pkl", ".pickle"):
         return load_checkpoint(path)
     try:
-        with open(path, "rb") as file:
-            return _ArrayUnpickler(file, encoding="latin1").load()
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, about the dtypes of a damaged file
+            content = _ArrayUnpickler(file, encoding="latin1").load()
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint {path} does not exist") from None
-    except (pickle.UnpicklingError, EOFError, ValueError, AttributeError, IndexError, KeyError) as error:
-        raise CheckpointError(f"{path} is no pickle of arrays: {error}") from error
+    except Exception as error:  # a damaged pickle can raise any kind
+        raise CheckpointError(f"{path} is no pickle of arrays: {str(error) or type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict of weights.")
+    return content
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    """Knows the constructors of NumPy arrays, and refuses every other name."""
+class _ArrayUnpickler(pickle._Unpickler):
+    """Knows the constructors of NumPy arrays, and refuses every other name.
 
+    It is Python's own unpickler, not the one in C: a damaged file makes that one reserve tens of GB for its memo.
+    """
+
+    dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}
     _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
 
     def find_class(self, module: str, name: str) -> Any:
@@ -129,19 +143,17 @@ class _ArrayUnpickler(pickle.Unpickler):
             import _codecs
 
             return _codecs.encode
-        raise pickle.UnpicklingError(f"it holds a {module}.{name}, and only arrays are read from pickles")
+        raise pickle.UnpicklingError(f"it holds a {f'{module}.{name}'!r}, and only arrays are read from pickles")
 
 
-def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+def _tensors(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     """Names and tensors, out of the entry that holds them."""
-    for key in ("state_dict", "model"):
-        if isinstance(content.get(key), Mapping):
-            content = content[key]
-            break
     state = {}
-    for name, value in content.items():
+    for name, value in weight_entries(content).items():
         if isinstance(value, np.ndarray) and value.dtype != object:
-            value = torch.from_numpy(value.copy())
-        if isinstance(value, Tensor):
-            state[name] = value
-    return state
+            try:
+                value = torch.from_numpy(value.copy())
+            except TypeError as error:
+                raise CheckpointError(f"{source}: {name} is an array of {value.dtype}, which torch has not") from error
+        state[name] = value
+    return get_weights(state, source)

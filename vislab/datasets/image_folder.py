@@ -7,11 +7,10 @@ from typing import Any
 
 from vislab.datasets.archives import list_members, split_archive
 from vislab.datasets.in_memory import InMemoryImages
+from vislab.datasets.listing import IMAGE_SUFFIXES, choose_images, list_files
 from vislab.datasets.transforms.files import read_rgb
 from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
-
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
 @DATASETS.register_module()
@@ -78,8 +77,8 @@ class ImageFolder(InMemoryImages):
             paths = sorted(by_class[name])
             if not paths:
                 raise DataError(
-                    f"ImageFolder: class folder {folder / name} holds no images ({', '.join(EXTENSIONS)}): fill it, "
-                    "remove it, or leave it out of classes=[...]"
+                    f"ImageFolder: class folder {folder / name} holds no images ({', '.join(IMAGE_SUFFIXES)}): fill "
+                    "it, remove it, or leave it out of classes=[...]"
                 )
             records += [{"img_path": path, "label": label} for path in paths]
         self._metainfo["classes"] = tuple(classes)
@@ -100,26 +99,14 @@ def _images_by_class(folder: Path) -> dict[str, list[str]]:
             raise DataError(
                 f"ImageFolder: {folder} is not a folder; expected one folder a class in it. Check data_root and split."
             )
-        entries = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
-        return {entry.name: _images(entry.path) for entry in entries}
+        try:
+            entries = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+        except OSError as error:
+            raise DataError(f"ImageFolder: cannot list {folder}: {error.strerror or error}.") from error
+        return {entry.name: choose_images(list_files(entry.path), entry.path) for entry in entries}
     by_class: dict[str, list[str]] = {}
     for name in list_members(*inside):
         parts = name.split("/")
         if len(parts) > 1 and not any(part[:1] == "." for part in parts):
-            by_class.setdefault(parts[0], [])
-            if name.lower().endswith(EXTENSIONS):
-                by_class[parts[0]].append(f"{folder}/{name}")
-    return by_class
-
-
-def _images(folder: str) -> list[str]:
-    """Paths of all image files below a folder."""
-    paths = []
-    for entry in os.scandir(folder):
-        if entry.name[0] == ".":
-            continue
-        if entry.is_dir():
-            paths += _images(entry.path)
-        elif entry.name.lower().endswith(EXTENSIONS):
-            paths.append(entry.path)
-    return paths
+            by_class.setdefault(parts[0], []).append(f"{folder}/{name}")
+    return {name: choose_images(paths, f"{folder}/{name}") for name, paths in by_class.items()}

@@ -1,13 +1,22 @@
 """Finding the label file of each image: what the dense datasets share."""
 
+import logging
+import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
+
+from vislab.datasets.listing import list_files, plain_ending
 from vislab.errors import DataError
 
 
 def pair_by_pattern(root: str | Path, images: str, labels: str) -> list[tuple[str, str, str]]:
-    """Image and label files whose names differ only in what surrounds one `*`.
+    """Returns image and label files whose names differ only in what surrounds one `*`.
+
+    Suffixes match in any case of letters and spelling (.jpg, .JPG, .jpeg); hidden files are passed over. A warning says
+    how many label files have no image, which is how images with another suffix come to light.
 
     Args:
         root: folder.
@@ -18,7 +27,7 @@ def pair_by_pattern(root: str | Path, images: str, labels: str) -> list[tuple[st
         (name, image path, label path), sorted by name.
 
     Raises:
-        DataError: no image matches, or an image has no label.
+        DataError: no image matches, two images have one name, an image has no label, or a folder cannot be read.
     """
     root = Path(root)
     star = "**" if "**" in images else "*"
@@ -27,33 +36,49 @@ def pair_by_pattern(root: str | Path, images: str, labels: str) -> list[tuple[st
             raise DataError(
                 f"{setting}={pattern!r} must hold {star!r} exactly once, where the name of the image stands"
             )
-    before, after = images.split(star)
-    found = (root / before.rpartition("/")[0]).rglob("*") if star == "**" else root.glob(images)
-    pairs = []
-    for path in found:
-        text = path.relative_to(root).as_posix()
-        if not (text.startswith(before) and text.endswith(after) and path.is_file()):
-            continue
-        name = text[len(before) : len(text) - len(after)]
-        label = root / labels.replace(star, name)
-        pairs.append((name, str(path), str(label)))
-    if not pairs:
+    found = _matches(root, images, star)
+    if not found:
         raise DataError(f"no image in {root} matches {images!r}. data/README.md shows the tree that is expected.")
-    present = _present(labels, root, star)
-    missing = [label for _, _, label in pairs if label not in present]
+    twins = next((paths for paths in found.values() if len(paths) > 1), None)
+    if twins:
+        raise DataError(f"{twins[0]} and {twins[1]} are two images of one name: remove or rename one of them")
+    present = _matches(root, labels, star)
+    missing = [str(root / labels.replace(star, name)) for name in sorted(found) if name not in present]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(pairs)} images in {root} have no label file; the first one that is missing is "
+            f"{len(missing)} of {len(found)} images in {root} have no label file; the first one that is missing is "
             f"{missing[0]}"
         )
-    return sorted(pairs)
+    alone = sorted(present.keys() - found.keys())
+    if alone:
+        print_log(
+            f"{root}: {len(alone)} of {len(present)} label files have no image that matches {images!r}, the first is "
+            f"{present[alone[0]][0]}",
+            logger="current",
+            level=logging.WARNING,
+        )
+    return [(name, found[name][0], present[name][0]) for name in sorted(found)]
 
 
-def _present(pattern: str, root: Path, star: str) -> set[str]:
-    """All files that could be labels, listed folder by folder: faster than asking for each."""
-    folder = root / pattern.split(star)[0].rpartition("/")[0]
-    files = folder.rglob("*") if star == "**" or "/" in pattern.split(star)[1] else folder.glob("*")
-    return {str(path) for path in files}
+def _matches(root: Path, pattern: str, star: str) -> dict[str, list[str]]:
+    """Paths by the name that stands for the star; one that matches to the letter comes first."""
+    before, after = pattern.split(star)
+    after_plain = plain_ending(after)
+    inside = before.rpartition("/")[0]
+    folder = root / inside
+    if not folder.is_dir():
+        return {}
+    found: dict[str, list[str]] = defaultdict(list)
+    for path in list_files(folder, deep=star == "**" or "/" in after):
+        text = path[len(str(folder)) :].lstrip(os.sep).replace(os.sep, "/")
+        text = f"{inside}/{text}" if inside else text
+        plain = plain_ending(text)
+        name = plain[len(before) : len(plain) - len(after_plain)]
+        if before + name + after_plain != plain or not name or (star == "*" and "/" in name):
+            continue
+        exact = text == before + name + after
+        found[name].insert(0 if exact else len(found[name]), path)
+    return found
 
 
 def read_list(path: str | Path, columns: Sequence[str]) -> list[list[str]]:

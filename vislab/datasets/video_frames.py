@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from vislab.datasets.base import BaseDataset
-from vislab.datasets.suffixes import IMAGE_SUFFIXES, is_image
+from vislab.datasets.listing import IMAGE_SUFFIXES, choose_images, list_files
 from vislab.datasets.transforms.files import read_rgb
 from vislab.datasets.video_files import read_video
 from vislab.errors import ConfigError, DataError
@@ -62,11 +62,7 @@ def list_images(folder: Path) -> list[Path]:
     Raises:
         DataError: there is none, two files differ in their suffix alone, or the folder cannot be read.
     """
-    try:
-        with os.scandir(folder) as entries:
-            images = [Path(entry.path) for entry in entries if is_image(entry.name) and entry.is_file()]
-    except OSError as error:
-        raise DataError(f"cannot list the folder {folder}: {error.strerror or error}.") from error
+    images = [Path(path) for path in choose_images(list_files(folder, deep=False), folder)]
     if not images:
         raise DataError(
             f"the folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}). Give the folder with the frames."

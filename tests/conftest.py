@@ -1,6 +1,8 @@
 """What every test and the processes it starts share: a thread count, no picture windows, the folder of real data."""
 
+import logging
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,24 @@ def data_root() -> Path:
     if not root:
         pytest.skip("VISLAB_DATA is not set")
     return Path(root)
+
+
+@pytest.fixture
+def logged(monkeypatch) -> Iterator[Callable[[], str]]:
+    """Returns all that was logged through mmengine's logger since the test began, as one text."""
+    from mmengine.logging import MMLogger
+
+    from vislab.datasets.transforms import file_checks
+
+    monkeypatch.setattr(file_checks, "_said", set())  # what is said once was perhaps said by another test
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    lines: list[str] = []
+    handler = Keep()
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(handler)
+    yield lambda: "\n".join(lines)
+    logger.removeHandler(handler)

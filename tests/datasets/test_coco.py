@@ -103,11 +103,12 @@ def test_classes_are_contiguous_things_first(tree):
 
 
 def test_instances_are_read_and_cut_to_the_image(tree):
-    dataset = build(tree)
-    first, second, third = (dataset.get_data_info(i)["instances"] for i in range(3))
-    assert [i["bbox"] for i in first] == [[10, 5, 30, 15], [40, 20, 60, 40]]
-    assert [(i["label"], i["ignore"]) for i in first] == [(0, 0), (1, 1)]
-    assert [i["bbox"] for i in second] == [[0, 0, 20, 10]] and third == []  # flat box left out, empty image kept
+    dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations()])
+    first, second, third = (dataset[i] for i in range(3))
+    assert first["gt_bboxes"].tolist() == [[10, 5, 30, 15], [40, 20, 60, 40]]
+    assert first["gt_labels"].tolist() == [0, 1] and first["gt_ignore"].tolist() == [False, True]
+    # flat box left out, empty image kept
+    assert second["gt_bboxes"].tolist() == [[0, 0, 20, 10]] and third["gt_bboxes"].shape == (0, 4)
     assert len(build(tree, filter_empty=True)) == 2
 
 
@@ -152,6 +153,22 @@ def _broken(place: str, **changes):
         ("segment", {"category_id": 4}, "segment 70001 has category_id 4"),
         ("segment", {"id": 42}, "segment id 42 occurs twice"),
         ("segment", {"id": 0}, "segment id 0 is not an integer in 1"),
+        ("instance", {"bbox": [float("nan"), 2, 3, 4]}, r"annotation 1 has bbox \[nan, 2, 3, 4\]"),
+        ("instance", {"bbox": [10**400, 2, 3, 4]}, "annotation 1 has bbox"),
+        ("instance", {"bbox": [True, 2, 3, 4]}, "annotation 1 has bbox"),
+        ("instance", {"bbox": None}, "annotation 1 has bbox null"),
+        ("instance", {"bbox": [10, 5, 20, 400]}, r"annotation 1 has bbox .* far outside of its image of 40x60"),
+        ("instance", {"image_id": None}, "annotation 1 has image_id null"),
+        ("instance", {"image_id": True}, "annotation 1 has image_id true"),
+        ("instance", {"category_id": [1]}, r"annotation 1 has category_id \[1\]"),
+        ("instance", {"iscrowd": 2}, "annotation 1 has iscrowd 2, expected 0 or 1"),
+        ("instance", {"iscrowd": []}, r"annotation 1 has iscrowd \[\]"),
+        ("segment", {"id": "42"}, "segment id '42' is not an integer"),
+        ("segment", {"id": True}, "segment id True is not an integer"),
+        ("segment", {"area": "big"}, "segment 70001 has area 'big'"),
+        ("panoptic", {"file_name": None}, "image 5 has file_name null"),
+        ("panoptic", {"segments_info": None}, "image 5: segments_info is null, expected a list"),
+        ("panoptic", {"segments_info": [3]}, r"image 5: segments_info\[0\] is 3, expected an object"),
     ],
 )
 def test_contradictions_are_refused_at_start(tree, place, changes, message):
@@ -180,6 +197,154 @@ def test_files_that_are_no_annotations(tree, text):
     (tree / "annotations" / "instances.json").write_text(text)
     with pytest.raises(DataError, match="instances.json is not a"):
         build(tree)
+
+
+def _change(root, key, index, **changes):
+    """Change an entry of the instances file."""
+    path = root / "annotations" / "instances.json"
+    content = json.loads(path.read_text())
+    content[key][index].update(changes)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("key", "changes", "message"),
+    [
+        ("images", {"height": "tall"}, "image 5 has height 'tall'"),
+        ("images", {"width": float("nan")}, "image 5 has width nan, expected pixels, or null"),
+        ("images", {"width": 60.5}, "image 5 has width 60.5"),
+        ("images", {"id": None}, "image None has id null"),
+        ("images", {"file_name": ["a"]}, r"image 5 has file_name \['a'\]"),
+        ("images", {"file_name": 7}, "1 of 3 images are missing, the first is .*val/7"),
+        ("categories", {"id": 1.5}, "category 1.5 has id 1.5"),
+        ("categories", {"name": None}, "category 92 has name null"),
+        ("categories", {"isthing": "no"}, "category 92 has isthing 'no'"),
+        ("categories", {"id": "7"}, "two categories share an id"),
+    ],
+)
+def test_wrong_types_are_named_with_their_entry(tree, key, changes, message):
+    _change(tree, key, 0, **changes)
+    with pytest.raises(DataError, match=message):
+        build(tree)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_entries_that_are_no_objects(tree, key):
+    path = tree / "annotations" / "instances.json"
+    content = json.loads(path.read_text())
+    content[key].insert(1, None)
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=rf"{key}\[1\] is null, expected an object"):
+        build(tree)
+    content[key] = None
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=key):
+        build(tree)
+
+
+def test_what_exporters_write_differently_is_understood(tree):
+    _change(tree, "images", 0, height="40", width=60.0, id="5")
+    _change(tree, "categories", 0, color="#010203", isthing=False, id="92")
+    _change(tree, "annotations", 0, iscrowd=None, image_id=5.0, category_id="3", segmentation=[10, 5, 30, 5, 30, 15])
+    _change(tree, "annotations", 1, iscrowd=True)
+    dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations(mask=True)])
+    assert dataset.metainfo["palette"][2] == (1, 2, 3) and dataset.metainfo["category_ids"] == (3, 7, 92)
+    first = dataset[0]
+    assert first["gt_ignore"].tolist() == [False, True] and first["gt_masks"][0].sum() > 50
+
+
+@pytest.mark.parametrize("unknown", [-1, 0, None])
+def test_unknown_sizes_cut_nothing(tree, unknown):
+    for i in range(3):
+        _change(tree, "images", i, height=unknown, width=unknown)
+    dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations()])
+    assert "height" not in dataset.get_data_info(0) and "width" not in dataset.get_data_info(0)
+    assert dataset[0]["gt_bboxes"].tolist() == [[10, 5, 30, 15], [40, 20, 60, 40]]
+    _change(tree, "annotations", 0, bbox=[100, 50, 200, 100])  # made for an image of ten times the size
+    dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations()])
+    with pytest.raises(DataError, match=r"instance 0 \(annotation 1\).*far outside of its image of 40x60"):
+        dataset[0]
+
+
+@pytest.mark.parametrize("size", [(60, 40), (400, 600), (40, 61), (40, None)])
+def test_the_size_in_the_file_is_compared_with_the_image(tree, size):
+    _change(tree, "images", 2, height=size[0], width=size[1])
+    dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations()])
+    if size[1] is None:  # one known side that agrees
+        assert len(dataset[2]["gt_labels"]) == 0
+        return
+    swapped = ", height and width swapped" if size == (60, 40) else ""
+    with pytest.raises(DataError, match=rf"is 40x60 \(h x w\).*says {size[0]}x{size[1]}{swapped}\. Use the images"):
+        dataset[2]
+
+
+def test_an_image_whose_boxes_all_lie_outside_of_a_wrong_size_is_not_filtered_away(tree):
+    _change(tree, "images", 0, height=60, width=40)
+    _change(tree, "annotations", 0, bbox=[42, 5, 10, 10])
+    _change(tree, "annotations", 1, bbox=[45, 5, 10, 10])
+    dataset = build(tree, filter_empty=True, pipeline=[LoadImage(), LoadAnnotations()])
+    with pytest.raises(DataError, match="says 60x40"):
+        dataset[0]
+
+
+def _with_boxes(root, *boxes):
+    instances = [INSTANCES[0] | {"id": k + 1, "bbox": list(box)} for k, box in enumerate(boxes)]
+    make_tree(root, instances=instances)
+    return build(root, pipeline=[LoadImage(), LoadAnnotations()])
+
+
+def test_corners_and_shares_are_not_taken_for_xywh(tmp_path, logged):
+    corners = [(20, 10, 55, 38), (30, 20, 50, 40), (1, 2, 30, 30), (25, 11, 60, 33), (3, 3, 9, 9)]
+    with pytest.raises(DataError, match=r"3 of 5 boxes end outside .* all fit as \[x1, y1, x2, y2\] \(annotation 1"):
+        _with_boxes(tmp_path, *corners)
+    with pytest.raises(DataError, match="look like shares of the image"):
+        _with_boxes(tmp_path, (0.5, 0.25, 0.1, 0.5), (0, 0, 1, 1))
+    assert _with_boxes(tmp_path, (0, 0, 1, 1))[0]["gt_bboxes"].tolist() == [[0, 0, 1, 1]]
+    assert len(_with_boxes(tmp_path, (20, 10, 55, 28), (30, 20, 10, 10))[0]["gt_labels"]) == 2
+    assert "1 of 2 boxes reach over the edge" in logged() and "annotation 1: [20, 10, 55, 28]" in logged()
+
+
+def test_boxes_without_area_are_said(tmp_path, logged):
+    dataset = _with_boxes(tmp_path, (10, 10, -5, 5), (10, 10, 5, 5), (60, 10, 5, 5))
+    sample = dataset[0]
+    assert sample["gt_ids"].tolist() == [0] and sample["gt_bboxes"].tolist() == [[10, 10, 15, 15]]
+    assert "1 of 3 boxes have no area" in logged() and "annotation 1: [10, 10, -5, 5]" in logged()
+    assert "1 of 2 boxes have no area inside the image" in logged() and "(annotation 3)" in logged()
+
+
+def test_one_file_under_two_ids_is_said(tree, logged):
+    _change(tree, "images", 1, file_name=IMAGES[0]["file_name"])
+    build(tree)
+    assert "3 image entries name only 2 files" in logged()
+
+
+def test_the_instances_file_is_matched_by_names_and_sizes(tree):
+    path = tree / "annotations" / "instances.json"
+    content = json.loads(path.read_text())
+    content["categories"] = [{"id": 3, "name": "train"}, {"id": 7, "name": "car"}]  # the other way round
+    path.write_text(json.dumps(content))
+    dataset = build(tree, "panoptic", instances_file="annotations/instances.json")
+    assert [i["label"] for i in dataset.get_data_info(0)["instances"]] == [1, 0]
+    content["images"] = [IMAGES[0] | {"height": 80, "width": 120}]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match="image 5 has height 80, .*panoptic.json says 40"):
+        build(tree, "panoptic", instances_file="annotations/instances.json")
+
+
+def test_deeply_nested_json_is_refused(tree):
+    (tree / "annotations" / "instances.json").write_text("[" * 200_000)
+    with pytest.raises(DataError, match="instances.json is not a readable JSON"):
+        build(tree)
+
+
+def test_a_listed_segment_without_pixels_is_said(tree, logged):
+    panoptic = copy.deepcopy(PANOPTIC)
+    panoptic[2]["segments_info"].append({"id": 8, "category_id": 3, "iscrowd": 0, "area": 9})
+    make_tree(tree, panoptic=panoptic)
+    dataset = build(tree, "panoptic", pipeline=[LoadImage(), LoadPanoptic(), PackInputs()])
+    sample = dataset[2]["data_samples"]
+    assert "1 of the 2 segments" in logged() and "the first is 8" in logged()
+    assert [s["file_id"] for s in sample.gt_panoptic.segments_info] == [3]
 
 
 def test_unknown_class_names_are_refused(tree):

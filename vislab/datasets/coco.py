@@ -1,15 +1,14 @@
 """COCO's annotation files: instances (boxes, masks) and panoptic (id maps), told apart by their content."""
 
-import json
 import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 
 from mmengine.logging import print_log
 
+from vislab.datasets import coco_entries as entries
 from vislab.datasets.base import BaseDataset
 from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError, did_you_mean
@@ -20,15 +19,16 @@ from vislab.registry import DATASETS
 class CocoDataset(BaseDataset):
     """Images with COCO annotations. Any data in that format will do; the classes come from the file.
 
-    From an instances file a record holds img_id, img_path, height, width and instances: dicts of bbox (xyxy), label,
-    mask (run lengths or polygons), ignore (1 for crowds), area (as the file states it, or None). From a panoptic file
-    it holds panoptic_path and segments_info: dicts of id, category (class index), iscrowd, area; instances too, if
-    `instances_file` is given.
+    From an instances file a record holds img_id, img_path, height and width where the file knows them, and instances:
+    dicts of bbox (xyxy), label, mask (run lengths or polygons), ignore (1 for crowds), area (as the file states it, or
+    None), id (of the annotation). From a panoptic file it holds panoptic_path and segments_info: dicts of id, category
+    (class index), iscrowd, area; instances too, if `instances_file` is given.
 
     Class indices are contiguous: things first, then stuff, each by category id. metainfo: classes, thing_classes,
     stuff_classes, category_ids (class index to the file's id) and, where the file has colours, palette.
 
-    Everything is checked once, here; no pixel is read.
+    Everything is checked once, here; no pixel is read. The file's height and width are compared with the image by
+    LoadImage, boxes are cut at its edges and masks decoded by LoadAnnotations.
 
     Args:
         data_root: Folder of the dataset; may hold `$VISLAB_DATA`.
@@ -47,7 +47,7 @@ class CocoDataset(BaseDataset):
 
     Raises:
         DataError: a file is missing or malformed, or contradicts itself: an unknown image or category, a segment listed
-            twice, a box that is not four numbers.
+            twice, a box that is not four numbers or far outside of its image.
     """
 
     path_arguments: ClassVar[tuple[str, ...]] = ("instances_file",)
@@ -84,15 +84,16 @@ class CocoDataset(BaseDataset):
         )
 
     def load_data_list(self) -> list[dict]:
-        content = _read(self.ann_file, ("images", "categories"))
-        labels = self._read_categories(content["categories"])
-        records = self._read_images(content["images"])
-        annotations = content.get("annotations", [])
+        content = entries.read_json(self.ann_file, ("images", "categories"))
+        images, categories, annotations = (
+            entries.objects(content, key, self.ann_file) for key in ("images", "categories", "annotations")
+        )
+        labels = self._read_categories(categories)
+        records = self._read_images(images)
         if annotations and "segments_info" in annotations[0]:
             self._add_segments(records, annotations, labels)
             if self.instances_file:
-                path = os.path.join(self.data_root, self.instances_file)
-                self._add_instances(records, _read(path, ("annotations",))["annotations"], labels, path)
+                self._add_instances_file(records, labels)
         elif "annotations" in content:
             if self.instances_file:
                 raise DataError(f"{self.ann_file} is an instances file itself: instances_file goes with a panoptic one")
@@ -113,12 +114,24 @@ class CocoDataset(BaseDataset):
             or any(not s["iscrowd"] and s["category"] != 255 for s in record.get("segments_info", ()))
         ]
 
-    def _read_categories(self, categories: list[dict]) -> dict[int, int | None]:
+    def _read_categories(self, categories: list[dict]) -> dict[int | str, int | None]:
         """Category id to class index, None for classes that are not wanted; fills metainfo."""
+        read = []
         for category in categories:
             if "id" not in category or "name" not in category:
                 raise DataError(f"{self.ann_file}: category {category} lacks id or name")
-        ordered = sorted(categories, key=lambda c: (not c.get("isthing", 1), c["id"]))
+            place = f"{self.ann_file}: category {category['id']!r}"
+            isthing = category.get("isthing")
+            read.append(
+                {
+                    "id": entries.identifier(category["id"], place, "id"),
+                    "name": entries.text(category["name"], place, "name"),
+                    "isthing": 1 if isthing is None else entries.flag(isthing, place, "isthing"),
+                    "color": category.get("color"),
+                }
+            )
+        # ids that are no numbers come last, in alphabetical order
+        ordered = sorted(read, key=lambda c: (not c["isthing"], isinstance(c["id"], str), c["id"]))
         names = [c["name"] for c in ordered]
         if len(set(names)) < len(names) or len({c["id"] for c in ordered}) < len(ordered):
             raise DataError(f"{self.ann_file}: two categories share an id or a name; both must be unique")
@@ -130,57 +143,99 @@ class CocoDataset(BaseDataset):
             ordered = [ordered[names.index(name)] for name in self.classes]
         self._metainfo |= {
             "classes": tuple(c["name"] for c in ordered),
-            "thing_classes": tuple(c["name"] for c in ordered if c.get("isthing", 1)),
-            "stuff_classes": tuple(c["name"] for c in ordered if not c.get("isthing", 1)),
+            "thing_classes": tuple(c["name"] for c in ordered if c["isthing"]),
+            "stuff_classes": tuple(c["name"] for c in ordered if not c["isthing"]),
             "category_ids": tuple(c["id"] for c in ordered),
         }
-        if ordered and all("color" in c for c in ordered):
-            self._metainfo["palette"] = tuple(tuple(c["color"]) for c in ordered)
-        labels: dict[int, int | None] = {c["id"]: None for c in categories}
+        palette = entries.palette(ordered, self.ann_file)
+        if palette:
+            self._metainfo["palette"] = palette
+        labels: dict[int | str, int | None] = {c["id"]: None for c in read}
         return labels | {c["id"]: i for i, c in enumerate(ordered)}
 
-    def _read_images(self, images: list[dict]) -> dict[int, dict]:
+    def _read_images(self, images: list[dict]) -> dict[int | str, dict]:
         folder = self.data_prefix.get("img", "")
-        records = {}
+        records, paths = {}, set()
         for image in images:
             name = image.get("file_name", image.get("filename"))
             if name is None or "id" not in image:
                 raise DataError(f"{self.ann_file}: image entry {image} lacks id or file_name")
-            if image["id"] in records:
+            place = f"{self.ann_file}: image {image['id']!r}"
+            number = entries.identifier(image["id"], place, "id")
+            if number in records:
                 raise DataError(f"{self.ann_file}: image id {image['id']} occurs twice")
-            record = {"img_id": image["id"], "img_path": os.path.join(folder, name)}
-            if "height" in image and "width" in image:
-                record |= {"height": image["height"], "width": image["width"]}
-            records[image["id"]] = record
+            record = {"img_id": image["id"], "img_path": os.path.join(folder, entries.text(name, place, "file_name"))}
+            for key in ("height", "width"):
+                pixels = entries.side(image.get(key), place, key)
+                if pixels is not None:
+                    record[key] = pixels
+            records[number] = record
+            paths.add(record["img_path"])
+        if len(paths) < len(records):
+            self._warn(
+                f"{self.ann_file}: {len(records)} image entries name only {len(paths)} files; each entry is read with "
+                "its own annotations alone, as if those of the others were not there"
+            )
         return records
+
+    def _add_instances_file(self, records: dict, labels: dict) -> None:
+        """Add the instances of a second file, whose categories and images are told by name and id."""
+        path = os.path.join(self.data_root, self.instances_file)
+        content = entries.read_json(path, ("annotations",))
+        by_name = {name: i for i, name in enumerate(self._metainfo["classes"])}
+        own = {}
+        for category in entries.objects(content, "categories", path):
+            # names are safer than ids: those of some files count the things alone
+            if isinstance(category.get("name"), str) and category["name"] in by_name:
+                own[entries.identifier(category.get("id"), f"{path}: category", "id")] = by_name[category["name"]]
+        for image in entries.objects(content, "images", path):
+            place = f"{path}: image {image.get('id')!r}"
+            record = records.get(entries.identifier(image.get("id"), place, "id"), {})
+            for key in ("height", "width"):
+                pixels = entries.side(image.get(key), place, key)
+                if pixels is not None and pixels != record.setdefault(key, pixels):
+                    raise DataError(f"{place} has {key} {pixels}, {self.ann_file} says {record[key]}: two versions?")
+        self._add_instances(records, entries.objects(content, "annotations", path), labels | own, path)
 
     def _add_instances(self, records: dict, annotations: list[dict], labels: dict, path: str) -> None:
         for record in records.values():
             record["instances"] = []
-        flat = 0
-        for annotation in annotations:
-            place = f"{path}: annotation {annotation.get('id', '?')}"
+        boxes, sides, names, flat = [], [], [], []
+        for index, annotation in enumerate(annotations):
+            place = f"{path}: annotation {annotation.get('id', f'{index + 1} of the list')}"
             record = _image_of(annotation, records, place)
             label = _label_of(annotation, labels, place)
             bbox = annotation.get("bbox")
-            if not (isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(v, int | float) for v in bbox)):
-                raise DataError(f"{place} has bbox {bbox!r}, expected [x, y, width, height] in pixels")
-            mask = annotation.get("segmentation")
-            if mask is not None and not (isinstance(mask, list) or (isinstance(mask, dict) and "counts" in mask)):
-                raise DataError(f"{place} has segmentation {str(mask)[:60]!r}, expected polygons or run lengths")
+            if not entries.is_box(bbox):
+                raise DataError(f"{place} has bbox {entries.shown(bbox)}, expected [x, y, width, height] in pixels")
+            mask = entries.segmentation(annotation.get("segmentation"), place)
+            crowd = entries.flag(annotation.get("iscrowd"), place, "iscrowd")
             if label is None:
                 continue
-            box = _corners(bbox, record)
-            if box[2] <= box[0] or box[3] <= box[1]:
-                flat += 1
+            x, y, w, h = bbox
+            if w <= 0 or h <= 0:
+                flat.append(f"{annotation.get('id', index + 1)}: {bbox}")
                 continue
-            crowd = int(annotation.get("iscrowd", 0))
+            number = annotation.get("id", index + 1)
             record["instances"].append(
-                {"bbox": box, "label": label, "mask": mask or None, "ignore": crowd, "area": _area(annotation)}
+                {
+                    "bbox": [x, y, x + w, y + h],
+                    "label": label,
+                    "mask": mask,
+                    "ignore": crowd,
+                    "area": entries.area(annotation.get("area"), place),
+                    "id": number,
+                }
             )
+            boxes.append(bbox)
+            sides.append((record.get("width"), record.get("height")))
+            names.append(number)
         if flat:
-            text = f"{path}: {flat} of {len(annotations)} boxes have no area inside their image and are left out"
-            print_log(text, logger="current", level=logging.WARNING)
+            self._warn(
+                f"{path}: {len(flat)} of {len(annotations)} boxes have no area (width or height of 0 or less) and are "
+                f"left out, the first is that of annotation {flat[0]}"
+            )
+        entries.check_boxes(boxes, sides, names, path)
 
     def _add_segments(self, records: dict, annotations: list[dict], labels: dict) -> None:
         refuse_many_classes(sum(label is not None for label in labels.values()), self.ann_file)
@@ -193,72 +248,39 @@ class CocoDataset(BaseDataset):
             if "segments_info" in record:
                 raise DataError(f"{place}: the image is annotated twice")
             segments, seen = [], set()
-            for segment in annotation["segments_info"]:
+            for segment in entries.objects(annotation, "segments_info", place):
                 number = segment.get("id")
-                if not isinstance(number, int) or not 0 < number < 1 << 24:
+                if type(number) is not int or not 0 < number < 1 << 24:
                     raise DataError(f"{place}: segment id {number!r} is not an integer in 1..{(1 << 24) - 1}")
                 if number in seen:
                     raise DataError(f"{place}: segment id {number} occurs twice")
                 seen.add(number)
-                label = _label_of(segment, labels, f"{place}, segment {number}")
-                crowd = int(segment.get("iscrowd", 0))
+                name = f"{place}, segment {number}"
+                label = _label_of(segment, labels, name)
                 # a class that is not wanted stays known as a segment: its pixels are ignored, not background
                 segments.append(
                     {
                         "id": number,
                         "category": 255 if label is None else label,
-                        "iscrowd": crowd,
-                        "area": int(segment.get("area", 0)),
+                        "iscrowd": entries.flag(segment.get("iscrowd"), name, "iscrowd"),
+                        "area": int(entries.area(segment.get("area"), name) or 0),
                     }
                 )
-            record["panoptic_path"] = os.path.join(folder, annotation["file_name"])
+            record["panoptic_path"] = os.path.join(folder, entries.text(annotation["file_name"], place, "file_name"))
             record["segments_info"] = segments
 
-
-def _read(path: str, keys: Sequence[str]) -> dict:
-    try:
-        content = json.loads(Path(path).read_bytes())
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} is not a readable JSON file: {error}") from error
-    missing = [key for key in keys if not isinstance(content, dict) or not isinstance(content.get(key), list)]
-    if missing:
-        raise DataError(f"{path} is not a COCO annotation file: it has no list {' and no list '.join(missing)}")
-    return content
+    @staticmethod
+    def _warn(text: str) -> None:
+        print_log(text, logger="current", level=logging.WARNING)
 
 
 def _image_of(annotation: dict, records: dict, place: str) -> dict:
-    try:
-        return records[annotation["image_id"]]
-    except KeyError:
-        raise DataError(
-            f"{place} has image_id {annotation.get('image_id')!r}, which no image of the file has"
-        ) from None
+    return entries.find(records, annotation, "image_id", place, "no image of the file has")
 
 
 def _label_of(annotation: dict, labels: dict, place: str) -> int | None:
-    try:
-        return labels[annotation["category_id"]]
-    except KeyError:
-        raise DataError(
-            f"{place} has category_id {annotation.get('category_id')!r}, which is not among the file's "
-            f"{len(labels)} categories"
-        ) from None
-
-
-def _area(annotation: dict) -> float | None:
-    """The area that the file states, in square pixels; None where it states none."""
-    area = annotation.get("area")
-    known = isinstance(area, int | float) and not isinstance(area, bool) and 0 <= area < float("inf")
-    return float(area) if known else None
-
-
-def _corners(bbox: list[float], record: dict) -> list[float]:
-    """COCO's x, y, w, h to x1, y1, x2, y2 within the image."""
-    x, y, w, h = bbox
-    width, height = record.get("width", float("inf")), record.get("height", float("inf"))
-    return [max(x, 0.0), max(y, 0.0), min(x + w, width), min(y + h, height)]
+    what = f"is not among the file's {len(labels)} categories"
+    return entries.find(labels, annotation, "category_id", place, what)
 
 
 def _require_files(paths: list[str], what: str, key: str) -> None:

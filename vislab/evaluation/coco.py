@@ -14,6 +14,7 @@ from mmengine.evaluator import BaseMetric
 
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.checks import require_field, require_results, to_array, warn, warn_unlabeled
+from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
 _NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
@@ -123,8 +124,10 @@ def image_result(sample: Mapping[str, Any], kinds: Sequence[str], num_classes: i
         gt also has crowd (N,) and areas (N,), dt has scores (N,); invalid, the number of detections left out.
     """
     name = sample.get("img_path", "a sample")
-    truth = require_field(sample, "gt_instances", "CocoMetric", "put LoadAnnotations into the test pipeline")
+    require_field(sample, "gt_instances", "CocoMetric", "put LoadAnnotations into the test pipeline")
     found = require_field(sample, "pred_instances", "CocoMetric", "the model predicts none")
+    require_original_frame(sample, "CocoMetric")
+    truth = _in_original_frame(sample, name)
     size = tuple(int(side) for side in sample["ori_shape"])
     gt, dt = (_items(instances, size, name, kinds) for instances in (truth, found))
     gt["areas"] = _truth_areas(truth, gt)
@@ -151,6 +154,26 @@ def image_result(sample: Mapping[str, Any], kinds: Sequence[str], num_classes: i
             for key, x in dt.items()
         }
     return {"name": name, "size": size, "gt": gt, "dt": dt, "invalid": invalid}
+
+
+def _in_original_frame(sample: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Returns gt_instances with boxes and areas in the original image's frame, also where Resize came after them."""
+    truth = sample["gt_instances"]
+    vanished = sample.get("num_vanished", 0)
+    if vanished:
+        raise DataError(
+            f"CocoMetric: {vanished} labeled instances of {name} lost their last pixel when the image was resized and "
+            "would not be counted: put LoadAnnotations behind the transforms that resize"
+        )
+    sx, sy = sample.get("gt_scale_factor", (1.0, 1.0))
+    if sx == sy == 1:
+        return truth
+    moved = dict(truth.items())
+    if "bboxes" in moved:
+        moved["bboxes"] = to_array(moved["bboxes"]).astype(float) / (sx, sy, sx, sy)
+    if "areas" in moved or "masks" in moved:
+        moved["areas"] = _truth_areas(truth, {"labels": to_array(truth["labels"])}) / (sx * sy)
+    return moved
 
 
 def _items(instances: Mapping[str, Any], size: tuple[int, int], name: str, kinds: Sequence[str]) -> dict[str, Any]:

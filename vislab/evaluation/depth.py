@@ -17,6 +17,7 @@ from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.checks import require_field, require_results, to_array, warn
+from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
 NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "irmse")
@@ -127,6 +128,7 @@ class DepthMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             name = sample.get("img_path", "a sample")
+            require_original_frame(sample, "DepthMetric")
             truth = require_field(sample, "gt_depth", "DepthMetric", "put LoadDepth into the test pipeline")
             found = require_field(sample, "pred_depth", "DepthMetric", "the model predicts none")
             target = to_array(truth["data"][0])

@@ -14,6 +14,7 @@ from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.checks import require_field, require_integers, require_results, to_array, warn, warn_unlabeled
+from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
 VOID_CATEGORY = 255
@@ -160,6 +161,7 @@ class PanopticMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             name = sample.get("img_path", "a sample")
+            require_original_frame(sample, "PanopticMetric")
             truth = require_field(sample, "gt_panoptic", "PanopticMetric", "put LoadPanoptic into the test pipeline")
             found = require_field(sample, "pred_panoptic", "PanopticMetric", "the model predicts none")
             statistics = panoptic_statistics(

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.checks import require_field, require_integers, require_results, warn_unlabeled
+from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
 
@@ -71,6 +72,7 @@ class SemSegMetric(BaseMetric):
         count = self._count()
         for sample in data_samples:
             name = sample.get("img_path", "a sample")
+            require_original_frame(sample, "SemSegMetric")
             truth = require_field(sample, "gt_sem_seg", "SemSegMetric", "put LoadSemSeg into the test pipeline")
             found = require_field(sample, "pred_sem_seg", "SemSegMetric", "the model predicts none")
             prediction = found["data"][0]

@@ -14,7 +14,8 @@ from vislab.datasets.transforms.geometric import (
     Resize,
     ResizeShortest,
 )
-from vislab.datasets.transforms.loading import LoadAnnotations, LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
+from vislab.datasets.transforms.instances import LoadAnnotations
+from vislab.datasets.transforms.loading import LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
 from vislab.datasets.transforms.targets import SemSegToInstances
 
 __all__ = [

@@ -28,8 +28,8 @@ class Albu:
     Labels of pixels move by nearest neighbour. Boxes of both kinds are fitted to the moved masks where there are masks;
     else rotated boxes travel as their four corners and are fitted anew, and boxes are fitted to them. Instances that
     vanish leave all their labels together. Metric depth is moved, not rescaled. Draws come from the sample's own
-    random state. `scale_factor` is not followed: a test pipeline whose predictions go back to the original image
-    resizes with Resize.
+    random state. `scale_factor` follows a change of size; transforms that crop, turn or warp leave the frame of the
+    original image, to which predictions could not go back: no test pipeline may hold them.
 
     Args:
         transforms: One dict a transform: its albumentations class as `name`, and its arguments; compositions (OneOf,
@@ -50,6 +50,7 @@ class Albu:
         self.transforms = [dict(step) for step in transforms]
         self.min_visible = min_visible
         self._compose = _compose(self.transforms, min_visible)
+        self._moving = _moving(self._compose)
 
     def __call__(self, results: dict) -> dict:
         seed = np.random.randint(2**31)
@@ -81,6 +82,7 @@ class Albu:
         return data
 
     def _unpack(self, results: dict, moved: dict, n: int) -> None:
+        h, w = results["img"].shape[:2]
         img = results["img"] = np.ascontiguousarray(moved["image"])
         if "gt_panoptic" in results:
             results["gt_panoptic"] = moved["gt_panoptic"].astype(np.int32)
@@ -88,6 +90,10 @@ class Albu:
             results["gt_depth"] = np.ascontiguousarray(moved["gt_depth"], np.float32)
         if "gt_sem_seg" in results:
             results["gt_sem_seg"] = _decode_labels(moved["gt_sem_seg"], results["gt_sem_seg"].dtype)
+        if self._moving:
+            joint.note_move(results, f"Albu {self._moving}")
+        else:
+            joint.note_scale(results, (h, w), img.shape[:2])
         results["img_shape"] = img.shape[:2]
         results.pop("gt_areas", None)  # of whole instances in the frame before
         if "gt_masks" in results:
@@ -116,6 +122,7 @@ class Albu:
             results["gt_bboxes"] = boxes
         joint.keep_instances(results, keep)
         joint.clip_instances(results, min_visible=self.min_visible)
+        joint.note_vanished(results, n - joint.count_instances(results))
 
 
 def _refit(points: np.ndarray, ids: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,6 +166,20 @@ def _compose(steps: Sequence[Mapping[str, Any]], min_visible: float):
         additional_targets=dict.fromkeys((*_MAPS, "gt_sem_seg"), "mask"),
         mask_interpolation=cv2.INTER_NEAREST,
     )
+
+
+def _moving(compose) -> str:
+    """Returns the name of the first transform that does more to the frame than to resize it; empty without one."""
+    for step in compose.transforms:
+        if hasattr(step, "transforms"):
+            name = _moving(step)
+        else:
+            kind = type(step)
+            moves = any(part in kind.__module__ for part in (".geometric.", ".crops.", ".mixing."))
+            name = kind.__name__ if moves and not kind.__module__.endswith(".resize") else ""
+        if name:
+            return name
+    return ""
 
 
 def _build(library, step: Mapping[str, Any], place: str):

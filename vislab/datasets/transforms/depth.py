@@ -59,5 +59,9 @@ class KittiCrop:
 
     def __call__(self, results: dict) -> dict:
         joint.crop(results, kitti_window(results["img"].shape[:2]))
-        results["ori_shape"] = results["img"].shape[:2]
+        results["ori_shape"] = results["img"].shape[
+            :2
+        ]  # the window is the new frame, nothing was moved or scaled in it
+        results["scale_factor"] = (1.0, 1.0)
+        results.pop("moved", None)
         return results

@@ -22,10 +22,16 @@ MOST_PIXELS = 1 << 30
 _said: set[str] = set()
 
 
-def warn_once(kind: str, text: str) -> None:
-    """Logs a warning once a process for each kind; of the data-loader workers only the first one speaks."""
+def warn_once(kind: str, text: str, *, every_worker: bool = False) -> None:
+    """Logs a warning once a process for each kind.
+
+    Args:
+        kind: Of several warnings of a kind only the first is logged.
+        text: The warning.
+        every_worker: Let all data-loader workers speak, for what is true of few samples; else only the first one does.
+    """
     worker = get_worker_info()
-    if kind not in _said and (worker is None or worker.id == 0):
+    if kind not in _said and (every_worker or worker is None or worker.id == 0):
         print_log(text, logger="current", level=30)
     _said.add(kind)
 

@@ -12,7 +12,10 @@ from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
 from vislab.structures import DataSample
 
-META_KEYS = ("img_id", "img_path", "sample_idx", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction")
+META_KEYS = (
+    *("img_id", "img_path", "sample_idx", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction"),
+    *("moved", "gt_scale_factor", "num_vanished"),  # see joint
+)
 
 
 @TRANSFORMS.register_module()

@@ -110,6 +110,8 @@ class ResizeShortest:
 class LargeScaleJitter:
     """Large-scale jitter: fit into `size` times a random factor, then crop or pad to exactly `size`.
 
+    Instances without a pixel left go, and those without masks whose box is smaller than one.
+
     Args:
         size: Height and width of the result.
         ratio_range: The factor is drawn uniformly from it.
@@ -140,9 +142,16 @@ class LargeScaleJitter:
         h, w = results["img"].shape[:2]
         factor = np.random.uniform(*self.ratio_range) * min(self.size[0] / h, self.size[1] / w)
         joint.resize(results, _scaled((h, w), factor), self.interpolation, self.scale_depth)
+        _drop_small(results)
         _random_window(results, self.size, self.min_visible)
         joint.pad(results, self.size, self.pad_value)
         return results
+
+
+def _drop_small(results: dict) -> None:
+    """Instances without masks go when their box is smaller than a pixel, as they do in a crop."""
+    if "gt_masks" not in results:
+        joint.clip_instances(results)
 
 
 def _draw_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -243,6 +252,7 @@ class RandomResizedCrop:
     def __call__(self, results: dict) -> dict:
         joint.crop(results, self._window(*results["img"].shape[:2]))
         joint.resize(results, self.size, self.interpolation)
+        _drop_small(results)
         return results
 
     def _window(self, height: int, width: int) -> tuple[int, int, int, int]:

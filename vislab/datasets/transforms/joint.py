@@ -3,6 +3,10 @@
 Transforms choose parameters; these functions alone know which keys exist and how each one moves. All change `results`
 in place and accept images without instances. Pixel (x, y) covers [x, x+1] x [y, y+1]; labels are sampled at pixel
 centres, the same points at which the image is.
+
+They also keep account of the frame: `scale_factor` says how the image was scaled since it was read, `gt_scale_factor`
+how its instances were, who may have been loaded later; `moved` names what else was done to it (crop, flip, pad);
+`num_vanished` counts the instances that lost their last pixel to resizing.
 """
 
 import cv2
@@ -27,7 +31,7 @@ INTERPOLATIONS = ("auto", *_INTERPOLATION)
 
 
 def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", scale_depth: bool = False) -> None:
-    """Stretch to `size` (h, w). Labels move by nearest pixel centre.
+    """Stretch to `size` (h, w). Labels move by nearest pixel centre; instances whose mask has no pixel left go.
 
     Args:
         results: The sample.
@@ -38,15 +42,17 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
     h, w = results["img"].shape[:2]
     new_h, new_w = size
     sx, sy = new_w / w, new_h / h
-    old = results.get("scale_factor", (1.0, 1.0))
-    results["scale_factor"] = (old[0] * sx, old[1] * sy)
+    note_scale(results, (h, w), size)
     if (new_h, new_w) != (h, w):
         results["img"] = resize_image(results["img"], size, interpolation)
         for key in MAP_FILL:
             if key in results:
                 results[key] = _nearest(results[key], size)
         if "gt_masks" in results:
-            results["gt_masks"] = _resize_masks(results["gt_masks"], size)
+            results["gt_masks"], visible = _resize_masks(results["gt_masks"], size)
+            if not visible.all():
+                note_vanished(results, int((~visible).sum()))
+                keep_instances(results, visible)
         if "gt_bboxes" in results:
             results["gt_bboxes"] = results["gt_bboxes"] * np.array([sx, sy, sx, sy], np.float32)
         if "gt_rbboxes" in results:
@@ -75,6 +81,8 @@ def crop(results: dict, window: tuple[int, int, int, int], min_visible: float = 
     instance goes when less than a pixel, or less than `min_visible` of its box's area (0..1), is left.
     """
     top, left, h, w = window
+    if (h, w) != results["img"].shape[:2]:
+        note_move(results, "crop")
     rows, columns = slice(top, top + h), slice(left, left + w)
     results["img"] = np.ascontiguousarray(results["img"][rows, columns])
     for key in MAP_FILL:
@@ -96,6 +104,7 @@ def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 
     h, w = results["img"].shape[:2]
     down, right = max(size[0] - h, 0), max(size[1] - w, 0)
     if down or right:
+        note_move(results, "pad")
         results["img"] = cv2.copyMakeBorder(results["img"], 0, down, 0, right, cv2.BORDER_CONSTANT, value=list(value))
         for key, fill in MAP_FILL.items():
             if key in results:
@@ -124,6 +133,7 @@ def flip(results: dict, direction: str) -> None:
         results["gt_bboxes"] = np.stack([x1, y1, x2, y2], axis=1)
     if "gt_rbboxes" in results:
         results["gt_rbboxes"] = rb.flip(results["gt_rbboxes"], (h, w), direction).astype(np.float32)
+    note_move(results, "flip")
     results["flip"] = True
     results["flip_direction"] = direction
 
@@ -191,24 +201,47 @@ def mask_to_box(mask: np.ndarray) -> np.ndarray:
     return np.array([x, y, x + w, y + h], np.float32)
 
 
+def note_scale(results: dict, old: tuple[int, int], new: tuple[int, int]) -> None:
+    """Notes a stretch from size `old` to `new` (h, w) for the image, and for the instances that moved with it."""
+    sx, sy = new[1] / old[1], new[0] / old[0]
+    for key in ("scale_factor",) if count_instances(results) is None else ("scale_factor", "gt_scale_factor"):
+        before = results.get(key, (1.0, 1.0))
+        results[key] = (before[0] * sx, before[1] * sy)
+
+
+def note_vanished(results: dict, count: int) -> None:
+    """Notes how many instances lost their last pixel, for metrics, which would not count them."""
+    if count:
+        results["num_vanished"] = results.get("num_vanished", 0) + count
+
+
+def note_move(results: dict, name: str) -> None:
+    """Notes that the image left the frame of its file, by a crop, a flip or the like."""
+    if name not in results.get("moved", ()):
+        results["moved"] = (*results.get("moved", ()), name)
+
+
 def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if array.dtype == np.int64:  # OpenCV knows 32 bits
         return cv2.resize(array.astype(np.int32), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int64)
     return cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
-def _resize_masks(masks: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """As `_nearest` for (N, H, W) masks, touching only the pixels around each object."""
+def _resize_masks(masks: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """As `_nearest` for (N, H, W) masks, touching only the pixels around each object; and which have a pixel (N,)."""
     h, w = masks.shape[1:]
     rows = _nearest(np.arange(h, dtype=np.int32)[:, None], (size[0], 1))[:, 0]  # source row of each new row
     columns = _nearest(np.arange(w, dtype=np.int32)[None], (1, size[1]))[0]
     resized = np.zeros((len(masks), *size), np.uint8)
-    for mask, out in zip(masks, resized, strict=True):
+    visible = np.zeros(len(masks), bool)
+    for k, (mask, out) in enumerate(zip(masks, resized, strict=True)):
         x, y, width, height = cv2.boundingRect(mask)
         top, bottom = np.searchsorted(rows, (y, y + height))
         left, right = np.searchsorted(columns, (x, x + width))
-        out[top:bottom, left:right] = mask[rows[top:bottom, None], columns[left:right]]
-    return resized
+        part = mask[rows[top:bottom, None], columns[left:right]]
+        out[top:bottom, left:right] = part
+        visible[k] = part.any()
+    return resized, visible
 
 
 def _flip_map(array: np.ndarray, code: int) -> np.ndarray:

@@ -8,123 +8,64 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vislab.datasets.transforms import joint
 from vislab.datasets.transforms.file_checks import warn_once
 from vislab.datasets.transforms.files import read_indices, read_raw, read_rgb
+from vislab.datasets.transforms.frame import check_moves, check_shape, exif_hint, sample_name
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
-from vislab.structures import rotated_boxes as rb
-
-
-def _name(results: dict) -> str:
-    return results.get("img_path") or f"record {results.get('sample_idx', '?')}"
-
-
-def _check_shape(results: dict, shape: tuple[int, int], what: str) -> None:
-    """Labels belong to the image as it was loaded, also in test pipelines that resize it before loading them."""
-    expected = tuple(results.get("ori_shape", shape))
-    if tuple(shape) != expected:
-        raise DataError(
-            f"{what} is {shape[0]}x{shape[1]} (h x w), its image {_name(results)} is {expected[0]}x{expected[1]}"
-        )
 
 
 @TRANSFORMS.register_module()
 class LoadImage:
     """Read `img_path` (or take `img`) as (H, W, 3) uint8 RGB; sets img, ori_shape, img_shape, scale_factor.
 
-    EXIF orientation is followed, grey is repeated, alpha dropped, 16 bits reduced to 8.
+    EXIF orientation is followed, grey is repeated, alpha dropped, 16 bits reduced to 8. Where the record knows the
+    height and width that the labels were made for, the image must have them.
 
     Args:
         min_size: Images with a shorter side than this, in pixels, are refused.
+        exif: Turn photos as their EXIF orientation says; False for labels that were made on the pixels as stored.
 
     Raises:
-        DataError: the file is missing, broken, cut off or too small; the message names it.
+        DataError: the file is missing, broken, cut off or too small, or of another size than its labels; the message
+            names it.
     """
 
-    def __init__(self, *, min_size: int = 1) -> None:
+    def __init__(self, *, min_size: int = 1, exif: bool = True) -> None:
         self.min_size = min_size
+        self.exif = exif
 
     def __call__(self, results: dict) -> dict:
-        img = results["img"] if "img" in results else read_rgb(results["img_path"])
+        img = results["img"] if "img" in results else read_rgb(results["img_path"], exif=self.exif)
         if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
-            raise DataError(f"{_name(results)} is {img.dtype} {img.shape}, expected uint8 (h, w, 3) RGB")
+            raise DataError(f"{sample_name(results)} is {img.dtype} {img.shape}, expected uint8 (h, w, 3) RGB")
         if min(img.shape[:2]) < self.min_size:
             raise DataError(
-                f"{_name(results)} is {img.shape[0]}x{img.shape[1]} (h x w); the least side allowed is {self.min_size}"
+                f"{sample_name(results)} is {img.shape[0]}x{img.shape[1]} (h x w); the least side allowed is "
+                f"{self.min_size}"
             )
+        if "height" in results or "width" in results:
+            self._check_size(results, img.shape[:2])
         results["img"] = img
         results["ori_shape"] = results["img_shape"] = img.shape[:2]
         results["scale_factor"] = (1.0, 1.0)
         return results
 
-
-@TRANSFORMS.register_module()
-class LoadAnnotations:
-    """Turn the record's `instances` into arrays: gt_labels, gt_ignore, gt_ids and the kinds of boxes asked for.
-
-    gt_areas (N,) float64 holds the areas that the annotation file states, in square pixels, NaN where it states none;
-    it is left out when no instance of the image has one.
-
-    Args:
-        bbox: Axis-aligned boxes, gt_bboxes (N, 4); around `rbbox` where an instance has no `bbox`.
-        rbbox: Rotated boxes, gt_rbboxes (N, 5); from `bbox` where an instance has no `rbbox`.
-        mask: Masks, gt_masks (N, H, W) uint8, from COCO run lengths or polygons.
-
-    Raises:
-        DataError: a mask is asked for and missing, malformed, or of another size than the image.
-    """
-
-    def __init__(self, *, bbox: bool = True, rbbox: bool = False, mask: bool = False) -> None:
-        self.bbox = bbox
-        self.rbbox = rbbox
-        self.mask = mask
-
-    def __call__(self, results: dict) -> dict:
-        if "instances" not in results:
-            if any(key in results for key in joint.INSTANCE_KEYS):
-                return results  # the record came with arrays
-            raise DataError(f"{_name(results)} has no instances to load: the dataset gives no boxes or masks")
-        instances = results.pop("instances")
-        n = len(instances)
-        results["gt_labels"] = np.array([i["label"] for i in instances], np.int64)
-        results["gt_ignore"] = np.array([bool(i.get("ignore", 0)) for i in instances], bool)
-        results["gt_ids"] = np.arange(n)
-        if any(i.get("area") is not None for i in instances):
-            results["gt_areas"] = np.array([np.nan if i.get("area") is None else i["area"] for i in instances], float)
-        if self.bbox:
-            boxes = [i["bbox"] if "bbox" in i else rb.rboxes_to_hboxes(np.array(i["rbbox"])) for i in instances]
-            results["gt_bboxes"] = np.array(boxes, np.float32).reshape(n, 4)
-        if self.rbbox:
-            boxes = [i["rbbox"] if "rbbox" in i else rb.hboxes_to_rboxes(np.array(i["bbox"], float)) for i in instances]
-            results["gt_rbboxes"] = rb.normalize(np.array(boxes, np.float32).reshape(n, 5))
-        if self.mask:
-            h, w = results["ori_shape"]
-            masks = np.zeros((n, h, w), np.uint8)
-            for i, instance in enumerate(instances):
-                masks[i] = self._decode(results, instance.get("mask"), i)
-            results["gt_masks"] = masks
-        return results
-
-    def _decode(self, results: dict, mask: dict | list | None, index: int) -> np.ndarray:
-        from pycocotools import mask as coco
-
-        h, w = results["ori_shape"]
-        place = f"the mask of instance {index} of {_name(results)}"
-        if mask is None:
-            raise DataError(f"{place} is missing: load without masks, or give a segmentation")
-        try:
-            if isinstance(mask, list):  # polygons; a box of zeros stands for an empty list
-                rle = coco.merge(coco.frPyObjects(mask, h, w)) if mask else None
-            elif isinstance(mask["counts"], list):
-                rle = coco.frPyObjects(mask, *mask["size"])
-            else:
-                rle = mask
-            decoded = np.zeros((h, w), np.uint8) if rle is None else coco.decode(rle)
-        except Exception as error:  # pycocotools raises bare Exceptions
-            raise DataError(f"{place} is neither polygons nor run lengths: {type(error).__name__}: {error}") from error
-        _check_shape(results, decoded.shape, place)
-        return decoded
+    @staticmethod
+    def _check_size(results: dict, shape: tuple[int, int]) -> None:
+        """Compare the image with the size that its annotation file gives; an unknown side is not in the record."""
+        said = (results.get("height", shape[0]), results.get("width", shape[1]))
+        if said == shape:
+            return
+        swapped = said == shape[::-1]
+        hint = (exif_hint(results, said) if swapped else "") or (
+            f"{', height and width swapped' if swapped else ''}. Use the images that the labels were made on; if the "
+            "labels fit this one, correct height and width in the annotation file, or set them to null (unknown)"
+        )
+        raise DataError(
+            f"{sample_name(results)} is {shape[0]}x{shape[1]} (h x w), but its annotation file says {said[0]}x{said[1]}"
+            f"{hint}"
+        )
 
 
 def refuse_many_classes(count: int, where: str) -> None:
@@ -188,9 +129,10 @@ class LoadSemSeg:
             return results
         path = results.get("seg_map_path")
         if path is None:
-            raise DataError(f"{_name(results)} has no seg_map_path: the dataset gives no semantic labels")
+            raise DataError(f"{sample_name(results)} has no seg_map_path: the dataset gives no semantic labels")
+        check_moves(results, "LoadSemSeg")
         labels = read_indices(path)
-        _check_shape(results, labels.shape, path)
+        check_shape(results, labels.shape, path)
         if not self._seen_classes:
             self._look_for_binary(path, labels, results.get("seg_label_map"))
         if "seg_label_map" in results:
@@ -268,13 +210,14 @@ class LoadPanoptic:
             return results
         path = results.get("panoptic_path")
         if path is None:
-            raise DataError(f"{_name(results)} has no panoptic_path: the dataset gives no panoptic labels")
+            raise DataError(f"{sample_name(results)} has no panoptic_path: the dataset gives no panoptic labels")
+        check_moves(results, "LoadPanoptic")
         rgb = read_raw(path)
         if rgb.ndim != 3 or rgb.dtype != np.uint8:
             raise DataError(
                 f"{path} is {rgb.dtype} {rgb.shape}; a panoptic map is an 8-bit RGB image, id = R + 256 G + 65536 B"
             )
-        _check_shape(results, rgb.shape[:2], path)
+        check_shape(results, rgb.shape[:2], path)
         rgb = rgb.astype(np.int32)
         coded = rgb[..., 0] + (rgb[..., 1] << 8) + (rgb[..., 2] << 16)
         segments = results["segments_info"]
@@ -288,6 +231,16 @@ class LoadPanoptic:
             raise DataError(
                 f"{path} holds segment id {ids} (at {int(unknown.sum())} pixels) that is not among the {len(segments)} "
                 "segments of its annotation: PNG folder and json do not belong together"
+            )
+        area = np.bincount(new.ravel(), minlength=len(known))
+        missing = [s["id"] for k, s in enumerate(segments, start=1) if not area[k]]
+        if missing:
+            warn_once(
+                "empty segment",
+                f"{path}: {len(missing)} of the {len(segments)} segments of its annotation have no pixel in it and are "
+                f"left out, the first is {missing[0]}: was the map made smaller, or is it that of another image? "
+                "Further maps are not reported",
+                every_worker=True,
             )
         results["gt_panoptic"] = new
         results["segments_info"] = [s | {"id": k + 1, "file_id": s["id"]} for k, s in enumerate(segments)]
@@ -327,14 +280,15 @@ class LoadDepth:
             return results
         path = results.get("depth_path")
         if path is None:
-            raise DataError(f"{_name(results)} has no depth_path: the dataset gives no depth")
+            raise DataError(f"{sample_name(results)} has no depth_path: the dataset gives no depth")
+        check_moves(results, "LoadDepth")
         raw = read_raw(path)
         if raw.ndim == 3 and path.lower().endswith(".npy") and 1 in (raw.shape[0], raw.shape[2]):
             raw = raw.squeeze(0 if raw.shape[0] == 1 else 2)  # (1, H, W) or (H, W, 1), as frameworks save them
         if raw.ndim != 2:
             found = f"{raw.shape[2]} channels" if raw.ndim == 3 else f"the shape {raw.shape}"
             raise DataError(f"{path} has {found}; a depth map has one value a pixel, (height, width)")
-        _check_shape(results, raw.shape, path)
+        check_shape(results, raw.shape, path)
         if raw.dtype.itemsize == 1 and 255 * self.scale < 0.3:
             raise DataError(
                 f"{path} has 8 bits, which with scale={self.scale} reach no further than {255 * self.scale:.3g} m. Say "

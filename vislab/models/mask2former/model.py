@@ -191,6 +191,9 @@ class Mask2Former(BaseModel):
             labels, masks = instances.labels, instances.masks
             if "ignore" in instances and bool(instances.ignore.any()):  # crowds are no target
                 labels, masks = labels[~instances.ignore], masks[~instances.ignore]
+            visible = masks.flatten(1).any(1).bool()  # an object without a pixel is no target either
+            if not bool(visible.all()):
+                labels, masks = labels[visible], masks[visible]
             if tuple(masks.shape[-2:]) != tuple(inputs.shape[-2:]):
                 raise DataError(
                     f"{name} has masks of {tuple(masks.shape[-2:])} pixels in a batch of {tuple(inputs.shape[-2:])}: "

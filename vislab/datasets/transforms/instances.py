@@ -1,0 +1,116 @@
+"""Loads the instances of a record: labels, boxes of both kinds, masks."""
+
+import numpy as np
+
+from vislab.datasets.coco_entries import far_outside
+from vislab.datasets.transforms import joint
+from vislab.datasets.transforms.file_checks import warn_once
+from vislab.datasets.transforms.frame import check_moves, sample_name
+from vislab.datasets.transforms.masks import decode_mask
+from vislab.errors import DataError
+from vislab.registry import TRANSFORMS
+from vislab.structures import rotated_boxes as rb
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotations:
+    """Turn the record's `instances` into arrays: gt_labels, gt_ignore, gt_ids and the kinds of boxes asked for.
+
+    gt_areas (N,) float64 holds the areas that the annotation file states, in square pixels, NaN where it states none;
+    it is left out when no instance of the image has one.
+
+    Boxes are cut at the edge of the image; an instance whose box has no area inside is left out, with a warning. Masks
+    without a pixel (polygons thinner than one) stay, because metrics count such an object: transforms that resize or
+    crop, and models in training, leave it out.
+
+    Args:
+        bbox: Axis-aligned boxes, gt_bboxes (N, 4); around `rbbox` where an instance has no `bbox`.
+        rbbox: Rotated boxes, gt_rbboxes (N, 5); from `bbox` where an instance has no `rbbox`.
+        mask: Masks, gt_masks (N, H, W) uint8, from COCO run lengths or polygons.
+
+    Raises:
+        DataError: a mask is asked for and missing, malformed, or of another size than the image; a box lies far
+            outside of the image; or the image was cropped or flipped before.
+    """
+
+    def __init__(self, *, bbox: bool = True, rbbox: bool = False, mask: bool = False) -> None:
+        self.bbox = bbox
+        self.rbbox = rbbox
+        self.mask = mask
+
+    def __call__(self, results: dict) -> dict:
+        if "instances" not in results:
+            if any(key in results for key in joint.INSTANCE_KEYS):
+                return results  # the record came with arrays
+            raise DataError(f"{sample_name(results)} has no instances to load: the dataset gives no boxes or masks")
+        check_moves(results, "LoadAnnotations")
+        instances = results.pop("instances")
+        n = len(instances)
+        results["gt_labels"] = np.array([i["label"] for i in instances], np.int64)
+        results["gt_ignore"] = np.array([bool(i.get("ignore", 0)) for i in instances], bool)
+        results["gt_ids"] = np.arange(n)
+        if any(i.get("area") is not None for i in instances):
+            results["gt_areas"] = np.array([np.nan if i.get("area") is None else i["area"] for i in instances], float)
+        boxes, inside = self._boxes(results, instances)
+        if self.bbox:
+            results["gt_bboxes"] = boxes.astype(np.float32)
+        if self.rbbox:
+            rboxes = [i["rbbox"] if "rbbox" in i else rb.hboxes_to_rboxes(boxes[k]) for k, i in enumerate(instances)]
+            results["gt_rbboxes"] = rb.normalize(np.array(rboxes, np.float32).reshape(n, 5))
+        if self.mask:
+            results["gt_masks"] = self._masks(results, instances)
+        joint.keep_instances(results, inside)
+        return results
+
+    def _boxes(self, results: dict, instances: list[dict]) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the boxes (N, 4) xyxy cut at the image's edge, and which have an area there (N,)."""
+        n = len(instances)
+        boxes = [i["bbox"] if "bbox" in i else rb.rboxes_to_hboxes(np.array(i["rbbox"])) for i in instances]
+        boxes = np.array(boxes, np.float64).reshape(n, 4)
+        upright = np.array(["bbox" in i for i in instances], bool)  # rotated boxes may reach over the edge
+        if not n or "ori_shape" not in results:
+            return boxes, np.ones(n, bool)
+        h, w = results["ori_shape"]
+        far = upright & far_outside(boxes, np.array([w, h], np.float64))
+        if far.any():
+            k = int(far.argmax())
+            raise DataError(
+                f"the box of {_instance(instances, k)} of {sample_name(results)} is {boxes[k].tolist()} (x1, y1, x2, "
+                f"y2), far outside of its image of {h}x{w} (h x w): it was made for an image of another size, or is "
+                "damaged"
+            )
+        boxes = np.where(upright[:, None], np.clip(boxes, 0, [w, h, w, h]), boxes)
+        inside = ~upright | (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+        if not inside.all():
+            k = int((~inside).argmax())
+            warn_once(
+                "box outside",
+                f"{sample_name(results)}: {int((~inside).sum())} of {n} boxes have no area inside the image and are "
+                f"left out, the first is that of {_instance(instances, k)}; further images are not reported",
+                every_worker=True,
+            )
+        return boxes, inside
+
+    def _masks(self, results: dict, instances: list[dict]) -> np.ndarray:
+        """Returns the masks (N, H, W) uint8."""
+        h, w = results["ori_shape"]
+        masks = np.zeros((len(instances), h, w), np.uint8)
+        for k, (instance, mask) in enumerate(zip(instances, masks, strict=True)):
+            place = f"the mask of {_instance(instances, k)} of {sample_name(results)}"
+            if instance.get("mask") is None:
+                raise DataError(f"{place} is missing: load without masks, or give a segmentation")
+            mask[...] = decode_mask(instance["mask"], (h, w), place)
+            if not mask.any():
+                warn_once(
+                    "empty mask",
+                    f"{place} has no pixel: its polygons are thinner than one, or outside of the image; further ones "
+                    "are not reported",
+                    every_worker=True,
+                )
+        return masks
+
+
+def _instance(instances: list[dict], index: int) -> str:
+    """Returns how messages name an instance: by its place, and by the annotation's id where there is one."""
+    number = instances[index].get("id")
+    return f"instance {index}" if number is None else f"instance {index} (annotation {number})"

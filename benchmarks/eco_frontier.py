@@ -26,7 +26,7 @@ from pathlib import Path
 import _common
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs" / "eco_m2f"
-FILES = {"mixed": "scenes-mixed", "scenes": "scenes", "coco_panoptic": "coco-panoptic", "camvid": "camvid"}
+FILES = {"mixed": "scenes_mixed", "scenes": "scenes", "coco_panoptic": "coco_panoptic", "camvid": "camvid"}
 MEASURE = {"mixed": "pq", "scenes": "pq", "coco_panoptic": "pq", "camvid": "miou"}
 ITERATIONS = {"mixed": 2000, "scenes": 600, "coco_panoptic": 1000, "camvid": 600}
 BETAS = (0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)

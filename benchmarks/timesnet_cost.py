@@ -98,7 +98,7 @@ def rates(quick: bool) -> dict[str, float]:
     from vislab.engine.runner import Runner
     from vislab.registry import MODELS
 
-    cfg = load(Path(__file__).parents[1] / "configs/timesnet/timesnet_lite0-lite0_rgbd-kitchen.py")
+    cfg = load(Path(__file__).parents[1] / "configs/timesnet/timesnet_lite0_lite0_rgbd_kitchen.py")
     batch, count = cfg.train_dataloader.batch_size, 3 if quick else 12
     # counted by CPU time, which other work on the machine does not change
     loader = Runner.build_dataloader({**cfg.train_dataloader, "num_workers": 0}, seed=0)

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "paths": set(),
     "registry": set(),
     "cli": set(),
+    "configs": set(),
     "structures": {"ops"},
     "ops": {"structures"},
     "layers": {"structures", "ops"},

@@ -72,7 +72,7 @@ def test_overriding_the_size_scales_all_of_them(path):
 
 
 @pytest.mark.parametrize("size", [(240, 320), (96, 128), (360, 480)])
-@pytest.mark.parametrize("config", ["timesnet/timesnet_lite0-lite0_camvid.py", "eco_m2f/eco_m2f_lite0_camvid_cpu.py"])
+@pytest.mark.parametrize("config", ["timesnet/timesnet_lite0_lite0_camvid.py", "eco_m2f/eco_m2f_lite0_camvid_cpu.py"])
 def test_camvid_is_zoomed_alike_at_every_size(config, size):
     """Training shows 1 / 1.75 to 1 of a scene's width, whatever size the network gets."""
     init_default_scope("vislab")
@@ -89,7 +89,7 @@ def test_camvid_is_zoomed_alike_at_every_size(config, size):
 
 
 def test_kitchen_splits_at_one_frame():
-    cfg = load_config(CONFIGS / "timesnet/timesnet_lite0-lite0_rgbd-kitchen.py", {"split": 100})
+    cfg = load_config(CONFIGS / "timesnet/timesnet_lite0_lite0_rgbd_kitchen.py", {"split": 100})
     loaders = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader
     assert [loader.dataset.frames for loader in loaders] == [(0, 100), (100, None), (100, None)]
 
@@ -104,4 +104,4 @@ def test_no_schedule_repeats_the_length_of_the_run(path):
 
 def test_a_size_of_another_kind_is_refused_with_its_value():
     with pytest.raises(ConfigError, match=r"ade20k.py, line \d+: .*--cfg-options set size=256"):
-        load_config(CONFIGS / "timesnet/timesnet_swin-l-convnext-l_ade20k.py", {"size": 256})
+        load_config(CONFIGS / "timesnet/timesnet_swin_l_convnext_l_ade20k.py", {"size": 256})

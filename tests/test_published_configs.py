@@ -11,10 +11,10 @@ from vislab.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SWIN = {
-    "swin-t": "swin_tiny_patch4_window7_224.ms_in1k",
-    "swin-s": "swin_small_patch4_window7_224.ms_in1k",
-    "swin-b": "swin_base_patch4_window12_384.ms_in22k",  # the figures are those of "IN21k"
-    "swin-l": "swin_large_patch4_window12_384.ms_in22k",
+    "swin_t": "swin_tiny_patch4_window7_224.ms_in1k",
+    "swin_s": "swin_small_patch4_window7_224.ms_in1k",
+    "swin_b": "swin_base_patch4_window12_384.ms_in22k",  # the figures are those of "IN21k"
+    "swin_l": "swin_large_patch4_window12_384.ms_in22k",
 }
 ECO = sorted((CONFIGS / "eco_m2f").glob("*swin*.py")) + sorted((CONFIGS / "eco_m2f").glob("*r50*.py"))
 ALL = sorted(p for p in CONFIGS.glob("*/*.py") if p.parent.name != "_base_")
@@ -72,7 +72,7 @@ def test_every_download_names_its_weights(path):
             assert model in timm.list_pretrained(model.split(".")[0] + ".*")
 
 
-@pytest.mark.parametrize("data", ["coco-panoptic", "coco-instance", "ade20k-semantic", "ade20k-panoptic"])
+@pytest.mark.parametrize("data", ["coco_panoptic", "coco_instance", "ade20k_semantic", "ade20k_panoptic"])
 def test_norms_of_resnets_are_frozen(data):
     _, model = build_on_meta(CONFIGS / f"eco_m2f/mask2former_r50_{data}.py")
     norms = [m for m in model.train().backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
@@ -82,12 +82,12 @@ def test_norms_of_resnets_are_frozen(data):
 
 
 def test_norms_of_cityscapes_learn_together():
-    cfg, model = build_on_meta(CONFIGS / "eco_m2f/mask2former_r50_cityscapes-panoptic.py")
+    cfg, model = build_on_meta(CONFIGS / "eco_m2f/mask2former_r50_cityscapes_panoptic.py")
     norms = [m for m in model.train().backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert all(m.training and m.weight.requires_grad for m in norms) and cfg.sync_bn == "torch"
 
 
-@pytest.mark.parametrize("path", ["mask2former_r50_coco-panoptic", "mask2former_swin-t_coco-instance"])
+@pytest.mark.parametrize("path", ["mask2former_r50_coco_panoptic", "mask2former_swin_t_coco_instance"])
 def test_decay_of_mask2former(path):
     decay = decay_of(CONFIGS / f"eco_m2f/{path}.py")
     model = build_on_meta(CONFIGS / f"eco_m2f/{path}.py")[1]
@@ -120,7 +120,7 @@ def test_statistics_of_cifar(kind):
     assert [255 * s for s in hundred.std] == pytest.approx([68.17, 65.39, 70.42], abs=0.1)
 
 
-@pytest.mark.parametrize(("data", "short"), [("ade20k-semantic", 512), ("ade20k-panoptic", 640), ("cityscapes", 1024)])
+@pytest.mark.parametrize(("data", "short"), [("ade20k_semantic", 512), ("ade20k_panoptic", 640), ("cityscapes", 1024)])
 def test_short_sides_are_tenths(data, short):
     (path,) = (CONFIGS / "eco_m2f").glob(f"mask2former_r50_{data}*.py")
     steps = load_config(path).train_dataloader.dataset.pipeline

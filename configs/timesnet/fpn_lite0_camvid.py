@@ -1,4 +1,4 @@
-"""Control for timesnet_lite0-lite0_camvid.py: the same encoder with an FPN, everything else equal.
+"""Control for timesnet_lite0_lite0_camvid.py: the same encoder with an FPN, everything else equal.
 
 Command:  python tools/train.py configs/timesnet/fpn_lite0_camvid.py
 Hardware: 2 CPU cores, 400 iterations

@@ -19,7 +19,8 @@ from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyAttr, LazyObject
 
 from vislab.cli import parse_cfg_options
-from vislab.engine.config_source import ConfigFile, relative, scan
+from vislab.engine.config_merge import merge_bases
+from vislab.engine.config_source import ConfigFile, relative, renamed, scan
 from vislab.errors import ConfigError, did_you_mean, nearest
 
 __all__ = ["RUNNER_KEYS", "load_config", "parse_cfg_options"]
@@ -47,14 +48,15 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
             option's key does not exist and is no argument of the component at that place.
     """
     options = dict(_flatten(cfg_options or {}))
-    source = scan(Path(path))
+    path = renamed(Path(path))
+    source = scan(path)
     variables = source.variables()
     for file, name, line in source.names_without_effect(RUNNER_KEYS):
         raise ConfigError(_no_effect(source, file, name, line, variables))
 
     overrides = _Overrides({k: v for k, v in options.items() if k.split(".")[0] in variables - RUNNER_KEYS})
     with _lazy():
-        namespace = _execute(source, overrides)
+        namespace = _execute(source, overrides, {})
         cfg_dict = ConfigDict({k: v for k, v in namespace.items() if k in RUNNER_KEYS and k not in source.imports})
         created = []
         for key, value in options.items():
@@ -104,16 +106,21 @@ class _Overrides:
         return holder[name]
 
 
-def _execute(source: ConfigFile, overrides: _Overrides) -> dict[str, Any]:
-    """Run one file after its bases; imported objects stay LazyObjects. Dicts become fresh ConfigDicts, never shared."""
-    namespace: dict[str, Any] = {}
+def _execute(source: ConfigFile, overrides: _Overrides, executed: dict[Path, dict[str, Any]]) -> dict[str, Any]:
+    """Run one file after its bases; imported objects stay LazyObjects. Dicts become fresh ConfigDicts, never shared.
+
+    `executed` collects the names of every file that was run.
+    """
+    taken = []
     for base in source.bases:
-        names = _execute(base.file, overrides)
+        names, chosen = _execute(base.file, overrides, executed), {}
         for name, alias in base.names.items() if base.names else {n: n for n in names}.items():
             if name not in names:
                 hint = did_you_mean(name, names)
                 raise ConfigError(f"{source.at(base.line)}: {relative(base.file.path)} has no {name!r}{hint}")
-            namespace[alias] = names[name]
+            chosen[alias] = names[name]
+        taken.append((base, chosen))
+    namespace = merge_bases(source, taken, executed, RUNNER_KEYS)
     for name, (module, attribute, line) in source.imports.items():
         namespace[name] = LazyObject(module, attribute, f"{source.path}, line {line}")
 
@@ -141,6 +148,7 @@ def _execute(source: ConfigFile, overrides: _Overrides) -> dict[str, Any]:
         hint = f"; --cfg-options set {given}: is that the kind of value that stood there?" if given else ""
         raise ConfigError(f"{place}: {type(error).__name__}: {error}{hint}") from error
     names = {k: v for k, v in run.items() if not k.startswith("__") and k != "read_base"}
+    executed[source.path.resolve()] = dict(dict.items(_fresh(names)))
     return dict(dict.items(_fresh(names)))
 
 

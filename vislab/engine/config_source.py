@@ -5,8 +5,10 @@ with its line: broken syntax, a missing base, an import of the standard library 
 """
 
 import ast
+import importlib.util
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from vislab.errors import ConfigError, did_you_mean, nearest
 
 @dataclass
 class Base:
-    """One `from .x import ...` under `read_base()`; `names` maps name to alias, None for `*`."""
+    """One `from x import ...` under `read_base()`; `names` maps name to alias, None for `*`."""
 
     file: "ConfigFile"
     names: dict[str, str] | None
@@ -102,22 +104,56 @@ def scan(path: Path, importer: str = "") -> ConfigFile:
     return file
 
 
+def renamed(path: Path) -> Path:
+    """The path itself, or of a shipped config that once had "-" in its name, the name it has now, with a warning."""
+    new = path.with_name(path.name.replace("-", "_"))
+    if path.is_file() or not new.is_file():
+        return path
+    warnings.warn(f"{relative(path)} is called {new.name} now: names of configs are names that Python can import")
+    return new
+
+
 def _read_bases(file: ConfigFile, node: ast.With) -> None:
     call = node.items[0].context_expr
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "read_base"):
         raise ConfigError(f"{file.at(node.lineno)}: the only `with` of a config is `with read_base():`")
     for statement in node.body:
-        if not (isinstance(statement, ast.ImportFrom) and statement.level > 0 and statement.module):
-            raise ConfigError(f"{file.at(statement.lineno)}: a base is read by `from .folder.name import *`")
-        folder = file.path.parent.joinpath(*[".."] * (statement.level - 1))
-        path = folder.joinpath(*statement.module.split(".")).with_suffix(".py")
-        base = scan(path, importer=f"{file.at(statement.lineno)}: ")
+        if not (isinstance(statement, ast.ImportFrom) and statement.module):
+            raise ConfigError(
+                f"{file.at(statement.lineno)}: a base is read by `from .folder.name import *` or, a shipped one, by "
+                "`from vislab.configs.folder.name import *`"
+            )
+        importer = f"{file.at(statement.lineno)}: "
+        if statement.level:
+            path = file.path.parent.joinpath(*[".."] * (statement.level - 1), *statement.module.split("."))
+        else:
+            path = _installed(statement.module, importer)
+        base = scan(path.with_name(path.name + ".py"), importer=importer)
         star = statement.names[0].name == "*"
         names = None if star else {alias.name: alias.asname or alias.name for alias in statement.names}
         file.bases.append(Base(base, names, statement.lineno))
         if names:  # importing a name is reading it; under its alias it is a name of this file
             file.reads |= set(names)
             file.sets |= {alias: statement.lineno for name, alias in names.items() if alias != name}
+
+
+def _installed(module: str, importer: str) -> Path:
+    """The place of a config within an installed package, without its suffix. Only packages above it are imported.
+
+    Raises:
+        ConfigError: there is no package with this folder.
+    """
+    package, _, name = module.rpartition(".")
+    try:
+        spec = importlib.util.find_spec(package) if package else None
+    except ModuleNotFoundError:
+        spec = None
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    places = [Path(folder, name) for folder in folders]
+    if not places:
+        hint = "" if package.startswith("vislab.configs") else "; shipped ones begin with vislab.configs"
+        raise ConfigError(f"{importer}there is no package {package!r} that holds the config {name!r}{hint}")
+    return next((place for place in places if place.with_name(place.name + ".py").is_file()), places[-1])
 
 
 def _read_import(file: ConfigFile, node: ast.Import | ast.ImportFrom) -> None:

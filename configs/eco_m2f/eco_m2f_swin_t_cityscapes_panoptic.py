@@ -1,0 +1,23 @@
+"""ECO-M2F step A, Swin-T, Cityscapes panoptic: the parent with exits after 2 to 6 layers.
+
+Command:  python tools/train.py configs/eco_m2f/eco_m2f_swin_t_cityscapes_panoptic.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 90 000 iterations (published: about 43 000)
+Expected: not run here; published after the gate 64.18 PQ at 508 GMAC (beta 0.003), 62.09 PQ at 440 (beta 0.01)
+          (README of GYeow/ECO-M2F)
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+from vislab.systems.eco_m2f import EcoM2F, SampleExitHook
+
+with read_base():
+    from ._base_.cityscapes_panoptic import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_tiny_patch4_window7_224.ms_in1k", pretrained=False, out_norm="layer", drop_path=0.3
+)
+model.update(type=EcoM2F, exits=(2, 3, 4, 5, 6), exit_mode="sample", alpha="linear")
+custom_hooks = [dict(type=SampleExitHook)]
+find_unused_parameters = True  # layers beyond the drawn exit

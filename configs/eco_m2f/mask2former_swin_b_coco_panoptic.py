@@ -1,0 +1,18 @@
+"""Mask2Former, Swin-B, COCO panoptic: the plain parent.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin_b_coco_panoptic.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 368 750 iterations (50 epochs)
+Expected: not run here; published 56.4 PQ, 46.3 AP, 67.1 mIoU (model zoo of facebookresearch/Mask2Former)
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.coco_panoptic import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_base_patch4_window12_384.ms_in22k", pretrained=False, out_norm="layer", drop_path=0.3
+)

@@ -1,0 +1,19 @@
+"""Mask2Former, Swin-L, 200 queries, ADE20K panoptic.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin_l_ade20k_panoptic.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 160 000 iterations
+Expected: not run here; published 48.1 PQ, 34.2 AP, 54.5 mIoU (model zoo of facebookresearch/Mask2Former)
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.ade20k_panoptic import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_large_patch4_window12_384.ms_in22k", pretrained=False, out_norm="layer", drop_path=0.3
+)
+model.update(num_queries=200)

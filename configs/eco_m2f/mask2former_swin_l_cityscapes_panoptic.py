@@ -1,0 +1,20 @@
+"""Mask2Former, Swin-L, 200 queries, Cityscapes panoptic.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin_l_cityscapes_panoptic.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 90 000 iterations
+Expected: not run here; published 66.6 PQ, 82.9 mIoU (model zoo of facebookresearch/Mask2Former); its
+          43.6 AP is Cityscapes' own measure, `coco/segm_mAP` here is COCO's: not comparable
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.cityscapes_panoptic import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_large_patch4_window12_384.ms_in22k", pretrained=False, out_norm="layer", drop_path=0.3
+)
+model.update(num_queries=200)

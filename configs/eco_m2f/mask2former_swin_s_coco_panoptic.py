@@ -1,0 +1,18 @@
+"""Mask2Former, Swin-S, COCO panoptic: the plain parent.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin_s_coco_panoptic.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 368 750 iterations (50 epochs)
+Expected: not run here; published 54.6 PQ, 44.7 AP, 64.2 mIoU (model zoo of facebookresearch/Mask2Former)
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.coco_panoptic import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_small_patch4_window7_224.ms_in1k", pretrained=False, out_norm="layer", drop_path=0.3
+)

@@ -1,0 +1,18 @@
+"""Mask2Former, Swin-T, ADE20K semantic.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin_t_ade20k_semantic.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 160 000 iterations
+Expected: not run here; published 47.7 mIoU (model zoo of facebookresearch/Mask2Former)
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.ade20k_semantic import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_tiny_patch4_window7_224.ms_in1k", pretrained=False, out_norm="layer", drop_path=0.3
+)

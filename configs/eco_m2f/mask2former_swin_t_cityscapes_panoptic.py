@@ -1,0 +1,19 @@
+"""Mask2Former, Swin-T, Cityscapes panoptic.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin_t_cityscapes_panoptic.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 90 000 iterations
+Expected: not run here; published 63.9 PQ, 80.5 mIoU (model zoo of facebookresearch/Mask2Former); its
+          39.1 AP is Cityscapes' own measure, `coco/segm_mAP` here is COCO's: not comparable
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.cityscapes_panoptic import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_tiny_patch4_window7_224.ms_in1k", pretrained=False, out_norm="layer", drop_path=0.3
+)

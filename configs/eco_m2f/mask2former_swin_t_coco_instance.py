@@ -1,0 +1,18 @@
+"""Mask2Former, Swin-T, COCO instances.
+
+Command:  python tools/train.py configs/eco_m2f/mask2former_swin_t_coco_instance.py --launcher pytorch --amp
+          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images an iteration, 368 750 iterations (50 epochs)
+Expected: not run here; published 45.0 AP (model zoo of facebookresearch/Mask2Former)
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.timm_encoder import TimmEncoder
+
+with read_base():
+    from ._base_.coco_instance import *
+
+model["backbone"] = dict(
+    type=TimmEncoder, name="swin_tiny_patch4_window7_224.ms_in1k", pretrained=False, out_norm="layer", drop_path=0.3
+)

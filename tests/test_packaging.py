@@ -1,0 +1,105 @@
+"""The shipped configs can be inherited from anywhere: a checkout, and an installed wheel."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vislab.engine.config import load_config
+from vislab.errors import ConfigError
+
+REPOSITORY = Path(__file__).parents[1]
+CONFIGS = REPOSITORY / "configs"
+FILES = sorted(CONFIGS.rglob("*.py"))
+LEAVES = [path for path in FILES if "_base_" not in path.parts]
+CHILD = """from mmengine.config import read_base
+
+with read_base():
+    from vislab.configs.{module} import *
+
+log_level = "ERROR"
+"""
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(CONFIGS).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_names_can_be_imported(path):
+    assert all(part.isidentifier() for part in module(path).split("."))
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=module)
+def test_a_config_elsewhere_inherits_a_shipped_one(path, tmp_path):
+    (tmp_path / "mine.py").write_text(CHILD.format(module=module(path)))
+    mine, shipped = load_config(tmp_path / "mine.py").to_dict(), load_config(path).to_dict()
+    assert mine.pop("log_level") == "ERROR" and shipped.pop("log_level") == "INFO"
+    assert mine == shipped
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("vislab.configs.hnerv.hnerv_bunny_160x320_cpuu", "did you mean .*hnerv_bunny_160x320_cpu.py"),
+        ("vislab.configs.hnrv.hnerv_bunny_160x320_cpu", "no package 'vislab.configs.hnrv'"),
+        ("vislab.config.hnerv.hnerv_bunny_160x320_cpu", "begin with vislab.configs"),
+        ("nothing.like_it", "no package 'nothing'"),
+        ("nothing", "no package ''"),
+    ],
+)
+def test_a_wrong_base_is_named_with_its_line(name, message, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        f"from mmengine.config import read_base\nwith read_base():\n    from {name} import *"
+    )
+    with pytest.raises(ConfigError, match=f"mine.py, line 3: .*{message}"):
+        load_config(tmp_path / "mine.py")
+
+
+def test_configs_of_another_package(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere/settings").mkdir(parents=True)
+    (tmp_path / "elsewhere/settings/base.py").write_text("work_dir = 'there'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "from mmengine.config import read_base\nwith read_base():\n    from elsewhere.settings.base import *\n"
+    )
+    assert load_config(tmp_path / "mine.py").work_dir == "there"
+
+
+def test_the_former_names_still_lead_to_the_file():
+    with pytest.warns(UserWarning, match="is called fpn_lite0_rgbd_kitchen.py now"):
+        cfg = load_config(CONFIGS / "timesnet/fpn_lite0_rgbd-kitchen.py")
+    assert Path(cfg.filename).name == "fpn_lite0_rgbd_kitchen.py"
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_the_configs(tmp_path):
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    source = tmp_path / "source"  # a build leaves folders behind
+    names = ["vislab", "configs", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
+    source.mkdir()
+    for name in names:
+        subprocess.run(["cp", "-r", str(REPOSITORY / name), str(source / name)], check=True)
+    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(source)]
+    subprocess.run(wheel, check=True, capture_output=True)
+    target, work = tmp_path / "installed", tmp_path / "work"
+    install = [*pip, "install", "--no-deps", "-q", "--target", str(target), *map(str, tmp_path.glob("*.whl"))]
+    subprocess.run(install, check=True, capture_output=True)
+    assert (
+        not (target / "configs").exists()
+        and (target / "vislab/py.typed").exists() == (REPOSITORY / "vislab/py.typed").exists()
+    )
+    found = sorted(p.relative_to(target / "vislab/configs") for p in (target / "vislab/configs").rglob("*.py"))
+    assert found == sorted([*(p.relative_to(CONFIGS) for p in FILES), Path("__init__.py")])
+
+    work.mkdir()
+    (work / "mine.py").write_text(CHILD.format(module="hnerv.hnerv_bunny_160x320_cpu"))
+    code = (
+        "import vislab; from vislab.engine.config import load_config\n"
+        "cfg = load_config('mine.py'); print(vislab.__file__, cfg.train_cfg.max_epochs, cfg.log_level)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(target)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=work, env=environment, capture_output=True, text=True)
+    assert done.stdout.split()[1:] == ["36", "ERROR"] and str(target) in done.stdout, done.stderr

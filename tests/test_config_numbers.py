@@ -105,3 +105,9 @@ def test_no_schedule_repeats_the_length_of_the_run(path):
 def test_a_size_of_another_kind_is_refused_with_its_value():
     with pytest.raises(ConfigError, match=r"ade20k.py, line \d+: .*--cfg-options set size=256"):
         load_config(CONFIGS / "timesnet/timesnet_swin_l_convnext_l_ade20k.py", {"size": 256})
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=name)
+def test_optimizers_are_fused(path):
+    """One kernel for all weights, on every device; what it saves is measured by benchmarks/fused_optimizer.py."""
+    assert load_config(path).optim_wrapper.optimizer.fused is True

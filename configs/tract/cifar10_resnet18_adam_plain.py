@@ -23,4 +23,4 @@ model = dict(
     model_args=dict(zero_init_last=False),
     data_preprocessor=data_preprocessor,
 )
-optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-2)
+optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-2, fused=True)

@@ -25,5 +25,5 @@ model = dict(
     loss=dict(type=CrossEntropy, label_smoothing=0.1),
     data_preprocessor=data_preprocessor,
 )
-optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-3)
+optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-3, fused=True)
 train_cfg.update(max_epochs=15, val_interval=1)

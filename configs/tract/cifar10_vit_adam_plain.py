@@ -26,4 +26,4 @@ model = dict(
     loss=dict(type=CrossEntropy, label_smoothing=0.1),
     data_preprocessor=data_preprocessor,
 )
-optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-3)
+optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-3, fused=True)

@@ -32,7 +32,7 @@ model = dict(
 optim_wrapper = dict(
     type=AmpOptimWrapper,
     clip_grad=dict(max_norm=1.0),
-    optimizer=dict(type=AdamW, lr=3e-3, weight_decay=0.05),
+    optimizer=dict(type=AdamW, lr=3e-3, weight_decay=0.05, fused=True),
     constructor=LayerDecayOptimConstructor,  # for its groups: norms, biases, class token and positions do not decay
     paramwise_cfg=dict(layer_decay=1.0),
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from vislab.engine.optimizer_state import own_implementation
 from vislab.errors import CheckpointError, VislabError
 
 # Entries of an optimizer's state that have their parameter's shape; others (steps, factors of Adafactor) do not.
@@ -74,14 +75,17 @@ def reading_part(path: Any, what: str) -> Iterator[None]:
 
 
 def load_optimizer_state(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
-    """`optim_wrapper.load_state_dict(state)`, then compare what came with the parameters; torch checks the counts only.
+    """Loads the state, keeps how this run computes updates, and compares what came with the parameters.
+
+    torch itself checks the counts only.
 
     Raises:
         ValueError: a state belongs to a parameter of another shape, or a setting is no number where one is expected.
     """
     wrappers = optim_wrapper.optim_wrappers.values() if hasattr(optim_wrapper, "optim_wrappers") else [optim_wrapper]
     fresh = [[dict(group) for group in wrapper.optimizer.param_groups] for wrapper in wrappers]
-    optim_wrapper.load_state_dict(state)
+    with own_implementation(wrapper.optimizer for wrapper in wrappers):
+        optim_wrapper.load_state_dict(state)
     for wrapper, groups in zip(wrappers, fresh, strict=True):
         for own, loaded in zip(groups, wrapper.optimizer.param_groups, strict=True):
             lacking = sorted(own.keys() - loaded.keys())

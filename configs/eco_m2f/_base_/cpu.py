@@ -29,7 +29,7 @@ custom_hooks = [dict(type=SampleExitHook, weights=(1, 4, 9, 16, 25, 36))]
 train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
 val_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
 test_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
-optim_wrapper["optimizer"].update(lr=1e-3, fused=True)
+optim_wrapper["optimizer"].update(lr=1e-3)
 optim_wrapper["paramwise_cfg"].update(lr_mult={"backbone": 0.2}, decay_bias=False)
 optim_wrapper["clip_grad"].update(max_norm=1.0)
 param_scheduler = [dict(type=WarmupCosineLR, warmup=0.03, by_epoch=False)]

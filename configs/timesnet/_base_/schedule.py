@@ -37,7 +37,7 @@ test_dataloader = dict(
 
 optim_wrapper = dict(
     type=OptimWrapper,
-    optimizer=dict(type=AdamW, lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type=AdamW, lr=5e-4, betas=(0.9, 0.999), weight_decay=0.05, fused=True),
     constructor=LayerDecayOptimConstructor,
     paramwise_cfg=dict(
         layer_decay=1.0,

@@ -18,7 +18,7 @@ test_dataloader = dict(batch_size=256, num_workers=0, sampler=dict(type=EpochSam
 val_evaluator = dict(type=Accuracy, topk=(1, 5))
 test_evaluator = dict(type=Accuracy, topk=(1, 5))
 
-optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.08, momentum=0.9))
+optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.08, momentum=0.9, fused=True))
 param_scheduler = [dict(type=WarmupCosineLR, warmup=0.0, by_epoch=True, convert_to_iter_based=True)]
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=10)
 val_cfg = dict()

@@ -1,0 +1,47 @@
+"""Loaded optimizer state under another way to compute the update.
+
+torch's `load_state_dict` takes over from the saved state how the update is computed (`fused`, `foreach`) and in which
+order the state's numbers lie in memory. A resumed run computes as its own config says, and a fused update reads
+parameter, gradient and state in one pass without looking at their strides: state in another order would be applied to
+the wrong weights, silently.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+IMPLEMENTATION = ("fused", "foreach", "capturable", "differentiable")  # how the update is computed, not what it is
+
+
+@contextmanager
+def own_implementation(optimizers: Iterable[Optimizer]) -> Iterator[None]:
+    """`load_state_dict` inside keeps each optimizer's implementation, and its state in the parameters' memory order."""
+    hooks = []
+    for optimizer in optimizers:
+        hooks.append(optimizer.register_load_state_dict_pre_hook(_keep_implementation))
+        hooks.append(optimizer.register_load_state_dict_post_hook(_keep_memory_order))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _keep_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+    groups = [dict(group) for group in state["param_groups"]]
+    for saved, own in zip(groups, optimizer.param_groups, strict=False):  # torch refuses another number of groups
+        saved.update({key: own[key] for key in IMPLEMENTATION if key in own})
+    return {**state, "param_groups": groups}
+
+
+def _keep_memory_order(optimizer: Optimizer) -> None:
+    for parameter, entries in optimizer.state.items():
+        if not isinstance(parameter, torch.Tensor) or not isinstance(entries, dict):
+            continue
+        for key, value in entries.items():
+            like = isinstance(value, torch.Tensor) and value.shape == parameter.shape
+            if like and value.stride() != parameter.stride():
+                entries[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -169,11 +169,10 @@ def test_only_own_leftovers_are_removed(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["epoch_1.pth", "notes.tmp"]
 
 
-def test_latest_is_the_largest_complete_step(tmp_path):
+def test_without_a_pointer_latest_is_the_largest_complete_step(tmp_path):
     assert find_latest_checkpoint(tmp_path) is None
     for name in ("epoch_2.pth", "epoch_10.pth", "best_x_epoch_11.pth", "epoch_12_published.pth"):
         save_checkpoint({"state_dict": {"w": torch.zeros(9)}}, tmp_path / name)
-    (tmp_path / "last_checkpoint").write_text(str(tmp_path / "epoch_2.pth"))
     assert find_latest_checkpoint(tmp_path).name == "epoch_10.pth"
     (tmp_path / "epoch_11.pth").write_bytes((tmp_path / "epoch_10.pth").read_bytes()[:500])
     assert find_latest_checkpoint(tmp_path).name == "epoch_10.pth"

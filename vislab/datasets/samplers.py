@@ -54,7 +54,7 @@ class _SeededSampler(Sampler):
         self.shuffle = shuffle
         self.seed = sync_random_seed() if seed is None else int(seed)
         self.epoch = 0
-        self.start = 0
+        self.done = 0
 
     def __len__(self) -> int:
         """Samples this rank sees in one epoch: the ranks are padded to equal length."""
@@ -65,11 +65,16 @@ class _SeededSampler(Sampler):
 
     def set_start(self, position: int) -> None:
         """Let the next iteration begin at this rank's `position`-th sample; the ones after it begin at 0 again."""
-        self.start = position
+        self.set_done(position * self.world_size)
 
-    def _take_start(self) -> int:
-        start, self.start = self.start, 0
-        return start
+    def set_done(self, samples: int) -> None:
+        """Let the next iteration begin after the first `samples` of the global order, whatever number of processes
+        they were drawn by."""
+        self.done = samples
+
+    def _take_done(self) -> int:
+        done, self.done = self.done, 0
+        return done
 
     def _order(self, epoch: int) -> torch.Tensor:
         """The indices of one epoch, (size,) int64, the same on every rank."""
@@ -93,9 +98,10 @@ class EpochSampler(_SeededSampler):
 
     def __iter__(self) -> Iterator[SeededIndex]:
         order = self._order(self.epoch).tolist()
-        epoch, start = self.epoch, self._take_start()
-        for local in range(start, len(self)):
-            position = self.rank + local * self.world_size
+        epoch, done = self.epoch, self._take_done()
+        left = math.ceil(max(self.size - done, 0) / self.world_size)  # for each rank
+        for local in range(left):
+            position = done + self.rank + local * self.world_size
             yield SeededIndex(order[position % self.size], sample_seed(self.seed, epoch, position))
 
 
@@ -110,7 +116,7 @@ class InfiniteSampler(_SeededSampler):
     """
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        position = self.rank + self._take_start() * self.world_size  # in the endless global stream
+        position = self.rank + self._take_done()  # in the endless global stream
         while True:
             epoch, offset = divmod(position, self.size)
             order = self._order(epoch).tolist()

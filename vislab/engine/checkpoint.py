@@ -9,6 +9,8 @@ import itertools
 import os
 import pickletools
 import re
+import shutil
+import time
 import warnings
 from pathlib import Path
 from pickle import UnpicklingError
@@ -19,6 +21,7 @@ from mmengine.logging import print_log
 from mmengine.runner.checkpoint import CheckpointLoader, get_torchvision_models
 
 from vislab.engine.archive_check import check_archive, damaged, is_archive
+from vislab.engine.latest import resumable_checkpoints
 from vislab.errors import CheckpointError
 from vislab.zoo.weights import LoadReport, get_weights, load_state
 
@@ -36,7 +39,7 @@ __all__ = [  # three of zoo.weights among them: they go together with reading
 
 TEMPORARY_SUFFIX = ".tmp"
 _LEFTOVER = re.compile(r"(\.pth|\.json|^last_checkpoint)\.\d+\.tmp$")
-_STEP_NAME = re.compile(r"(epoch|iter)_(\d+)\.pth")
+_LIVING_TEST = 3600  # seconds: an evaluation may be writing its metrics.json into the folder right now
 
 
 # ------------------------------------------------------------------------------------------------------------ writing
@@ -54,6 +57,12 @@ def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
 def write_text_atomically(text: str, path: str | os.PathLike) -> None:
     """Replace the text file `path` in one step."""
     _write_atomically(Path(path), lambda file: file.write(text.encode()))
+
+
+def copy_atomically(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copy a file so that `target` is either as it was or whole."""
+    with open(source, "rb") as stream:
+        _write_atomically(Path(target), lambda file: shutil.copyfileobj(stream, file))
 
 
 def _write_atomically(path: Path, write: Any) -> None:
@@ -83,11 +92,19 @@ def _write_atomically(path: Path, write: Any) -> None:
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
-    """Delete what killed runs left half-written in `folder`; returns the paths."""
-    leftovers = [p for p in Path(folder).iterdir() if _LEFTOVER.search(p.name)]
-    for path in leftovers:
-        path.unlink(missing_ok=True)
-    return leftovers
+    """Delete what killed runs left half-written in `folder`, in which no other run trains; returns the paths."""
+    removed = []
+    for path in Path(folder).iterdir():
+        if not _LEFTOVER.search(path.name):
+            continue
+        try:
+            if ".json." in path.name and time.time() - path.stat().st_mtime < _LIVING_TEST:
+                continue
+            path.unlink()
+        except FileNotFoundError:  # it was not left over: its writer has just renamed it
+            continue
+        removed.append(path)
+    return removed
 
 
 # ------------------------------------------------------------------------------------------------------------ reading
@@ -235,16 +252,12 @@ def _load_from_http(url: str, map_location: Any = "cpu") -> dict:
 
 
 def find_latest_checkpoint(folder: str | os.PathLike) -> Path | None:
-    """The newest complete checkpoint of a run, or None.
+    """The newest complete checkpoint of the run in `folder`, or None. A damaged one is passed over with a warning.
 
-    All files `epoch_N.pth` and `iter_N.pth` are looked at, the largest step first; a damaged one is passed over with a
-    warning. When both kinds are there, the more recently written kind wins.
+    Raises:
+        CheckpointError: the run that started last in this folder has saved nothing yet, see `resumable_checkpoints`.
     """
-    found = [
-        (m.group(1), int(m.group(2)), p) for p in Path(folder).glob("*.pth") if (m := _STEP_NAME.fullmatch(p.name))
-    ]
-    written = {kind: max(p.stat().st_mtime_ns for k, _, p in found if k == kind) for kind in {k for k, _, _ in found}}
-    for _, _, path in sorted(found, key=lambda f: (written[f[0]], f[1]), reverse=True):
+    for path in resumable_checkpoints(folder):
         try:
             _check_readable(path)
             _load_pickle_free(path, "cpu", mmap=True)  # reads the structure only; the directory stands at the end

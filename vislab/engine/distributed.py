@@ -1,11 +1,16 @@
-"""Process groups on machines without a GPU: mmengine always selects a CUDA device first, which fails there."""
+"""Process groups on machines without a GPU, where mmengine would select a CUDA device; work for rank 0 alone."""
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
+from mmengine.dist import broadcast_object_list, is_main_process
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, VislabError
+
+T = TypeVar("T")
 
 _VARIABLES = {  # how each launcher names (rank, local rank, world size)
     "pytorch": ("RANK", "LOCAL_RANK", "WORLD_SIZE"),
@@ -37,3 +42,22 @@ def init_cpu_process_group(launcher: str, timeout: float | None = None) -> None:
     os.environ.setdefault("MASTER_PORT", "29500")
     options = {} if timeout is None else {"timeout": timedelta(seconds=timeout)}
     torch.distributed.init_process_group("gloo", **options)
+
+
+def call_on_main(function: Callable[[], T]) -> T:
+    """Call `function` on the main process and return its result on every rank.
+
+    Raises:
+        VislabError: what `function` raised, on every rank, so that none waits for the others.
+    """
+    outcome: list = [None, None]
+    if is_main_process():
+        try:
+            outcome[0] = function()
+        except VislabError as error:
+            outcome[1] = error
+    broadcast_object_list(outcome)
+    result, error = outcome
+    if error is not None:
+        raise error
+    return result

@@ -6,8 +6,8 @@
 
 import itertools
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.evaluator import Evaluator
@@ -18,6 +18,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import BatchSampler, DataLoader
 
 from vislab.datasets.samplers import sample_seed
+from vislab.engine.data_position import epoch_position, loader_size, saved_size, stream_position
 from vislab.errors import ConfigError, TrainingError
 from vislab.registry import LOOPS
 
@@ -25,7 +26,7 @@ from vislab.registry import LOOPS
 class _TrainLoop(BaseLoop):
     """What both training loops share: one step, validation when it is due, and the place in the data.
 
-    `epoch` and `iter` count what is finished; Runner.resume sets `_epoch` and `_iter` before `run`.
+    `epoch` and `iter` count what is finished; Runner.resume brings them back with `resume_at` before `run`.
     """
 
     by_epoch: bool
@@ -42,6 +43,9 @@ class _TrainLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self._epoch = 0
         self._iter = 0
+        self.batches_changed = False  # whether a resume goes on with another number of samples an iteration
+        self._pass = 0  # over the data
+        self._pass_start = _PassStart(iteration=0, batches=0, samples=0)
         self.val_begin = val_begin
         self.val_interval = val_interval
         self.stop_training = False  # EarlyStoppingHook sets it
@@ -57,6 +61,49 @@ class _TrainLoop(BaseLoop):
     iter = property(lambda self: self._iter, doc="int: finished iterations.")
     max_epochs = property(lambda self: self._max_epochs, doc="int: epochs in all.")
     max_iters = property(lambda self: self._max_iters, doc="int: iterations in all.")
+
+    def position(self, epoch: int, step: int) -> dict[str, Any]:
+        """Where in the data a checkpoint stands that is written at `epoch` finished epochs and `step` iterations."""
+        size = loader_size(self.dataloader)
+        batches = samples = 0
+        if not self.by_epoch or epoch == self._epoch:  # else it stands at the end of the running epoch
+            batches = self._pass_start.batches + step - self._pass_start.iteration
+            samples = self._pass_start.samples + (step - self._pass_start.iteration) * (size.step or 0)
+        return {
+            **size._asdict(),
+            "pass": epoch if self.by_epoch else self._pass,
+            "batches_done": batches,
+            "samples_done": None if size.step is None else samples,
+            "endless": is_endless(self._sampler),
+        }
+
+    def resume_at(self, epoch: int, step: int, position: Mapping[str, Any] | None) -> None:
+        """Go on after `epoch` finished epochs and `step` iterations, at the samples that `position` says.
+
+        Raises:
+            CheckpointError: the place cannot be found with the batch size, processes and dataset of this run.
+        """
+        now = loader_size(self.dataloader)
+        before = now if position is None else saved_size(position)
+        self._epoch, self._iter = epoch, step
+        if self.by_epoch:
+            self._iter, samples = epoch_position(position, epoch, step, now)
+            self._pass = epoch
+        else:
+            self._pass, samples = stream_position(position, step, now, is_endless(self._sampler))
+        if position is not None and before == now:
+            batches = position["batches_done"]
+        else:
+            batches = samples // now.step if now.step else step - epoch * now.batches
+        self._pass_start = _PassStart(iteration=self._iter, batches=batches, samples=samples)
+        self.batches_changed = before.step != now.step or self._iter != step
+        if before != now:
+            self.runner.logger.warning(
+                f"this run reads {now}; the one being resumed read {before}. It goes on at iteration {self._iter}, "
+                f"after {samples} samples of {'epoch' if self.by_epoch else 'pass'} {self._pass + 1}"
+                + (f" (iteration {step} as it was counted then)" if self._iter != step else "")
+                + ("; another dataset has another order" if before.samples != now.samples and samples else "")
+            )
 
     def _train_step(self, batch_idx: int, data_batch: Any) -> None:
         runner = self.runner
@@ -85,24 +132,62 @@ class _TrainLoop(BaseLoop):
         """What draws the indices: inside the batch sampler when that is a custom one."""
         return getattr(self.dataloader.batch_sampler, "sampler", None) or self.dataloader.sampler
 
-    def _batches(self, epoch: int, done: int) -> Iterator[Any]:
-        """The batches of one epoch from the `done`-th on. What was trained on already is skipped without being read."""
-        loader = self.dataloader
-        if loader.generator is not None:  # the seed of the workers: the same for this epoch in every run
-            loader.generator.manual_seed(sample_seed(self.runner.seed or 0, epoch, done))
+    def _batches(self) -> Iterator[Any]:
+        """The batches that are left of the current pass. What was trained on is skipped without being read."""
+        loader, done = self.dataloader, self._pass_start.batches
+        if loader.generator is not None:  # the seed of the workers: the same for this pass in every run
+            loader.generator.manual_seed(sample_seed(self.runner.seed or 0, self._pass, done))
         sampler = self._sampler
         if hasattr(sampler, "set_epoch"):
-            sampler.set_epoch(epoch)
-        if done == 0:
+            sampler.set_epoch(self._pass)
+        if self._pass_start.samples == done == 0:
             return iter(loader)
-        if hasattr(sampler, "set_start") and type(loader.batch_sampler) is BatchSampler:
-            sampler.set_start(done * loader.batch_size)
+        if hasattr(sampler, "set_done") and type(loader.batch_sampler) is BatchSampler:
+            sampler.set_done(self._pass_start.samples)
             return iter(loader)
         self.runner.logger.warning(
             f"{type(sampler).__name__} cannot start in the middle: reading {done} batches again to get to the place. "
             "vislab's EpochSampler and InfiniteSampler skip them."
         )
         return itertools.islice(loader, done, None)
+
+    def _next_pass(self) -> None:
+        self._pass += 1
+        self._pass_start = _PassStart(iteration=self._iter, batches=0, samples=0)
+
+
+class _PassStart(NamedTuple):
+    """Where the counting of the current pass over the data began: at its start, or where a resume took it up."""
+
+    iteration: int
+    batches: int  # done before
+    samples: int  # done before, over all processes
+
+
+def is_endless(sampler: Any) -> bool:
+    """Whether a sampler is known to go on for ever: vislab's and mmengine's InfiniteSampler."""
+    return any(kind.__name__ == "InfiniteSampler" for kind in type(sampler).__mro__)
+
+
+def _refuse_endless(loader: DataLoader, section: str) -> None:
+    """Raise ConfigError for a sampler under which no epoch, validation or test would end."""
+    sampler = getattr(loader.batch_sampler, "sampler", None) or loader.sampler
+    if is_endless(sampler):
+        raise ConfigError(
+            f"{section}.sampler is {type(sampler).__name__}, which never ends: only training counted in iterations "
+            "(train_cfg=dict(by_epoch=False, max_iters=...)) can use it. Take sampler=dict(type=EpochSampler, "
+            f"shuffle={section.startswith('train')})."
+        )
+
+
+def _check_ends(loader: DataLoader, batch_idx: int, section: str) -> None:
+    """Raise ConfigError at the first batch beyond the loader's length: the sampler may never end."""
+    if batch_idx >= len(loader):
+        raise ConfigError(
+            f"{section} gave batch {batch_idx + 1}, but its length is {len(loader)}: its sampler "
+            f"({type(getattr(loader.batch_sampler, 'sampler', loader.sampler)).__name__}) does not end where its "
+            "length says, or never. Mend the sampler's __len__ or __iter__, or take vislab's EpochSampler."
+        )
 
 
 @LOOPS.register_module()
@@ -133,12 +218,13 @@ class EpochBasedTrainLoop(_TrainLoop):
         super().__init__(
             runner, dataloader, val_begin=val_begin, val_interval=val_interval, dynamic_intervals=dynamic_intervals
         )
+        _refuse_endless(self.dataloader, "train_dataloader")
         self._max_epochs = int(max_epochs)
         self._max_iters = self._max_epochs * len(self.dataloader)
 
     def run(self) -> torch.nn.Module:
         self.runner.call_hook("before_train")
-        if self._epoch > 0 and self._iter == self._epoch * len(self.dataloader):
+        if self._epoch > 0 and self._pass_start.samples == self._pass_start.batches == 0:
             self._validate_if_due(self._epoch, self._max_epochs)  # no checkpoint records it: the run was cut off before
         self.runner.call_hook("restore_random_state")
         while self._epoch < self._max_epochs and not self.stop_training:
@@ -149,14 +235,14 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     def run_epoch(self) -> None:
         """Train one epoch, or what a resumed run has left of it."""
-        length = len(self.dataloader)
-        done = min(max(self._iter - self._epoch * length, 0), length)
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
-        for batch_idx, data_batch in enumerate(self._batches(self._epoch, done), start=done):
+        for batch_idx, data_batch in enumerate(self._batches(), start=self._pass_start.batches):
+            _check_ends(self.dataloader, batch_idx, "train_dataloader")
             self._train_step(batch_idx, data_batch)
         self.runner.call_hook("after_train_epoch")
         self._epoch += 1
+        self._next_pass()
 
 
 @LOOPS.register_module()
@@ -209,18 +295,20 @@ class IterBasedTrainLoop(_TrainLoop):
         return runner.model
 
     def _endless_batches(self) -> Iterator[Any]:
-        """Pass after pass over the loader, from iteration `iter` on; an InfiniteSampler's first pass never ends."""
-        endless = type(self._sampler).__name__ == "InfiniteSampler"
-        passes, done = (0, self._iter) if endless else divmod(self._iter, len(self.dataloader))
+        """Pass after pass over the loader, from where this run stands; an InfiniteSampler's first pass never ends."""
         while True:
-            yield from self._batches(passes, done)
-            passes, done = passes + 1, 0
+            yield from self._batches()
+            self._next_pass()
 
 
 class _EvaluationMixin:
     """Metrics must be finite numbers; the latest are kept with the runner."""
 
     stage: str
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        _check_ends(self.dataloader, idx, f"{'val' if self.stage == 'validation' else 'test'}_dataloader")
+        super().run_iter(idx, data_batch)
 
     def run(self) -> dict:
         metrics = super().run()
@@ -252,6 +340,7 @@ class ValLoop(_EvaluationMixin, MMEngineValLoop):
         self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, *, amp: bool = False
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=amp)
+        _refuse_endless(self.dataloader, "val_dataloader")
 
 
 @LOOPS.register_module()
@@ -265,3 +354,4 @@ class TestLoop(_EvaluationMixin, MMEngineTestLoop):
         self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, *, amp: bool = False
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=amp)
+        _refuse_endless(self.dataloader, "test_dataloader")

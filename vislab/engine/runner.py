@@ -17,38 +17,40 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import is_distributed, is_main_process
+from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
+from mmengine.hooks import Hook
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
-from mmengine.runner import BaseLoop
+from mmengine.optim import OptimWrapper, _ParamScheduler
+from mmengine.runner import BaseLoop, Priority
 from mmengine.runner import Runner as MMEngineRunner
 from torch.utils.data import DataLoader
 
 from vislab.engine.allocator import keep_freed_memory
 from vislab.engine.checkpoint import (
-    find_latest_checkpoint,
     get_weights,
     load_checkpoint,
     load_state,
     save_checkpoint,
 )
-from vislab.engine.distributed import init_cpu_process_group
+from vislab.engine.distributed import call_on_main, init_cpu_process_group
 from vislab.engine.environment import collect_environment
+from vislab.engine.hook_state import HookStates
+from vislab.engine.hooks import DEFAULT_HOOKS, EarlyStoppingHook
 from vislab.engine.message_hub import MessageHub
+from vislab.engine.optim_state import optimizer_settings, schedule_settings, schedule_states
 from vislab.engine.plain import from_plain, to_plain
 from vislab.engine.report import logged_metrics, write_metrics
-from vislab.engine.run_state import check_run_state, check_settings, load_optimizer_state, reading_part
+from vislab.engine.resume import (
+    last_checkpoint,
+    newest_checkpoint,
+    restore_counters,
+    restore_hooks,
+    restore_optimization,
+)
+from vislab.engine.run_lock import hold_work_dir
+from vislab.engine.run_state import check_run_state, reading_part
 from vislab.errors import ConfigError
 from vislab.registry import LOOPS, RUNNERS
-
-DEFAULT_HOOKS = {
-    "runtime_info": {"type": "RuntimeInfoHook"},
-    "random_state": {"type": "RandomStateHook"},
-    "timer": {"type": "IterTimerHook"},
-    "nan_guard": {"type": "NanGuardHook"},
-    "logger": {"type": "LoggerHook"},
-    "param_scheduler": {"type": "ParamSchedulerHook"},
-    "checkpoint": {"type": "CheckpointHook", "interval": 1},
-    "progress": {"type": "ProgressHook"},
-}
 
 
 @RUNNERS.register_module()
@@ -67,8 +69,15 @@ class Runner(MMEngineRunner):
             resume = True
         self.last_metrics: dict[str, Any] | None = None
         self.loaded_from: str | None = None
+        self.settings: dict[str, dict] = {}  # of optimizers and schedules, as built
         self._resumed: tuple[str, dict] | None = None
+        self._hook_states = HookStates([])
         super().__init__(*args, resume=resume, default_scope=default_scope, **kwargs)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether this run goes on from a checkpoint, with its counters and states."""
+        return self._resume and self.loaded_from is not None
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict) -> "Runner":
@@ -129,6 +138,21 @@ class Runner(MMEngineRunner):
             if hook is not None:
                 self.register_hook(hook)
 
+    def dump_config(self) -> None:
+        """Nothing at construction: only a run that has the work folder to itself may write its config there."""
+
+    def _write_config(self, folder: str | os.PathLike) -> None:
+        if is_main_process():
+            self.cfg.dump(
+                Path(folder) / (Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py")
+            )
+
+    def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
+        super().register_hook(hook, priority)
+        for registered in self.hooks:
+            if type(registered) is MMEngineEarlyStoppingHook:  # a config may name mmengine's class itself
+                registered.__class__ = EarlyStoppingHook
+
     def get_hooks_info(self) -> str:
         """One line for the log instead of a page."""
         return ", ".join(type(hook).__name__ for hook in self.hooks)
@@ -173,6 +197,15 @@ class Runner(MMEngineRunner):
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         return self._build_loop(loop, "TestLoop", dataloader=self._test_dataloader, evaluator=self._test_evaluator)
 
+    def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
+        super().scale_lr(optim_wrapper, auto_scale_lr)
+        self.settings = {"optimizers": optimizer_settings(optim_wrapper, self.model), "schedules": {}}
+
+    def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> list | dict:
+        built = super().build_param_scheduler(scheduler)
+        self.settings["schedules"] = schedule_settings(built)
+        return built
+
     def _build_loop(self, loop: BaseLoop | dict, default_type: str | None = None, **parts: Any) -> BaseLoop:
         if isinstance(loop, BaseLoop):
             return loop
@@ -186,17 +219,18 @@ class Runner(MMEngineRunner):
     def train(self) -> torch.nn.Module:
         """Train, then write metrics.json with the last validation's metrics."""
         began = time.time()
-        if self._resume and not self._has_loaded:
-            self._read_resumed_checkpoint()
-        model = super().train()
-        self._report(
-            self.last_metrics or logged_metrics(self.message_hub), self.message_hub.get_info("last_ckpt"), began
-        )
+        with hold_work_dir(self.work_dir):
+            self._write_config(self.work_dir)
+            if self._resume and not self._has_loaded:
+                self._read_resumed_checkpoint()
+            model = super().train()
+            self._report(self.last_metrics or logged_metrics(self.message_hub), last_checkpoint(self), began)
         return model
 
     def test(self) -> dict:
         """Test, then write metrics.json; weights that do not fit the model exactly are an error."""
         began = time.time()
+        self._write_config(self.log_dir)  # the training's stays as it is
         metrics = super().test()
         self._report(metrics, self.loaded_from, began)
         return metrics
@@ -236,11 +270,11 @@ class Runner(MMEngineRunner):
         if not is_main_process():
             return
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        counts = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch)}
+        counts = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch), **(meta or {})}
         checkpoint: dict[str, Any] = {
             "meta": {
                 **counts,
-                **(meta or {}),
+                "data": self.train_loop.position(counts["epoch"], counts["iter"]),
                 "seed": self.seed,
                 "experiment_name": self.experiment_name,
                 "time": time.strftime("%Y%m%d_%H%M%S"),
@@ -250,15 +284,18 @@ class Runner(MMEngineRunner):
             },
             "state_dict": model.state_dict(),
             "message_hub": self.message_hub.state_dict(),
+            "hooks": self._hook_states.state_dict(),
+            "settings": self.settings,
         }
         if save_optimizer:
             checkpoint["optimizer"] = self.optim_wrapper.state_dict()
         if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint["param_schedulers"] = _map_schedulers(self.param_schedulers, lambda s: s.state_dict())
+            checkpoint["param_schedulers"] = schedule_states(self.param_schedulers)
         self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
         save_checkpoint(to_plain(checkpoint), Path(out_dir) / filename)
 
     def load_or_resume(self) -> None:
+        self._hook_states = HookStates(self.hooks)
         if self._has_loaded:
             return
         if self._resume:
@@ -272,11 +309,10 @@ class Runner(MMEngineRunner):
 
     def _read_resumed_checkpoint(self) -> None:
         """Find and read what to resume from, and take over its seed before anything is built with another one."""
-        path = self._load_from or find_latest_checkpoint(self.work_dir)
+        path = self._load_from or call_on_main(lambda: newest_checkpoint(self))
         if path is None:
-            self.logger.info(f"nothing to resume in {self.work_dir}: starting from the beginning")
             return
-        checkpoint = self._read(path)
+        checkpoint = self.read_checkpoint(path)
         check_run_state(checkpoint, path)
         seed, current = checkpoint["meta"].get("seed"), self._randomness_cfg.get("seed")
         if seed is not None and seed != self.seed:
@@ -286,7 +322,7 @@ class Runner(MMEngineRunner):
             self.set_randomness(**self._randomness_cfg)
         self._resumed = (str(path), checkpoint)
 
-    def _read(self, path: str | os.PathLike, map_location: Any = "cpu") -> dict:
+    def read_checkpoint(self, path: str | os.PathLike, map_location: Any = "cpu") -> dict:
         """Load a file into the shape hooks expect, without `meta.config`: mmengine would run that text as Python."""
         checkpoint = from_plain(load_checkpoint(path, map_location))
         if "state_dict" not in checkpoint:
@@ -318,7 +354,7 @@ class Runner(MMEngineRunner):
         if self._resumed is not None and self._resumed[0] == str(filename):
             checkpoint = self._resumed[1]
         else:
-            checkpoint = self._read(filename, map_location)
+            checkpoint = self.read_checkpoint(filename, map_location)
         try:
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMAHook swaps its weights with the model's
         except Exception:
@@ -331,60 +367,24 @@ class Runner(MMEngineRunner):
         self.logger.info(f"loaded {filename}")
         return checkpoint
 
-    def resume(
-        self,
-        filename: str,
-        resume_optimizer: bool = True,
-        resume_param_scheduler: bool = True,
-        map_location: str | Callable = "cpu",
-    ) -> None:
+    def resume(self, filename: str, map_location: str | Callable = "cpu") -> None:
         """Bring weights, optimizer, schedulers, logs and counters back; random states follow before the first batch.
 
         Raises:
-            CheckpointError: unreadable, of another model, or of a run with other optimizer groups or schedulers.
+            CheckpointError: unreadable, of another model, or of a run with other optimizers or schedules.
         """
         self._resume = True
         if self._resumed is None or self._resumed[0] != str(filename):
             self._load_from = str(filename)
             self._read_resumed_checkpoint()
         checkpoint = self.load_checkpoint(filename, map_location, strict=True)
-        self.train_loop._epoch = checkpoint["meta"]["epoch"]
-        self.train_loop._iter = checkpoint["meta"]["iter"]
-        with reading_part(filename, "message hub"):
-            self.message_hub.load_state_dict(checkpoint["message_hub"])
-        if resume_optimizer:
+        restore_counters(self, checkpoint, filename)
+        restore_hooks(self, self._hook_states, checkpoint, filename)
+        if not isinstance(self.optim_wrapper, OptimWrapper):  # called on its own, not by train()
             self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            with reading_part(filename, "optim_wrapper"):
-                load_optimizer_state(self.optim_wrapper, checkpoint["optimizer"])
-        if resume_param_scheduler and self.param_schedulers is not None:
-            self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
-            with reading_part(filename, "param_scheduler"):
-                self._resume_schedulers(checkpoint)
+            self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
+            if self.param_schedulers is not None:
+                self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
+        restore_optimization(self, checkpoint, filename)
         self._resumed = None
         self.logger.info(f"resumed at epoch {self.epoch}, iteration {self.iter}")
-
-    def _resume_schedulers(self, checkpoint: dict) -> None:
-        saved = checkpoint.get("param_schedulers")
-        if saved is None:
-            raise ValueError("it has no param_schedulers, but the config has some")
-        groups = self.param_schedulers if isinstance(self.param_schedulers, dict) else {None: self.param_schedulers}
-        for name, schedulers in groups.items():
-            states = saved if name is None else saved[name]
-            if len(states) != len(schedulers):
-                raise ValueError(f"it has {len(states)} parameter schedulers, the config has {len(schedulers)}")
-            for scheduler, state in zip(schedulers, states, strict=True):
-                configured = getattr(scheduler, "end", None)
-                check_settings(scheduler.state_dict(), state, type(scheduler).__name__)
-                scheduler.load_state_dict(state)
-                if getattr(scheduler, "end", None) != configured:
-                    self.logger.warning(
-                        f"{type(scheduler).__name__} was started to end at step {scheduler.end}, and the config now "
-                        f"says {configured}: the schedule of the run being resumed is kept. For another schedule start "
-                        "a new run with --load-from."
-                    )
-
-
-def _map_schedulers(schedulers: list | dict, function: Callable) -> list | dict:
-    if isinstance(schedulers, dict):
-        return {name: [function(s) for s in group] for name, group in schedulers.items()}
-    return [function(s) for s in schedulers]

@@ -1,5 +1,6 @@
 """Writes checkpoints in the order that cannot lose one: the new file stands before an old one goes."""
 
+import filecmp
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,15 @@ from typing import Any
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
-from vislab.engine.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint, write_text_atomically
+from vislab.engine.checkpoint import (
+    copy_atomically,
+    load_checkpoint,
+    remove_leftovers,
+    save_checkpoint,
+    write_text_atomically,
+)
+from vislab.engine.distributed import call_on_main
+from vislab.engine.latest import POINTER_NAME, starting_pointer, step_checkpoints
 from vislab.errors import ConfigError
 from vislab.registry import HOOKS
 
@@ -62,6 +71,32 @@ class CheckpointHook(MMEngineCheckpointHook):
             save_begin=save_begin,
         )
         self._follow_loop = by_epoch is None
+        self._kept: list[int] = []
+        self._surplus: list[str] = []
+        self._new_best = False
+        self._best: dict[str, tuple[float, str | None]] = {}
+        self.last_ckpt = None
+
+    # -- what a resume brings back: names of files in the work folder, never paths --
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"kept": list(self._kept), "last": _name(self.last_ckpt), "best": dict(self._best)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._kept = list(state["kept"])
+        self._best = {key: (score, _name(name)) for key, (score, name) in state["best"].items()}
+        self.last_ckpt = _name(state["last"])
+
+    def load_older_state(self, hub) -> None:
+        """Take over what checkpoints without hook states kept in the message hub, there with whole paths."""
+        self._kept = list(hub.get_info("keep_ckpt_ids", []))
+        self.last_ckpt = _name(hub.get_info("last_ckpt"))
+        for key in self.save_best or ():
+            score, path = hub.get_info(self._info("best_score", key)), hub.get_info(self._info("best_ckpt", key))
+            if score is not None:
+                self._best[key] = (score, _name(path))
+
+    # -- the run --
 
     def before_train(self, runner) -> None:
         if self._follow_loop:
@@ -71,30 +106,64 @@ class CheckpointHook(MMEngineCheckpointHook):
         if is_main_process():
             for path in remove_leftovers(self.out_dir):
                 runner.logger.info(f"removed {path}, left half-written by a run that was killed")
-        kept = runner.message_hub.get_info("keep_ckpt_ids", [])
-        self.keep_ckpt_ids = [step for step in kept if self._step_path(step).exists()]
-        if self.save_best is not None:
-            self._best_paths = {
-                key: runner.message_hub.get_info(self._info("best_ckpt", key)) for key in self.save_best
-            }
+        source = Path(runner.loaded_from) if runner.resumed else None
+        if source is None:
+            self._kept, self._best, self.last_ckpt = [], {}, None
+        elif not self._is_here(source):
+            self._kept, self.last_ckpt = [], None  # files of these names here would be another run's
+        self._kept = [step for step in self._kept if self._step_path(step).exists()]
+        for key, (score, name) in list(self._best.items()):
+            self._best[key] = (score, call_on_main(lambda k=key, n=name: self._best_file(k, n, source)))
+            if self._best[key][1] is None:
+                del self._best[key]
+                runner.logger.warning(
+                    f"the best checkpoint so far, {name} ({key} {score:.4g}), is not in {self.out_dir}: the best is "
+                    "sought anew from here"
+                )
+        call_on_main(lambda: self._point_at_start(source))
+
+    def _is_here(self, path: Path) -> bool:
+        return path.parent.is_dir() and path.parent.samefile(self.out_dir)
+
+    def _point_at_start(self, source: Path | None) -> None:
+        """Let a later `--resume` find this run, should it end before its first checkpoint."""
+        pointer = Path(self.out_dir) / POINTER_NAME
+        if source is not None and self._is_here(source):
+            write_text_atomically(str(Path(self.out_dir) / source.name), pointer)
+        elif source is not None or pointer.exists() or step_checkpoints(self.out_dir):
+            write_text_atomically(starting_pointer(source and str(source.absolute())), pointer)
+
+    def _best_file(self, key: str, name: str | None, source: Path) -> str | None:
+        """The name of the resumed run's best checkpoint once it is in this folder; None where it cannot be had."""
+        if not name:
+            return None
+        mine, theirs = Path(self.out_dir) / name, source.parent / name
+        if self._is_here(source):
+            # a killed run may have been ahead of its last checkpoint: then a later best file has taken this one's place
+            return name if mine.is_file() or any(mine.parent.glob(f"{self._best_stem(key)}*.pth")) else None
+        if theirs.is_file() and not mine.exists():
+            copy_atomically(theirs, mine)
+        return name if theirs.is_file() and filecmp.cmp(theirs, mine, shallow=False) else None
 
     def _step_path(self, step: int) -> Path:
         return Path(self.out_dir) / self.filename_tmpl.format(step)
 
+    def _best_stem(self, key: str) -> str:
+        return f"best_{key}_{self.filename_tmpl.split('_')[0]}_".replace("/", "_")
+
     def _info(self, name: str, key: str) -> str:
-        """The message hub's name of the best score or path of one metric."""
+        """The message hub's name of the best score or file of one metric."""
         return name if len(self.save_best) == 1 else f"{name}_{key}"
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
         """Write the checkpoint of `step`, then point at it, then remove those that are too many."""
-        if step not in self.keep_ckpt_ids:
-            self.keep_ckpt_ids.append(step)
-        surplus = self.keep_ckpt_ids[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
-        self.keep_ckpt_ids = self.keep_ckpt_ids[len(surplus) :]
+        self._kept = [kept for kept in self._kept if kept != step] + [step]
+        surplus = self._kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
+        self._kept = self._kept[len(surplus) :]
         path = self._step_path(step)
         self.last_ckpt = str(path)
-        runner.message_hub.update_info("keep_ckpt_ids", list(self.keep_ckpt_ids))
-        runner.message_hub.update_info("last_ckpt", self.last_ckpt)
+        runner.message_hub.update_info("keep_ckpt_ids", list(self._kept))
+        runner.message_hub.update_info("last_ckpt", path.name)
         runner.save_checkpoint(
             self.out_dir,
             path.name,
@@ -104,7 +173,7 @@ class CheckpointHook(MMEngineCheckpointHook):
             by_epoch=self.by_epoch,
         )
         if is_main_process():
-            write_text_atomically(self.last_ckpt, Path(runner.work_dir) / "last_checkpoint")
+            write_text_atomically(self.last_ckpt, Path(self.out_dir) / POINTER_NAME)
             for old in surplus:
                 self._step_path(old).unlink(missing_ok=True)
 
@@ -114,10 +183,10 @@ class CheckpointHook(MMEngineCheckpointHook):
         if "auto" in self.key_indicators:
             self.save_best = [next(iter(metrics))]
             self._init_rule(self.rules, self.save_best)
-            self._best_paths = {key: runner.message_hub.get_info("best_ckpt") for key in self.save_best}
+            if "auto" in self._best:  # of a checkpoint that did not name the metric
+                self._best[self.save_best[0]] = self._best.pop("auto")
         step = runner.epoch if self.by_epoch else runner.iter
         meta = {"epoch": runner.epoch, "iter": runner.iter}
-        surplus = []
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             if key not in metrics:
                 raise ConfigError(
@@ -125,14 +194,13 @@ class CheckpointHook(MMEngineCheckpointHook):
                     f"It gives: {', '.join(map(str, metrics))}"
                 )
             score = metrics[key]
-            best = runner.message_hub.get_info(self._info("best_score", key), self.init_value_map[rule])
+            best, old = self._best.get(key, (self.init_value_map[rule], None))
             if score is None or not self.is_better_than[key](score, best):
                 continue
-            surplus.append(self._best_paths[key])
-            name = f"best_{key}_{self.filename_tmpl.format(step)}".replace("/", "_")
-            self._best_paths[key] = str(Path(self.out_dir) / name)
+            name = f"{self._best_stem(key)}{step}.pth"
+            self._best[key] = (score, name)
             runner.message_hub.update_info(self._info("best_score", key), score)
-            runner.message_hub.update_info(self._info("best_ckpt", key), self._best_paths[key])
+            runner.message_hub.update_info(self._info("best_ckpt", key), name)
             runner.save_checkpoint(
                 self.out_dir,
                 name,
@@ -142,20 +210,34 @@ class CheckpointHook(MMEngineCheckpointHook):
                 by_epoch=self.by_epoch,
             )
             runner.logger.info(f"{key} {score:0.4f} is the best so far: saved as {name}")
-        if not surplus:
+            self._new_best = True
+            if old is not None and old != name:
+                self._surplus.append(old)
+
+    def after_val(self, runner) -> None:
+        """Tell the step's checkpoint, written before this validation, of the new best, now that all hooks have seen
+        the metrics."""
+        if not self._new_best:
             return
-        if step in self.keep_ckpt_ids:  # the step's checkpoint was written before this validation: tell it the new best
-            self._save_checkpoint_with_step(runner, step, meta)
+        step = runner.epoch if self.by_epoch else runner.iter
+        if step in self._kept:
+            self._save_checkpoint_with_step(runner, step, {"epoch": runner.epoch, "iter": runner.iter})
         if is_main_process():
-            for old in set(filter(None, surplus)) - set(self._best_paths.values()):
-                Path(old).unlink(missing_ok=True)
+            for name in self._surplus:
+                (Path(self.out_dir) / name).unlink(missing_ok=True)
+        self._surplus, self._new_best = [], False
 
     def after_train(self, runner) -> None:
+        step = runner.epoch if self.by_epoch else runner.iter
+        if self.save_last and step > 0 and _name(self.last_ckpt) != self._step_path(step).name:
+            # the run ended between two intervals, as early stopping does
+            self._save_checkpoint_with_step(runner, step, {"epoch": runner.epoch, "iter": runner.iter})
         if self.published_keys is None:
             return
-        best = self._best_paths.values() if self.save_best else ()
-        for path in {self.last_ckpt if self.save_last else None, *best} - {None}:
-            self._publish_model(runner, path)
+        best = [name for _, name in self._best.values()]
+        for name in {_name(self.last_ckpt) if self.save_last else None, *best} - {None}:
+            if (Path(self.out_dir) / name).is_file():
+                self._publish_model(runner, str(Path(self.out_dir) / name))
 
     @master_only
     def _publish_model(self, runner, ckpt_path: str) -> None:
@@ -163,3 +245,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         target = Path(ckpt_path).with_name(f"{Path(ckpt_path).stem}_published.pth")
         save_checkpoint({key: checkpoint[key] for key in self.published_keys if key in checkpoint}, target)
         runner.logger.info(f"published {ckpt_path} as {target}")
+
+
+def _name(path: str | None) -> str | None:
+    """The file name at the end of a path; the folder before it may have been copied, moved, or another's."""
+    return None if path is None else Path(path.replace("\\", "/")).name

@@ -35,6 +35,12 @@ class VisualizationHook(Hook):
         self._validations = -1
         self._drawn = 0
 
+    def state_dict(self) -> dict[str, int]:
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self._validations = state["validations"]
+
     def before_val_epoch(self, runner) -> None:
         self._validations += 1
         self._drawn = 0

@@ -1,0 +1,126 @@
+"""What hooks remember, saved in checkpoints and brought back on a resume.
+
+A hook that has `state_dict()` and `load_state_dict(state)` decides itself. A user's hook without them has its changed
+attributes kept, as far as they are numbers, text, tensors and containers of these; settings that the run does not
+change stay those of the config. Hooks that write into the checkpoint themselves (`before_save_checkpoint`) are left to
+it. The state is that of the main process; every rank gets it.
+"""
+
+import copy
+import os
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+
+_UNCHANGED_ROOMS = ("mmengine.", "vislab.")  # their hooks have been looked at: what must be kept has a state_dict
+_SCALARS = (bool, int, float, complex, type(None), np.generic)
+
+
+class HookStates:
+    """The states of a run's hooks.
+
+    Args:
+        hooks: The hooks in the order of the run, after their `before_run`: what they hold now counts as their settings.
+    """
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = _named(hooks)
+        self._settings = {
+            name: copy.deepcopy(_plain_attributes(hook)) for name, hook in self._hooks.items() if _is_plain_hook(hook)
+        }
+
+    def state_dict(self) -> dict[str, dict]:
+        """The state of each hook that has one, by class name; a second one of a class is called NAME#2."""
+        states = {}
+        for name, hook in self._hooks.items():
+            if hasattr(hook, "state_dict"):
+                states[name] = hook.state_dict()
+            elif name in self._settings:
+                changed = {
+                    key: value
+                    for key, value in _plain_attributes(hook).items()
+                    if key not in self._settings[name] or not _equal(value, self._settings[name][key])
+                }
+                if changed:
+                    states[name] = changed
+        return states
+
+    def load_state_dict(self, states: Mapping[str, dict]) -> list[str]:
+        """Give each hook its state back; returns the names of hooks with a `state_dict` for which there is none."""
+        without = []
+        for name, hook in self._hooks.items():
+            if hasattr(hook, "load_state_dict"):
+                if name in states:
+                    hook.load_state_dict(states[name])
+                else:
+                    without.append(name)
+            elif name in self._settings:
+                for key, value in states.get(name, {}).items():
+                    setattr(hook, key, _as_before(value, getattr(hook, key, None)))
+        return without
+
+
+def _named(hooks: Sequence[Hook]) -> dict[str, Hook]:
+    named: dict[str, Hook] = {}
+    for hook in hooks:
+        name, number = type(hook).__name__, 1
+        while (key := name if number == 1 else f"{name}#{number}") in named:
+            number += 1
+        named[key] = hook
+    return named
+
+
+def _is_plain_hook(hook: Hook) -> bool:
+    return (
+        not type(hook).__module__.startswith(_UNCHANGED_ROOMS)
+        and not hasattr(hook, "state_dict")
+        and type(hook).before_save_checkpoint is Hook.before_save_checkpoint
+    )
+
+
+def _plain_attributes(hook: Hook) -> dict[str, Any]:
+    return {key: value for key, value in vars(hook).items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, str):
+        return os.sep not in value  # a path belongs to the place where the run is, not to its state
+    if isinstance(value, Mapping):
+        return all(isinstance(key, (str, int, float, tuple)) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple, set, frozenset, deque)):
+        return all(_is_plain(item) for item in value)
+    if isinstance(value, np.ndarray):
+        return value.dtype != object
+    return isinstance(value, (*_SCALARS, torch.Tensor)) and not isinstance(value, torch.nn.Parameter)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, torch.Tensor):
+        return one.shape == other.shape and bool(torch.equal(one, other))
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_equal(value, other[key]) for key, value in one.items())
+    if isinstance(one, (list, tuple, deque)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return one == other
+
+
+def _as_before(value: Any, current: Any) -> Any:
+    """A loaded value in the form the hook holds: the length of a deque, the class of a mapping, a tensor's device."""
+    if isinstance(current, deque):
+        return deque(value, current.maxlen)
+    if isinstance(current, torch.Tensor) and isinstance(value, torch.Tensor):
+        return value.to(current.device)
+    if isinstance(current, dict) and isinstance(value, Mapping):
+        restored = copy.copy(current)
+        restored.clear()
+        restored.update(value)
+        return restored
+    return value

@@ -25,7 +25,7 @@ from _timesnet_runs import BATCH, SIZE, TASKS, VARIANTS, WORK_DIR, train_once
 
 ROOT = Path(__file__).resolve().parents[1]
 # learning rate of new parts, and the factor for the parts behind the pre-trained networks
-GRID = [(lr, output_mult) for lr in (3e-4, 1e-3, 3e-3) for output_mult in (1.0, 5.0)]
+GRID = [(lr, output_mult) for lr in (3e-4, 1e-3, 3e-3, 1e-2) for output_mult in (1.0, 5.0)]
 STAGES = {
     "full": {
         "tuning": {"steps": 50, "every": 50, "images": None, "seeds": (100,), "grid": GRID},

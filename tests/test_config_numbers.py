@@ -96,10 +96,11 @@ def test_kitchen_splits_at_one_frame():
 
 @pytest.mark.parametrize("path", LEAVES, ids=name)
 def test_no_schedule_repeats_the_length_of_the_run(path):
-    """The runner fills in `end`, so that a shorter run still ends at its last rate."""
+    """The runner fills in `end`, and milestones are shares, so that a shorter run still ends at its last rate."""
     cfg = load_config(path)
     length = cfg.train_cfg.get("max_iters") or cfg.train_cfg.max_epochs
     assert all(scheduler.get("end") != length for scheduler in cfg.param_scheduler)
+    assert all(step < 1 for scheduler in cfg.param_scheduler for step in scheduler.get("milestones", ()))
 
 
 def test_a_size_of_another_kind_is_refused_with_its_value():

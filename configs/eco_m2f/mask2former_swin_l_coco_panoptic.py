@@ -17,5 +17,4 @@ model["backbone"] = dict(
     type=TimmEncoder, name="swin_large_patch4_window12_384.ms_in22k", pretrained=False, out_norm="layer", drop_path=0.3
 )
 model.update(num_queries=200)
-param_scheduler[0].update(milestones=[655556, 710184])
 train_cfg.update(max_iters=737500)

@@ -7,9 +7,10 @@ Expected: not run; 76.13 top-1, 93.01 top-5 accuracy, mean of 5 seeds (arXiv 241
 """
 
 from mmengine.config import read_base
-from mmengine.optim import LinearLR, MultiStepLR
+from mmengine.optim import LinearLR
 
 from vislab.datasets.torchvision_sets import CIFAR100
+from vislab.engine.schedulers import RelativeMultiStepLR
 from vislab.models.classifier import ImageClassifier
 
 with read_base():
@@ -27,7 +28,7 @@ model = dict(
 optim_wrapper["optimizer"].update(lr=0.1, weight_decay=5e-4)
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.01, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
-    dict(type=MultiStepLR, milestones=[60, 120, 160], gamma=0.2, by_epoch=True),
+    dict(type=RelativeMultiStepLR, milestones=(0.3, 0.6, 0.8), gamma=0.2, by_epoch=True),
 ]
 train_cfg.update(max_epochs=200)
 train_dataloader["dataset"].update(type=CIFAR100)

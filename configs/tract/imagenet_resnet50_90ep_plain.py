@@ -7,8 +7,8 @@ Expected: not run; 75.70 top-1, 92.74 top-5 accuracy, one seed (arXiv 2410.23970
 """
 
 from mmengine.config import read_base
-from mmengine.optim import MultiStepLR
 
+from vislab.engine.schedulers import RelativeMultiStepLR
 from vislab.models.classifier import ImageClassifier
 
 with read_base():
@@ -16,5 +16,5 @@ with read_base():
 
 model = dict(type=ImageClassifier, name="resnet50", num_classes=1000, data_preprocessor=data_preprocessor)
 optim_wrapper["optimizer"].update(lr=0.1, weight_decay=1e-4)
-param_scheduler = [dict(type=MultiStepLR, milestones=[30, 60], gamma=0.1, by_epoch=True)]
+param_scheduler = [dict(type=RelativeMultiStepLR, milestones=(1 / 3, 2 / 3), gamma=0.1, by_epoch=True)]
 train_cfg.update(max_epochs=90, val_interval=5)

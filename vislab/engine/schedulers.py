@@ -1,10 +1,12 @@
 """Learning-rate schedules that know the length of the run, so that changing it leaves no second number to change."""
 
 import math
+from collections.abc import Sequence
 
-from mmengine.optim import _ParamScheduler
+from mmengine.optim import MultiStepLR, _ParamScheduler
 from torch.optim import Optimizer
 
+from vislab.errors import ConfigError
 from vislab.registry import PARAM_SCHEDULERS
 
 
@@ -66,3 +68,62 @@ class WarmupCosineLR(_ParamScheduler):
 
     def _get_value(self) -> list[float]:
         return [base * self.factor(self.last_step) for base in self.base_values]
+
+
+@PARAM_SCHEDULERS.register_module()
+class RelativeMultiStepLR(MultiStepLR):
+    """Multiplies the learning rate by `gamma` at each of `milestones`, given as shares of the run.
+
+    In a config: `dict(type=RelativeMultiStepLR, milestones=(0.3, 0.6, 0.8), gamma=0.2, by_epoch=True)`; in a run of 200
+    epochs the rate changes after 60, 120 and 160. The run's length is filled in by the runner.
+
+    Args:
+        optimizer: given by the runner.
+        milestones: shares of the run, increasing, between 0 and 1; each is rounded to a whole step or epoch.
+        gamma: factor at each milestone.
+        begin: first step, or epoch, at which the schedule acts.
+        end: step, or epoch, at which the run is over; the runner gives it by default.
+        last_step: number of steps already made.
+        by_epoch: whether begin and end count epochs.
+        verbose: print each change.
+
+    Raises:
+        ConfigError: milestones that are no increasing shares.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        milestones: Sequence[float],
+        gamma: float = 0.1,
+        begin: int = 0,
+        end: int | None = None,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ):
+        if end is None:
+            raise ValueError("RelativeMultiStepLR needs the run's length as `end` when it is built without a runner")
+        inside = all(0 < share < 1 for share in milestones)
+        if not inside or any(a >= b for a, b in zip(milestones, milestones[1:], strict=False)):
+            raise ConfigError(
+                f"RelativeMultiStepLR: milestones={tuple(milestones)} are not increasing shares of the run, such as "
+                "(0.3, 0.6, 0.8); absolute steps or epochs are for mmengine's MultiStepLR"
+            )
+        steps = [round(share * (end - begin)) for share in milestones]
+        super().__init__(
+            optimizer,
+            milestones=steps,
+            gamma=gamma,
+            begin=begin,
+            end=end,
+            last_step=last_step,
+            by_epoch=by_epoch,
+            verbose=verbose,
+        )
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args, **kwargs):
+        """Refused: a change in the middle of an epoch is what `by_epoch=False` is for."""
+        raise ConfigError("RelativeMultiStepLR: milestones are shares of the run already; drop convert_to_iter_based")

@@ -5,12 +5,13 @@ frozen, norms and embeddings get no weight decay, biases do, and training is in 
 """
 
 from mmengine.config import read_base
-from mmengine.optim import MultiStepLR, OptimWrapper
+from mmengine.optim import OptimWrapper
 from torch.optim import AdamW
 
 from vislab.datasets.samplers import EpochSampler, InfiniteSampler
 from vislab.engine.hooks import CheckpointHook
 from vislab.engine.layer_decay import LayerDecayOptimConstructor
+from vislab.engine.schedulers import RelativeMultiStepLR
 from vislab.models.mask2former import Mask2Former
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.models.timm_encoder import TimmEncoder
@@ -56,7 +57,8 @@ optim_wrapper = dict(
     ),
     clip_grad=dict(max_norm=0.01, norm_type=2),
 )
-param_scheduler = [dict(type=MultiStepLR, milestones=[327778, 355092], gamma=0.1, by_epoch=False)]
+# after 327778 and 355092 of the published 368750 iterations
+param_scheduler = [dict(type=RelativeMultiStepLR, milestones=(8 / 9, 0.962961), gamma=0.1, by_epoch=False)]
 train_cfg = dict(by_epoch=False, max_iters=368750, val_interval=5000)
 val_cfg = dict()
 test_cfg = dict()

@@ -63,6 +63,8 @@ def run_all(jobs: list[dict], store: Path, workers: int) -> list[dict]:
     stored = lambda job: next((r for r in runs if job.items() <= r.items()), None)
     missing = [job for job in jobs if stored(job) is None]
     print(f"{store.name}: {len(jobs) - len(missing)} runs stored, {len(missing)} to go", flush=True)
+    if not missing:
+        return [stored(job) for job in jobs]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for run in pool.imap_unordered(train_once, missing):
             runs.append(run)

@@ -1,6 +1,13 @@
 """What a notebook user calls: load a config, build a model, train, test, predict. Each is imported when first used."""
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # what an IDE and a type checker see; at run time each is imported when first used
+    from vislab.apis.build import build_model, load
+    from vislab.apis.inference import Predictor, predict
+    from vislab.apis.testing import test
+    from vislab.apis.training import dry_run, train
 
 _HOME = {
     "load": "build",
@@ -11,10 +18,14 @@ _HOME = {
     "predict": "inference",
     "Predictor": "inference",
 }
-__all__ = list(_HOME)
+__all__ = ["Predictor", "build_model", "dry_run", "load", "predict", "test", "train"]
 
 
 def __getattr__(name: str):
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

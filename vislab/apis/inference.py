@@ -1,11 +1,11 @@
 """Run a model on images, folders and videos, in the config's own test pipeline; write pictures, videos and JSON."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +14,12 @@ from mmengine.dataset import Compose, pseudo_collate
 from torch import nn
 
 from vislab.apis.build import build_model, load
-from vislab.apis.results import to_plain_results
-from vislab.errors import ConfigError, DataError
-
-IMAGES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".y4m")
+from vislab.apis.inputs import ImageLike, Job, collect, is_address, list_inputs, read_image
+from vislab.apis.results import to_plain_results, write_image
+from vislab.apis.video_writer import VideoWriter
+from vislab.datasets.video_files import read_frames, read_timing
+from vislab.errors import ConfigError, DataError, VislabError
+from vislab.structures import DataSample
 
 
 class Predictor:
@@ -45,17 +46,34 @@ class Predictor:
         self.metainfo = _metainfo(self.cfg, checkpoint)
         self.fit = _frame_fitter(self.cfg)
 
-    def __call__(self, images: Sequence[np.ndarray], paths: Sequence[str] | None = None) -> list:
+    def __call__(
+        self, images: ImageLike | Iterable[ImageLike], paths: str | Sequence[str] | None = None
+    ) -> list[DataSample]:
         """Predict one batch.
 
         Args:
-            images: (H, W, 3) uint8 RGB arrays.
-            paths: what they are called, for `img_path`.
+            images: one image or several: arrays (H, W, 3) uint8 RGB, PIL images, paths of image files, or addresses
+                (https://...); an array (N, H, W, 3) is N images.
+            paths: what they are called, for `img_path`; by default the path or address, or "image 0".
+
+        Returns:
+            One DataSample an image, also for a single one; an empty list for none.
+
+        Raises:
+            DataError: an image cannot be read, or is not what the pipeline takes; the message names it.
         """
+        sources = list_inputs(images)
+        names = [paths] if isinstance(paths, str) else paths
+        if names is None:
+            names = [str(s) if isinstance(s, (str, Path)) else f"image {i}" for i, s in enumerate(sources)]
+        if len(names) != len(sources):
+            raise DataError(f"paths names {len(names)} images, {len(sources)} are given: give one name an image")
+        if not sources:
+            return []
         records = []
-        for index, img in enumerate(images):
+        for index, (source, name) in enumerate(zip(sources, names, strict=True)):
+            img = self.fit(read_image(source, name))
             shape = img.shape[:2]
-            name = paths[index] if paths else f"image {index}"
             records.append({"img": img, "img_path": name, "ori_shape": shape, "img_shape": shape,
                             "scale_factor": (1.0, 1.0), "sample_idx": index})  # fmt: skip
         batch = pseudo_collate([self.pipeline(record) for record in records])
@@ -78,7 +96,7 @@ def predict(
     Args:
         config: a file or a Config.
         checkpoint: weights that must fit, or None.
-        inputs: images, folders of images (searched through), videos.
+        inputs: images (paths or addresses), folders of images (searched through), videos.
         out: folder: NAME.png for an image, NAME.mp4 for a video, and predictions.json with every prediction that is
             natural there (labels, scores, boxes, masks as run lengths; maps as file names beside it).
         batch_size: images at a time.
@@ -89,12 +107,14 @@ def predict(
 
     Raises:
         ConfigError, CheckpointError: before anything is read.
-        DataError: inputs that could not be read; raised after all others are done, with one line for each.
+        DataError: inputs that could not be read or that the model cannot take, such as an image that is too small;
+            raised after all others are done and written, with one line for each.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: at least 1")
     inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     jobs, problems = collect(inputs)
+    _refuse_overwriting(jobs, Path(out))
     predictor = Predictor(config, checkpoint, device=device, cfg_options=cfg_options)
     writer = _Writer(Path(out), predictor)
     found: dict[str, list[dict]] = {}
@@ -102,19 +122,17 @@ def predict(
     for start in range(0, len(images), batch_size):
         loaded = []
         for job in images[start : start + batch_size]:
-            try:
-                loaded.append((job, predictor.fit(_read_image(job.path))))
-            except DataError as error:
-                problems.append(str(error))
-        if loaded:
-            samples = predictor([img for _, img in loaded], [str(job.path) for job, _ in loaded])
-            for (job, img), sample in zip(loaded, samples, strict=True):
-                found[job.name] = [writer.image(job.name, img, sample)]
+            img = _attempt(lambda: predictor.fit(read_image(job.path)), job, problems)  # noqa: B023  called at once
+            if img is not None:
+                loaded.append((job, img))
+        for job, img, sample in _predict_loaded(predictor, loaded, problems):
+            result = _attempt(lambda: writer.image(job.name, img, sample), job, problems)  # noqa: B023
+            if result is not None:
+                found[job.name] = [result]
     for job in (job for job in jobs if job.video):
-        try:
-            found[job.name] = writer.video(job, batch_size)
-        except DataError as error:
-            problems.append(str(error))
+        results = _attempt(lambda: writer.video(job, batch_size), job, problems)  # noqa: B023
+        if results is not None:
+            found[job.name] = results
     writer.write_json(found)
     if problems:
         done = f"{len(found)} of {len(found) + len(problems)} inputs are done; the others:"
@@ -122,46 +140,52 @@ def predict(
     return found
 
 
-# ----------------------------------------------------------------------------------------------------------- inputs
-
-
-class Job(NamedTuple):
-    """One input file and the name of its results, without suffix."""
-
-    path: Path
-    name: str
-    video: bool
-
-
-def collect(inputs: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
-    """The files behind `inputs`, and a message for each input that is none. Names are unique; those of a folder's
-    files keep their place below it."""
-    jobs, problems, taken = [], [], set()
-    for text in inputs:
-        path = Path(text)
-        if path.is_dir():
-            files = sorted(f for f in path.rglob("*") if f.suffix.lower() in IMAGES)
-            if not files:
-                problems.append(f"{path}: the folder holds no images ({' '.join(IMAGES)})")
-            named = [(f, str(f.relative_to(path).with_suffix(""))) for f in files]
-        elif path.is_file():
-            named = [(path, path.stem)]
+def _predict_loaded(
+    predictor: Predictor, loaded: list[tuple[Job, np.ndarray]], problems: list[str]
+) -> Iterator[tuple[Job, np.ndarray, DataSample]]:
+    """Yields the images with their predictions; when a batch fails, each of its images is tried alone."""
+    samples: list = []
+    if len(loaded) > 1:
+        try:
+            samples = predictor([img for _, img in loaded], [str(job.path) for job, _ in loaded])
+        except Exception:  # said below, with the image that it comes from
+            samples = []
+    for index, (job, img) in enumerate(loaded):
+        if samples:
+            yield job, img, samples[index]
         else:
-            problems.append(f"{path}: there is no such file or folder")
-            continue
-        for file, name in named:
-            unique, count = name, 2
-            while unique in taken:
-                unique, count = f"{name}_{count}", count + 1
-            taken.add(unique)
-            jobs.append(Job(file, unique, file.suffix.lower() in VIDEOS))
-    return jobs, problems
+            alone = _attempt(lambda: predictor([img], [str(job.path)]), job, problems)  # noqa: B023
+            if alone:
+                yield job, img, alone[0]
 
 
-def _read_image(path: Path) -> np.ndarray:
-    from vislab.datasets.transforms.files import read_rgb
+def _attempt(step: Callable[[], Any], job: Job, problems: list[str]) -> Any:
+    """Returns what `step` returns; an error becomes a line of `problems`, and None is returned.
 
-    return read_rgb(str(path))
+    Models and encoders raise errors of many types for an image that they cannot take. VISLAB_TRACEBACK=1 lets them
+    through.
+    """
+    try:
+        return step()
+    except Exception as error:
+        if os.environ.get("VISLAB_TRACEBACK"):
+            raise
+        text = str(error) if isinstance(error, VislabError) else f"{type(error).__name__}: {error}".splitlines()[0]
+        problems.append(text if str(job.path) in text else f"{job.path}: {text}")
+        return None
+
+
+def _refuse_overwriting(jobs: Sequence[Job], out: Path) -> None:
+    """Refuses an output folder in which a result would replace an input.
+
+    Raises:
+        ConfigError: naming the first such input.
+    """
+    inputs = {os.path.realpath(job.path) for job in jobs if not is_address(job.path)}
+    for job in jobs:
+        target = out / f"{job.name}{'.mp4' if job.video else '.png'}"
+        if os.path.realpath(target) in inputs:
+            raise ConfigError(f"the result {target} would replace the input of that name: choose another output folder")
 
 
 def test_pipeline(cfg: Config) -> Compose:
@@ -234,7 +258,10 @@ class _Writer:
         from vislab.visualization import Visualizer
 
         self.out, self.predictor = out, predictor
-        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"the output folder {out} cannot be made: {error.strerror or error}") from error
         self.visualizer = Visualizer(name="predict")
         self.visualizer.dataset_meta = predictor.metainfo
 
@@ -242,69 +269,21 @@ class _Writer:
         return self.visualizer.draw_datasample(img, sample.cpu(), draw_gt=False)
 
     def image(self, name: str, img: np.ndarray, sample) -> dict:
-        import cv2
-
-        target = self.out / f"{name}.png"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(target), self.picture(img, sample)[..., ::-1])
+        write_image(self.picture(img, sample)[..., ::-1], self.out, f"{name}.png")
         return to_plain_results(sample, self.out, name, self.predictor.metainfo.get("classes"))
 
     def video(self, job: Job, batch_size: int) -> list[dict]:
-        import av
-
-        from vislab.datasets.video_frames import read_video
-
-        with av.open(str(job.path)) as container:
-            stream = next(iter(container.streams.video), None)
-            rate = (stream and stream.average_rate) or Fraction(25)
+        timing = read_timing(job.path)
         results: list[dict] = []
-        target = self.out / f"{job.name}.mp4"
-        frames = (self.predictor.fit(frame) for frame in read_video(job.path))
-        with VideoWriter(target, rate) as video:
+        frames = read_frames(job.path)
+        with VideoWriter(self.out / f"{job.name}.mp4", timing.rate, timing.time_base) as video:
             while batch := list(islice(frames, batch_size)):
                 names = [f"{job.path}/{len(results) + i:05d}" for i in range(len(batch))]
-                for img, sample in zip(batch, self.predictor(batch, names), strict=True):
-                    video.add(self.picture(img, sample))
+                images = [self.predictor.fit(frame.pixels) for frame in batch]
+                for frame, img, sample in zip(batch, images, self.predictor(images, names), strict=True):
+                    video.add(self.picture(img, sample), frame.time)
                     results.append(to_plain_results(sample, None, job.name, self.predictor.metainfo.get("classes")))
         return results
 
     def write_json(self, found: dict[str, list[dict]]) -> None:
         (self.out / "predictions.json").write_text(json.dumps(found))
-
-
-class VideoWriter:
-    """An .mp4 file (H.264) of RGB frames, all of the first one's size."""
-
-    def __init__(self, path: Path, rate: Fraction | int = 25) -> None:
-        self.path, self.rate = path, rate
-        self._container = self._stream = None
-
-    def __enter__(self) -> "VideoWriter":
-        return self
-
-    def add(self, frame: np.ndarray) -> None:
-        """Append a (H, W, 3) uint8 RGB frame; odd sides lose their last row or column, as H.264 asks.
-
-        A frame of another size than the first is scaled to it.
-        """
-        import av
-
-        if self._container is None:
-            height, width = (side - side % 2 for side in frame.shape[:2])
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._container = av.open(str(self.path), "w")
-            self._stream = self._container.add_stream("libx264", rate=self.rate, options={"crf": "18"})
-            self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, "yuv420p"
-            self._first = frame.shape
-        height, width = self._stream.height, self._stream.width
-        if frame.shape != self._first:
-            import cv2
-
-            frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
-        self._container.mux(self._stream.encode(picture))
-
-    def __exit__(self, *exc: object) -> None:
-        if self._container is not None:
-            self._container.mux(self._stream.encode())
-            self._container.close()

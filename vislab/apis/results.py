@@ -4,7 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+
+from vislab.errors import DataError
 
 
 def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[str] | None = None) -> dict[str, Any]:
@@ -13,7 +16,7 @@ def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[s
     Args:
         sample: a DataSample.
         folder: where maps are written as NAME_<kind>.png: class indices and segment ids (8 or 16 bits), depth in
-            millimetres (16 bits); None: maps are left out.
+            millimetres (16 bits; beyond 65.5 m float32 metres as .tiff); None: maps are left out.
         name: beginning of the file names.
         classes: names, to stand beside label numbers.
     """
@@ -28,15 +31,16 @@ def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[s
             result["score"] = float(np.ravel(sample.pred_label.score)[label])
     if "pred_instances" in sample:
         result["instances"] = _instances(sample.pred_instances, classes)
-    for kind, scale in (("sem_seg", 1), ("panoptic", 1), ("depth", 1000)):
+    for kind in ("sem_seg", "panoptic", "depth"):
         field = sample.get(f"pred_{kind}")
         if field is not None and folder is not None:
-            result[kind] = _write_map(np.asarray(field.data).squeeze(0) * scale, folder, f"{name}_{kind}.png")
+            write = _write_depth if kind == "depth" else _write_map
+            result[kind] = write(np.asarray(field.data).squeeze(0), folder, f"{name}_{kind}")
         if field is not None and kind == "panoptic":
             result["segments"] = _plain(field.get("segments_info", []))
     if "pred_image" in sample and folder is not None:
         pixels = (np.asarray(sample.pred_image, np.float32) * 255).round().clip(0, 255).astype(np.uint8)
-        result["image"] = _write(pixels.transpose(1, 2, 0)[..., ::-1], folder, f"{name}_image.png")
+        result["image"] = write_image(pixels.transpose(1, 2, 0)[..., ::-1], folder, f"{name}_image.png")
     return result
 
 
@@ -66,17 +70,32 @@ def _named(label: int, classes: Sequence[str] | None) -> int | dict[str, Any]:
     return {"id": label, "name": classes[label]} if classes is not None and 0 <= label < len(classes) else label
 
 
+def _write_depth(depth: np.ndarray, folder: Path, name: str) -> str:
+    depth = np.nan_to_num(depth.astype(np.float32), posinf=0, neginf=0)
+    if depth.max(initial=0) * 1000 > 65535:
+        return write_image(depth, folder, f"{name}.tiff")
+    return write_image(np.rint(depth * 1000).clip(0).astype(np.uint16), folder, f"{name}.png")
+
+
 def _write_map(values: np.ndarray, folder: Path, name: str) -> str:
     values = np.rint(values).clip(0, 65535)
-    return _write(values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16), folder, name)
+    return write_image(values.astype(np.uint8 if values.max(initial=0) < 256 else np.uint16), folder, f"{name}.png")
 
 
-def _write(pixels: np.ndarray, folder: Path, name: str) -> str:
-    import cv2
+def write_image(pixels: np.ndarray, folder: Path, name: str) -> str:
+    """Writes an image, (H, W) or BGR (H, W, 3), below a folder; returns its name.
 
+    Raises:
+        DataError: it cannot be written.
+    """
     target = folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(target), np.ascontiguousarray(pixels))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        written = cv2.imwrite(str(target), np.ascontiguousarray(pixels))
+    except (OSError, cv2.error) as error:
+        raise DataError(f"cannot write {target}: {error}") from error
+    if not written:
+        raise DataError(f"cannot write {target}: is the folder writable, the disk full, the name too long?")
     return name
 
 

@@ -1,0 +1,167 @@
+"""What predictions are made of: arrays, PIL images, files, folders and addresses, as RGB arrays or as named jobs."""
+
+import http.client
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vislab.datasets.listing import IMAGE_SUFFIXES, choose_images, is_video, list_files
+from vislab.datasets.transforms.files import decode_rgb, read_rgb
+from vislab.errors import DataError
+
+ImageLike: TypeAlias = np.ndarray | Image.Image | str | Path
+_TIMEOUT = 30  # seconds without an answer
+_RESULTS = ("", "_sem_seg", "_panoptic", "_depth", "_image")  # ends of the names of one input's results
+
+
+def read_image(source: ImageLike, name: str = "the image") -> np.ndarray:
+    """Returns an image as (H, W, 3) uint8 RGB.
+
+    Args:
+        source: an array (H, W, 3) uint8 RGB, (H, W) grey or (H, W, 4) with alpha, which is dropped; a PIL image, turned
+            as its EXIF orientation says; the path of an image file; an address that begins with http:// or https://.
+        name: what messages call an array or a PIL image.
+
+    Raises:
+        DataError: it is none of these, or cannot be read.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _from_pil(source, name)
+    if not isinstance(source, (str, Path)):
+        hint = ": give tensor.permute(1, 2, 0).cpu().numpy()" if hasattr(source, "permute") else ""
+        raise DataError(
+            f"{name} is a {type(source).__name__}; expected a uint8 array (H, W, 3) RGB, a PIL image, a path or an "
+            f"address{hint}"
+        )
+    if is_address(source):
+        return decode_rgb(str(source), fetch(str(source)))
+    if is_video(source) or is_folder(source):
+        raise DataError(
+            f"{source} is a {'folder' if is_folder(source) else 'video'}, not an image: vislab.apis.predict takes "
+            "folders and videos"
+        )
+    return read_rgb(str(source))
+
+
+def list_inputs(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
+    """Returns one image or several, or an array (N, H, W, 3), as a list."""
+    if isinstance(images, (str, Path, Image.Image)):
+        return [images]
+    if isinstance(images, np.ndarray):
+        return list(images) if images.ndim == 4 else [images]
+    if isinstance(images, (bytes, dict)) or hasattr(images, "permute") or not isinstance(images, Iterable):
+        return [images]  # read_image says what is wrong with it
+    return list(images)
+
+
+def _from_array(array: np.ndarray, name: str) -> np.ndarray:
+    given = f"{name} is an array of {array.dtype} with shape {array.shape}; expected uint8 (H, W, 3) RGB"
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (1, 3, 4):
+        raise DataError(f"{given}: give image.transpose(1, 2, 0)")
+    if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
+        raise DataError(f"{given}, or grey (H, W)")
+    if array.dtype != np.uint8:
+        raise DataError(f"{given} with values 0..255: convert it, e.g. (image * 255).astype('uint8') for 0..1")
+    if array.ndim == 2 or array.shape[2] == 1:
+        return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
+    return np.array(array[..., :3])  # a copy of its own: torch warns of arrays that cannot be written
+
+
+def _from_pil(image: Image.Image, name: str) -> np.ndarray:
+    if image.mode == "F" or image.mode.startswith("I"):
+        raise DataError(f"{name} is a PIL image of mode {image.mode}; expected 8 bits a channel: convert it to RGB")
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+        image = image.convert("RGBA") if image.mode in ("LA", "PA", "RGBa", "La") else image
+        pixels = np.asarray(image if image.mode == "RGBA" else image.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{name} is a PIL image that cannot be decoded: {error}") from error
+    return _from_array(pixels, name)
+
+
+def is_address(text: Any) -> bool:
+    """Whether it is an address on the web."""
+    return isinstance(text, str) and text.lower().startswith(("http://", "https://"))
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether it is an existing folder; no name is too odd to ask."""
+    try:
+        return Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def fetch(address: str) -> bytes:
+    """Returns what stands at an address on the web.
+
+    Raises:
+        DataError: there is no answer, or an empty one.
+    """
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": "vislab"})
+        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+            data = answer.read()
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise DataError(
+            f"cannot fetch {address}: {reason}. Check the address, or download it and give the file."
+        ) from None
+    if not data:
+        raise DataError(f"cannot fetch {address}: the answer is empty. Check the address.")
+    return data
+
+
+class Job(NamedTuple):
+    """One input, a file or an address, and the name of its results, without suffix."""
+
+    path: Path | str
+    name: str
+    video: bool
+
+
+def collect(inputs: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
+    """Returns the files behind `inputs`, and a message for each input that is none. Names are unique; those of a
+    folder's files keep their place below it."""
+    jobs, problems, taken = [], [], set()
+    for source in inputs:
+        named, problem = _find(source)
+        if problem:
+            problems.append(problem)
+        for path, name in named:
+            unique, count = name, 2
+            while any(f"{unique}{end}" in taken for end in _RESULTS):
+                unique, count = f"{name}_{count}", count + 1
+            taken.update(f"{unique}{end}" for end in _RESULTS)
+            jobs.append(Job(path, unique, is_video(path)))
+    return jobs, problems
+
+
+def _find(source: str | Path) -> tuple[list[tuple[Path | str, str]], str | None]:
+    """The files behind one input with their names, or what is wrong with it."""
+    if is_address(source):
+        if is_video(urlsplit(source).path):
+            return [], f"{source}: videos are not fetched: download it and give the file"
+        return [(source, Path(unquote(urlsplit(source).path)).stem or "image")], None
+    path = Path(source)
+    if is_folder(path):
+        try:
+            files = [Path(file) for file in sorted(choose_images(list_files(path), path))]
+        except DataError as error:
+            return [], str(error)
+        none = None if files else f"{path}: the folder holds no images ({' '.join(IMAGE_SUFFIXES)})"
+        return [(file, str(file.relative_to(path).with_suffix(""))) for file in files], none
+    try:
+        found = path.is_file()
+    except (OSError, ValueError):
+        found = False
+    return ([(path, path.stem)], None) if found else ([], f"{path}: there is no such file or folder")

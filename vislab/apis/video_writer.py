@@ -1,0 +1,76 @@
+"""Writes pictures as an .mp4 file, at the times of the video that they were made of."""
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+
+
+class VideoWriter:
+    """An .mp4 file (H.264) of RGB frames, all of the first one's size. The file appears when it is finished.
+
+    Args:
+        path: the file; a file of this name is replaced.
+        rate: frames per second, for frames added without a time.
+        time_base: unit of the times in seconds; None: one frame at `rate`.
+    """
+
+    def __init__(self, path: Path, rate: Fraction | int = 25, time_base: Fraction | None = None) -> None:
+        self.path, self.rate = path, Fraction(rate)
+        self.time_base = time_base or 1 / self.rate
+        self._partial = path.with_name(f".{path.stem}.partial.mp4")
+        self._container = self._stream = None
+        self._start: Fraction | None = None
+        self._last = -1  # time of the last frame, in units of time_base
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def add(self, frame: np.ndarray, time: Fraction | None = None) -> None:
+        """Append a (H, W, 3) uint8 RGB frame; odd sides lose their last row or column, as H.264 asks.
+
+        A frame of another size than the first is scaled to it.
+
+        Args:
+            frame: the pixels.
+            time: when it is shown, in seconds; the first frame's time becomes 0. None: one frame after the last one.
+        """
+        if self._container is None:
+            self._open(frame.shape)
+        height, width = self._stream.height, self._stream.width
+        if frame.shape != self._first or min(frame.shape[:2]) < 2:
+            frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+        step = max(1, round(1 / self.rate / self.time_base))
+        picture.pts = self._last + step if self._last >= 0 else 0
+        if time is not None:
+            self._start = time if self._start is None else self._start
+            picture.pts = round((time - self._start) / self.time_base)
+        self._last = picture.pts = max(picture.pts, self._last + 1)  # an encoder wants times that rise
+        picture.time_base = self.time_base
+        self._container.mux(self._stream.encode(picture))
+
+    def _open(self, shape: tuple[int, ...]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._container = av.open(str(self._partial), "w")
+        # without B frames: with them the muxer takes the length of a film of uneven times from decoding times
+        self._stream = self._container.add_stream("libx264", rate=self.rate, options={"crf": "18", "bf": "0"})
+        self._stream.height, self._stream.width = (max(2, side - side % 2) for side in shape[:2])
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = self.time_base
+        self._first = shape
+
+    def __exit__(self, kind: type | None, *exc: object) -> None:
+        if self._container is None:
+            return
+        try:
+            if kind is None:
+                self._container.mux(self._stream.encode())
+            self._container.close()
+            if kind is None:
+                os.replace(self._partial, self.path)
+        finally:
+            self._partial.unlink(missing_ok=True)

@@ -125,3 +125,18 @@ def test_fused_updates_with_tract_and_rates_by_layer(reduce):
             optimizer.zero_grad()
         ends.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     assert (ends[0] - ends[1]).abs().max() < 1e-5
+
+
+def test_gradients_brought_back_have_their_weights_memory_order():
+    """Those of a started accumulation window, saved while the model was contiguous."""
+    from types import SimpleNamespace
+
+    from vislab.engine.hooks.pending_gradients import PendingGradientsHook
+
+    model, _ = make("SGD", True)
+    model(torch.ones(2, 3, 8, 8)).square().mean().backward()
+    saved = {name: p.grad for name, p in model.named_parameters()}
+    other, _ = make("SGD", True, torch.channels_last)
+    PendingGradientsHook()._put_back(SimpleNamespace(model=other, world_size=1), [saved])
+    for name, parameter in other.named_parameters():
+        assert torch.equal(parameter.grad, saved[name]) and parameter.grad.stride() == parameter.stride()

@@ -89,7 +89,8 @@ class PendingGradientsHook(Hook):
             mine = {n: sum(rank[n] for rank in gradients if n in rank) / len(gradients) for n in names}
         for name, parameter in _model(runner).named_parameters():
             if name in mine:
-                parameter.grad = mine[name].to(parameter.device, copy=True)
+                # in the parameter's memory order, which fused optimizers take for granted
+                parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(mine[name])
 
 
 def _wrappers(wrapper: OptimWrapper | OptimWrapperDict) -> Iterator[tuple[str, OptimWrapper]]:

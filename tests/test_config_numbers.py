@@ -88,6 +88,16 @@ def test_camvid_is_zoomed_alike_at_every_size(config, size):
     assert 1 / 1.75 - 0.02 < min(shares) < 0.7 and 0.85 < max(shares) <= 1
 
 
+@pytest.mark.parametrize("size, shape", [((240, 320), (240, 320)), ((96, 128), (96, 128)), ((240, 240), (180, 240))])
+@pytest.mark.parametrize("config", ["timesnet/timesnet_lite0_lite0_camvid.py", "eco_m2f/eco_m2f_lite0_camvid_cpu.py"])
+def test_camvid_is_tested_undistorted(config, size, shape):
+    """A size of another shape than the photographs' is filled as far as it goes, as in training."""
+    init_default_scope("vislab")
+    steps = load_config(CONFIGS / config, {"size": size}).test_dataloader.dataset.pipeline
+    resize = TRANSFORMS.build(next(step for step in steps if "size" in step))
+    assert resize({"img": np.zeros((360, 480, 3), np.uint8), "img_shape": (360, 480)})["img"].shape == (*shape, 3)
+
+
 def test_kitchen_splits_at_one_frame():
     cfg = load_config(CONFIGS / "timesnet/timesnet_lite0_lite0_rgbd_kitchen.py", {"split": 100})
     loaders = cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader

@@ -34,7 +34,12 @@ train_pipeline = [
     dict(type=SemSegToInstances),
     dict(type=PackInputs),
 ]
-test_pipeline = [dict(type=LoadImage), dict(type=Resize, size=size), dict(type=LoadSemSeg), dict(type=PackInputs)]
+test_pipeline = [
+    dict(type=LoadImage),
+    dict(type=Resize, size=size, keep_ratio=True),
+    dict(type=LoadSemSeg),
+    dict(type=PackInputs),
+]
 train_set = dict(type=CamVid, data_root=data_root, ann_file="train.txt", pipeline=train_pipeline)
 train_dataloader.update(batch_size=2, dataset=train_set)
 test_set = dict(type=CamVid, data_root=data_root, ann_file="val.txt", pipeline=test_pipeline, test_mode=True)

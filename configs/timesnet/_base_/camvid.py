@@ -30,7 +30,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage, min_size=32),
-    dict(type=Resize, size=size),
+    dict(type=Resize, size=size, keep_ratio=True),
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]

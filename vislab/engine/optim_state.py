@@ -142,7 +142,7 @@ class OptimizationState:
                 skipped = _PROGRESS | {"verbose", "type" if "type" not in theirs else ""}
                 names = [name for name in {**mine, **theirs} if name not in skipped]
                 changed += [
-                    f"{mine['type']}.{name}: {theirs.get(name)!r} -> {mine.get(name)!r}"
+                    f"{mine['type']}.{name}: {_text(theirs.get(name))} -> {_text(mine.get(name))}"
                     for name in names
                     if not _same(mine.get(name), theirs.get(name))
                 ]
@@ -225,6 +225,10 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return {str(k): v for k, v in one.items()} == {str(k): v for k, v in other.items()}
     return bool(one == other)
+
+
+def _text(value: Any) -> str:
+    return str(sorted(value)) if isinstance(value, Mapping) else str(value)  # milestones are counted in a mapping
 
 
 def _other_parameters(saved: list[list[str]], mine: list[list[str]]) -> str:

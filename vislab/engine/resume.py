@@ -1,14 +1,20 @@
 """Going on with a run: which checkpoint, and everything in it back in its place before the first step."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from mmengine.hooks import EMAHook, Hook
+from mmengine.optim import OptimWrapper
 
 from vislab.engine.hook_state import HookStates
 from vislab.engine.latest import resumable_checkpoints, step_checkpoints
 from vislab.engine.optim_state import OptimizationState
 from vislab.engine.run_state import reading_part
+from vislab.engine.settings_diff import differences
 from vislab.errors import CheckpointError
+
+_MAX_TOLD = 20
 
 
 def newest_checkpoint(runner) -> str | None:
@@ -42,6 +48,19 @@ def last_checkpoint(runner) -> str | None:
     """The path of the newest checkpoint that a trained run wrote, or of the one it went on from."""
     path = Path(runner.work_dir) / str(runner.message_hub.get_info("last_ckpt"))
     return str(path) if path.is_file() else runner.loaded_from
+
+
+def check_averages(hooks: Sequence[Hook], checkpoint: Mapping[str, Any], path: str) -> None:
+    """Raise CheckpointError where averaged weights would be taken for the trained ones.
+
+    With EMAHook a checkpoint's `state_dict` is the average; the weights that were trained stand in `ema_state_dict`.
+    """
+    if "ema_state_dict" in checkpoint and not any(isinstance(hook, EMAHook) for hook in hooks):
+        raise CheckpointError(
+            f"{path} is of a run with EMAHook, and this config has none: the weights being trained would be lost, and "
+            "training would go on from their average. Put EMAHook back into custom_hooks, or start a new run from the "
+            "averaged weights with --load-from."
+        )
 
 
 def restore_counters(runner, checkpoint: Mapping[str, Any], path: str) -> None:
@@ -78,6 +97,11 @@ def restore_optimization(runner, checkpoint: Mapping[str, Any], path: str) -> No
         CheckpointError: they are others than the checkpoint's.
     """
     loop = runner.train_loop
+    if not isinstance(runner.optim_wrapper, OptimWrapper):  # Runner.resume was called on its own, not by train()
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+        if runner.param_schedulers is not None:
+            runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
     state = OptimizationState(runner.optim_wrapper, runner.param_schedulers, runner.settings, checkpoint)
     with reading_part(path, "optim_wrapper and param_scheduler"):
         state.check()
@@ -96,6 +120,30 @@ def restore_optimization(runner, checkpoint: Mapping[str, Any], path: str) -> No
             "optimizer and schedule settings have changed since the run being resumed; the new ones take effect: "
             + "; ".join(changed)
         )
+
+
+def tell_differences(runner, checkpoint: Mapping[str, Any]) -> None:
+    """Say where the run stands and what is set differently than in the run being resumed."""
+    loop = runner.train_loop
+    runner.logger.info(f"resumed at epoch {runner.epoch}, iteration {runner.iter}")
+    then = checkpoint.get("settings", {}).get("config")
+    if then is None:
+        runner.logger.warning(
+            "the checkpoint is of a version that did not save settings: whether the config has changed since is unknown"
+        )
+    else:
+        told = list(differences(then, runner.settings["config"]))
+        if told:
+            more = f"; and {len(told) - _MAX_TOLD} more" if len(told) > _MAX_TOLD else ""
+            runner.logger.warning(
+                "settings have changed since the run being resumed; the new ones take effect: "
+                + "; ".join(told[:_MAX_TOLD])
+                + more
+            )
+    done, total = (loop.epoch, loop.max_epochs) if loop.by_epoch else (loop.iter, loop.max_iters)
+    if done >= total:
+        key = "max_epochs" if loop.by_epoch else "max_iters"
+        runner.logger.warning(f"nothing is left to train: {done} are done, and train_cfg.{key} is {total}")
 
 
 def _first(rates: Mapping[str, list[float]]) -> str:

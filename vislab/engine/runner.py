@@ -34,6 +34,7 @@ from vislab.engine.checkpoint import (
 )
 from vislab.engine.distributed import call_on_main, init_cpu_process_group
 from vislab.engine.environment import collect_environment
+from vislab.engine.epoch_counts import check_hooks, check_schedules
 from vislab.engine.hook_state import HookStates
 from vislab.engine.hooks import DEFAULT_HOOKS, EarlyStoppingHook
 from vislab.engine.message_hub import MessageHub
@@ -41,14 +42,17 @@ from vislab.engine.optim_state import optimizer_settings, schedule_settings, sch
 from vislab.engine.plain import from_plain, to_plain
 from vislab.engine.report import logged_metrics, write_metrics
 from vislab.engine.resume import (
+    check_averages,
     last_checkpoint,
     newest_checkpoint,
     restore_counters,
     restore_hooks,
     restore_optimization,
+    tell_differences,
 )
 from vislab.engine.run_lock import hold_work_dir
 from vislab.engine.run_state import check_run_state, reading_part
+from vislab.engine.settings_diff import plain_settings
 from vislab.errors import ConfigError
 from vislab.registry import LOOPS, RUNNERS
 
@@ -70,6 +74,7 @@ class Runner(MMEngineRunner):
         self.last_metrics: dict[str, Any] | None = None
         self.loaded_from: str | None = None
         self.settings: dict[str, dict] = {}  # of optimizers and schedules, as built
+        self._config_settings = plain_settings(kwargs)
         self._resumed: tuple[str, dict] | None = None
         self._hook_states = HookStates([])
         super().__init__(*args, resume=resume, default_scope=default_scope, **kwargs)
@@ -199,10 +204,16 @@ class Runner(MMEngineRunner):
 
     def scale_lr(self, optim_wrapper: OptimWrapper, auto_scale_lr: dict | None = None) -> None:
         super().scale_lr(optim_wrapper, auto_scale_lr)
-        self.settings = {"optimizers": optimizer_settings(optim_wrapper, self.model), "schedules": {}}
+        self.settings = {
+            "config": self._config_settings,
+            "optimizers": optimizer_settings(optim_wrapper, self.model),
+            "schedules": {},
+        }
 
     def build_param_scheduler(self, scheduler: _ParamScheduler | dict | list) -> list | dict:
         built = super().build_param_scheduler(scheduler)
+        if getattr(self._train_loop, "by_epoch", True) is False:
+            check_schedules(built)
         self.settings["schedules"] = schedule_settings(built)
         return built
 
@@ -296,6 +307,8 @@ class Runner(MMEngineRunner):
 
     def load_or_resume(self) -> None:
         self._hook_states = HookStates(self.hooks)
+        if getattr(self._train_loop, "by_epoch", True) is False:
+            check_hooks(self.hooks)
         if self._has_loaded:
             return
         if self._resume:
@@ -314,6 +327,7 @@ class Runner(MMEngineRunner):
             return
         checkpoint = self.read_checkpoint(path)
         check_run_state(checkpoint, path)
+        check_averages(self.hooks, checkpoint, path)
         seed, current = checkpoint["meta"].get("seed"), self._randomness_cfg.get("seed")
         if seed is not None and seed != self.seed:
             if current is not None:
@@ -380,11 +394,6 @@ class Runner(MMEngineRunner):
         checkpoint = self.load_checkpoint(filename, map_location, strict=True)
         restore_counters(self, checkpoint, filename)
         restore_hooks(self, self._hook_states, checkpoint, filename)
-        if not isinstance(self.optim_wrapper, OptimWrapper):  # called on its own, not by train()
-            self.optim_wrapper = self.build_optim_wrapper(self.optim_wrapper)
-            self.scale_lr(self.optim_wrapper, self.auto_scale_lr)
-            if self.param_schedulers is not None:
-                self.param_schedulers = self.build_param_scheduler(self.param_schedulers)
         restore_optimization(self, checkpoint, filename)
         self._resumed = None
-        self.logger.info(f"resumed at epoch {self.epoch}, iteration {self.iter}")
+        tell_differences(self, checkpoint)

@@ -75,10 +75,9 @@ def _from_runs(value: dict, size: tuple[int, int], place: str) -> np.ndarray:
     counts = value.get("counts")
     compressed = isinstance(counts, str | bytes)
     runs = _expand(counts, place) if compressed else _numbers(counts, f"{place}: counts")
-    if runs.dtype.kind == "f" and (runs % 1 == 0).all():
-        runs = runs.astype(np.int64)
-    if len(runs) and (runs.dtype.kind not in "iu" or runs.min() < 0 or runs.max() > h * w):
+    if len(runs) and (runs.min() < 0 or runs.max() > h * w or (runs % 1).any()):
         raise DataError(f"{place}: the run lengths hold {runs.min()}..{runs.max()}; expected whole numbers 0..{h * w}")
+    runs = runs.astype(np.int64)
     total = int(runs.sum())
     if total != h * w:
         raise DataError(

@@ -32,8 +32,10 @@ class DataSample(BaseDataElement):
     - gt_label, pred_label: LabelData, label (1,) int64 and score (C,).
     - pred_image: (3, H, W) float tensor in [0, 1].
 
-    Metainfo: img_path, ori_shape and img_shape (h, w), scale_factor (sx, sy), flip. Setting a known field to a value of
-    another type raises TypeError.
+    Metainfo: img_path, ori_shape and img_shape (h, w), scale_factor (sx, sy), flip; gt_scale_factor (sx, sy), by which
+    gt_instances were scaled since they were loaded; moved, the names of transforms that took the image out of the
+    frame of its file (crop, flip, pad); num_vanished, the instances that resizing left without a pixel. Setting a
+    known field to a value of another type raises TypeError.
     """
 
     gt_instances: InstanceData

@@ -189,3 +189,21 @@ def test_a_model_learns_only_from_objects_with_pixels():
     model = SimpleNamespace(num_classes=3)
     target = Mask2Former.targets(model, [sample], torch.zeros(1, 3, 64, 64))[0]
     assert target.labels.tolist() == [0, 2] and target.masks.flatten(1).sum(1).tolist() == [1024, 1]
+
+
+def test_labels_need_the_image_first():
+    img = np.zeros((60, 80, 3), np.uint8)
+    with pytest.raises(DataError, match="put LoadImage before LoadAnnotations"):
+        LoadAnnotations()({"img": img, "instances": INSTANCES})
+    for key, shape in (("gt_sem_seg", (80, 60)), ("gt_depth", (30, 40)), ("gt_masks", (2, 60, 81))):
+        with pytest.raises(DataError, match=rf"is 60x80 \(h x w\), its {key} is {shape[-2]}x{shape[-1]}"):
+            LoadImage()({"img": img, key: np.zeros(shape, np.uint8)})
+
+
+def test_a_mask_beside_its_box_and_a_box_over_the_edge_are_said(logged):
+    record = {"img": np.zeros((60, 80, 3), np.uint8), "img_path": "b.jpg"}
+    record["instances"] = [INSTANCES[0] | {"bbox": [5, 30, 20, 50]}, INSTANCES[0] | {"bbox": [40, 30, 100, 50]}]
+    results = LoadAnnotations(mask=True)(LoadImage()(record))
+    assert results["gt_bboxes"].tolist() == [[5, 30, 20, 50], [40, 30, 80, 50]]
+    assert "instance 0 (annotation 5) of b.jpg has no pixel in its own box [5.0, 30.0, 20.0, 50.0]" in logged()
+    assert "instance 1 (annotation 5) reaches over the edge" in logged()

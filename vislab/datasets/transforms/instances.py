@@ -43,6 +43,8 @@ class LoadAnnotations:
             if any(key in results for key in joint.INSTANCE_KEYS):
                 return results  # the record came with arrays
             raise DataError(f"{sample_name(results)} has no instances to load: the dataset gives no boxes or masks")
+        if "ori_shape" not in results:
+            raise DataError(f"{sample_name(results)} has no image yet: put LoadImage before LoadAnnotations")
         check_moves(results, "LoadAnnotations")
         instances = results.pop("instances")
         n = len(instances)
@@ -58,7 +60,7 @@ class LoadAnnotations:
             rboxes = [i["rbbox"] if "rbbox" in i else rb.hboxes_to_rboxes(boxes[k]) for k, i in enumerate(instances)]
             results["gt_rbboxes"] = rb.normalize(np.array(rboxes, np.float32).reshape(n, 5))
         if self.mask:
-            results["gt_masks"] = self._masks(results, instances)
+            results["gt_masks"] = self._masks(results, instances, boxes)
         joint.keep_instances(results, inside)
         return results
 
@@ -68,7 +70,7 @@ class LoadAnnotations:
         boxes = [i["bbox"] if "bbox" in i else rb.rboxes_to_hboxes(np.array(i["rbbox"])) for i in instances]
         boxes = np.array(boxes, np.float64).reshape(n, 4)
         upright = np.array(["bbox" in i for i in instances], bool)  # rotated boxes may reach over the edge
-        if not n or "ori_shape" not in results:
+        if not n:
             return boxes, np.ones(n, bool)
         h, w = results["ori_shape"]
         far = upright & far_outside(boxes, np.array([w, h], np.float64))
@@ -79,7 +81,19 @@ class LoadAnnotations:
                 f"y2), far outside of its image of {h}x{w} (h x w): it was made for an image of another size, or is "
                 "damaged"
             )
+        whole = boxes
         boxes = np.where(upright[:, None], np.clip(boxes, 0, [w, h, w, h]), boxes)
+        if not ("height" in results and "width" in results):  # else the dataset has looked at all boxes together
+            over = (np.abs(whole - boxes) > 0.1 * np.array([w, h, w, h])).any(axis=1)
+            if over.any():
+                k = int(over.argmax())
+                warn_once(
+                    "box over the edge",
+                    f"{sample_name(results)}: the box of {_instance(instances, k)} reaches over the edge of the image "
+                    f"by more than a tenth of it and is cut there: {whole[k].tolist()} (x1, y1, x2, y2) in {h}x{w} (h "
+                    "x w). Is the file's bbox [x, y, width, height]? Further images are not reported",
+                    every_worker=True,
+                )
         inside = ~upright | (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
         if not inside.all():
             k = int((~inside).argmax())
@@ -91,8 +105,8 @@ class LoadAnnotations:
             )
         return boxes, inside
 
-    def _masks(self, results: dict, instances: list[dict]) -> np.ndarray:
-        """Returns the masks (N, H, W) uint8."""
+    def _masks(self, results: dict, instances: list[dict], boxes: np.ndarray) -> np.ndarray:
+        """Returns the masks (N, H, W) uint8; `boxes` (N, 4) xyxy are those that they should lie in."""
         h, w = results["ori_shape"]
         masks = np.zeros((len(instances), h, w), np.uint8)
         for k, (instance, mask) in enumerate(zip(instances, masks, strict=True)):
@@ -100,7 +114,17 @@ class LoadAnnotations:
             if instance.get("mask") is None:
                 raise DataError(f"{place} is missing: load without masks, or give a segmentation")
             mask[...] = decode_mask(instance["mask"], (h, w), place)
-            if not mask.any():
+            x1, y1, x2, y2 = (int(n) for n in (*np.floor(boxes[k, :2]).clip(0), *np.ceil(boxes[k, 2:]).clip(0)))
+            if mask[y1:y2, x1:x2].any():
+                continue
+            if mask.any():
+                warn_once(
+                    "mask beside its box",
+                    f"{place} has no pixel in its own box {boxes[k].tolist()} (x1, y1, x2, y2): one of the two was "
+                    "made for an image of another size, or is damaged. Further ones are not reported",
+                    every_worker=True,
+                )
+            else:
                 warn_once(
                     "empty mask",
                     f"{place} has no pixel: its polygons are thinner than one, or outside of the image; further ones "

@@ -46,6 +46,12 @@ class LoadImage:
             )
         if "height" in results or "width" in results:
             self._check_size(results, img.shape[:2])
+        for key in ("gt_sem_seg", "gt_panoptic", "gt_depth", "gt_masks"):  # labels in the record, or loaded before
+            if key in results and results[key].shape[-2:] != img.shape[:2]:
+                raise DataError(
+                    f"{sample_name(results)} is {img.shape[0]}x{img.shape[1]} (h x w), its {key} is "
+                    f"{results[key].shape[-2]}x{results[key].shape[-1]}: labels must be of the image's size"
+                )
         results["img"] = img
         results["ori_shape"] = results["img_shape"] = img.shape[:2]
         results["scale_factor"] = (1.0, 1.0)

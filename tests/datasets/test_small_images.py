@@ -117,6 +117,13 @@ class TestTorchvision(DatasetBehaviour):
         assert item["data_samples"].gt_label.label == 1 and item["data_samples"].img_path == "CIFAR10/train/3"
         assert np.array_equal(item["inputs"].permute(1, 2, 0), FakeCIFAR10("", train=True, download=False).data[3])
 
+    def test_labels_are_places_in_the_given_list(self, tmp_path):
+        dataset = CIFAR10(data_root=str(tmp_path), metainfo={"classes": ["car", "ship", "plane"]})
+        assert [dataset.get_data_info(i)["label"] for i in range(5)] == [2, 0, 2, 0, 0]
+        assert dataset.metainfo["classes"] == ("car", "ship", "plane")
+        with pytest.raises(DataError, match="CIFAR10 holds the class 'car'"):
+            CIFAR10(data_root=str(tmp_path), metainfo={"classes": ["plane"]})
+
     def test_grey_is_repeated(self, tmp_path):
         item = FashionMNIST(data_root=str(tmp_path), train=False, pipeline=[LoadImage(), PackInputs()])[2]
         assert item["inputs"].shape == (3, 32, 32) and torch.equal(item["inputs"][0], item["inputs"][2])

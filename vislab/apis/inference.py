@@ -18,6 +18,7 @@ from vislab.apis.inputs import ImageLike, Job, collect, is_address, list_inputs,
 from vislab.apis.results import to_plain_results, write_image
 from vislab.apis.video_writer import VideoWriter
 from vislab.datasets.video_files import read_frames, read_timing
+from vislab.engine.class_lists import say_other_classes
 from vislab.errors import ConfigError, DataError, VislabError
 from vislab.structures import DataSample
 
@@ -238,14 +239,16 @@ def _test_dataset(cfg: Config) -> Mapping[str, Any] | None:
 
 def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
     """Class names and colours: those of the data that the checkpoint was trained on, else the config's."""
+    dataset = _test_dataset(cfg) or {}
+    own = dict(dataset.get("metainfo") or getattr(dataset.get("type"), "METAINFO", {}))
     if checkpoint is not None:
         from vislab.engine.checkpoint import load_checkpoint
 
         meta = load_checkpoint(checkpoint).get("meta") or {}
         if isinstance(meta.get("dataset_meta"), dict):
+            say_other_classes(own, meta["dataset_meta"], str(checkpoint))
             return dict(meta["dataset_meta"])
-    dataset = _test_dataset(cfg) or {}
-    return dict(dataset.get("metainfo") or getattr(dataset.get("type"), "METAINFO", {}))
+    return own
 
 
 # ---------------------------------------------------------------------------------------------------------- results

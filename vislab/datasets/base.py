@@ -11,6 +11,7 @@ import torch
 from mmengine.dataset import BaseDataset as MMEngineDataset
 from torch.utils.data import get_worker_info
 
+from vislab.datasets.class_list import given_classes
 from vislab.datasets.samplers import SeededIndex
 from vislab.errors import DataError, VislabError
 from vislab.paths import expand_path
@@ -48,7 +49,9 @@ class BaseDataset(MMEngineDataset):
         ann_file: Annotation file, relative to `data_root`.
         data_prefix: Folders by kind of file, relative to `data_root`.
         pipeline: Transforms, as objects or as dicts with a `type`.
-        metainfo: Class names and the like; wins over the class's `METAINFO`.
+        metainfo: Class names and the like; wins over the class's `METAINFO`. `classes` is the list in which labels are
+            places: give it where the data lacks a class or names classes in another order. Classes of the data that
+            are not in it are refused.
         filter_cfg: What `filter_data` of the subclass understands.
         indices: Use the first n records, or the records with these indices.
         serialize_data: Keep the records in one shared block of memory, which workers do not copy.
@@ -81,6 +84,9 @@ class BaseDataset(MMEngineDataset):
                 f"data_root {data_root!r} of {type(self).__name__} does not exist. data/README.md shows the tree it "
                 "expects; give another folder with --cfg-options data_root=..."
             )
+        self.given_classes = given_classes(metainfo, type(self).__name__)
+        if self.given_classes is not None:
+            metainfo = {**metainfo, "classes": self.given_classes}
         super().__init__(
             ann_file=ann_file,
             metainfo=metainfo,

@@ -10,6 +10,7 @@ from mmengine.logging import print_log
 
 from vislab.datasets import coco_entries as entries
 from vislab.datasets.base import BaseDataset
+from vislab.datasets.class_list import checked_names, class_index, say_absent
 from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
@@ -40,7 +41,8 @@ class CocoDataset(BaseDataset):
         filter_empty: Leave out images without a single usable annotation (crowds do not count).
         check_files: Look whether every image and PNG is there.
         pipeline: Transforms.
-        metainfo: Further entries of metainfo.
+        metainfo: Further entries of metainfo. `classes` is the list in which labels are places, for a file that lacks a
+            category or has them in another order; annotations of a category that it does not name are refused.
         indices: Use the first n images, or those with these indices.
         test_mode: See BaseDataset.
         lazy_init: Do not read the annotations yet.
@@ -69,7 +71,7 @@ class CocoDataset(BaseDataset):
         lazy_init: bool = False,
     ) -> None:
         self.instances_file = instances_file
-        self.classes = None if classes is None else list(classes)
+        self.classes = None if classes is None else checked_names(classes, "CocoDataset: classes")
         self.filter_empty = filter_empty
         self.check_files = check_files
         super().__init__(
@@ -88,7 +90,7 @@ class CocoDataset(BaseDataset):
         images, categories, annotations = (
             entries.objects(content, key, self.ann_file) for key in ("images", "categories", "annotations")
         )
-        labels = self._read_categories(categories)
+        labels = self._number(self._read_categories(categories))
         records = self._read_images(images)
         if annotations and "segments_info" in annotations[0]:
             self._add_segments(records, annotations, labels)
@@ -98,6 +100,7 @@ class CocoDataset(BaseDataset):
             if self.instances_file:
                 raise DataError(f"{self.ann_file} is an instances file itself: instances_file goes with a panoptic one")
             self._add_instances(records, annotations, labels, self.ann_file)
+        self._refuse_unlisted(records)
         if self.check_files:
             _require_files([r["img_path"] for r in records.values()], "images", "data_prefix['img']")
             maps = [r["panoptic_path"] for r in records.values() if "panoptic_path" in r]
@@ -152,6 +155,40 @@ class CocoDataset(BaseDataset):
             self._metainfo["palette"] = palette
         labels: dict[int | str, int | None] = {c["id"]: None for c in read}
         return labels | {c["id"]: i for i, c in enumerate(ordered)}
+
+    def _number(self, labels: dict[int | str, int | None]) -> dict[int | str, int | None]:
+        """Category id to the place in metainfo's list where the user gives one; fills metainfo accordingly. Categories
+        that the list lacks get labels behind its end: they are refused only where an annotation has one."""
+        given = self.given_classes
+        own = self._metainfo["classes"]  # of the file
+        self._unlisted: list[str] = []
+        if given is None or given == own:
+            return labels
+        things, stuff = (self._metainfo[f"{kind}_classes"] for kind in ("thing", "stuff"))
+        ids = dict(zip(own, self._metainfo["category_ids"], strict=True))
+        colors = dict(zip(own, self._metainfo.pop("palette", ()), strict=False))
+        self._unlisted = [name for name in own if name not in given]
+        self._metainfo |= {
+            "classes": given,
+            "thing_classes": tuple(name for name in given if name in things or name not in own),
+            "stuff_classes": tuple(name for name in given if name in stuff),
+            "category_ids": tuple(ids.get(name) for name in given),
+        }
+        if all(name in colors for name in given):
+            self._metainfo["palette"] = tuple(colors[name] for name in given)
+        say_absent(given, own, self.ann_file)
+        place = {name: i for i, name in enumerate((*given, *self._unlisted))}
+        return {number: None if k is None else place[own[k]] for number, k in labels.items()}
+
+    def _refuse_unlisted(self, records: dict) -> None:
+        if not self._unlisted:
+            return
+        for record in records.values():
+            labels = [i["label"] for i in record.get("instances", ())]
+            labels += [s["category"] for s in record.get("segments_info", ()) if s["category"] != 255]
+            for label in labels:
+                if label >= len(self.given_classes):
+                    class_index(self._unlisted[label - len(self.given_classes)], self.given_classes, self.ann_file)
 
     def _read_images(self, images: list[dict]) -> dict[int | str, dict]:
         folder = self.data_prefix.get("img", "")
@@ -238,7 +275,8 @@ class CocoDataset(BaseDataset):
         entries.check_boxes(boxes, sides, names, path)
 
     def _add_segments(self, records: dict, annotations: list[dict], labels: dict) -> None:
-        refuse_many_classes(sum(label is not None for label in labels.values()), self.ann_file)
+        count = max(len(self._metainfo["classes"]), sum(label is not None for label in labels.values()))
+        refuse_many_classes(count, self.ann_file)
         folder = self.data_prefix.get("panoptic", "")
         for annotation in annotations:
             place = f"{self.ann_file}: annotation of image {annotation.get('image_id', '?')}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vislab.datasets.archives import list_members, split_archive
+from vislab.datasets.class_list import checked_names, class_index, say_absent
 from vislab.datasets.in_memory import InMemoryImages
 from vislab.datasets.listing import IMAGE_SUFFIXES, choose_images, list_files
 from vislab.datasets.transforms.files import read_rgb
@@ -17,8 +18,9 @@ from vislab.registry import DATASETS
 class ImageFolder(InMemoryImages):
     """Images under `data_root/split/CLASS/`, at any depth below the class folder.
 
-    A record holds img_path and label. The label is the class folder's place in `classes`, or in alphabetical order
-    (ImageNet's order of synset ids). metainfo["classes"] gives the names.
+    A record holds img_path and label. The label is the class folder's place in `metainfo["classes"]` where that list is
+    given, else in `classes`, else in alphabetical order (ImageNet's order of synset ids). metainfo["classes"] gives the
+    names. A list in metainfo may name classes that have no folder here; a folder that it does not name is refused.
 
     Args:
         data_root: Folder of the dataset, or a .zip file, which is read without unpacking; may hold `$VISLAB_DATA`.
@@ -49,7 +51,7 @@ class ImageFolder(InMemoryImages):
         lazy_init: bool = False,
     ) -> None:
         self.split = split
-        self.classes = None if classes is None else list(classes)
+        self.classes = None if classes is None else checked_names(classes, "ImageFolder: classes")
         self.cache = cache
         super().__init__(
             data_root=data_root,
@@ -68,12 +70,16 @@ class ImageFolder(InMemoryImages):
             raise DataError(
                 f"ImageFolder: {folder} holds no class folders; expected {folder}/CLASS/*.jpg. Check data_root, split."
             )
-        classes = found if self.classes is None else self.classes
-        for name in classes:
+        used = found if self.classes is None else self.classes
+        for name in used:
             if name not in found:
                 raise DataError(f"ImageFolder: {folder} has no class folder {name!r}{did_you_mean(name, found)}")
+        classes = tuple(used) if self.given_classes is None else self.given_classes
+        if self.given_classes is not None:
+            say_absent(classes, used, f"ImageFolder: {folder}")
         records = []
-        for label, name in enumerate(classes):
+        for name in used:
+            label = class_index(name, classes, f"ImageFolder: {folder}")
             paths = sorted(by_class[name])
             if not paths:
                 raise DataError(
@@ -81,7 +87,7 @@ class ImageFolder(InMemoryImages):
                     "it, remove it, or leave it out of classes=[...]"
                 )
             records += [{"img_path": path, "label": label} for path in paths]
-        self._metainfo["classes"] = tuple(classes)
+        self._metainfo["classes"] = classes
         return [record | {"row": row} for row, record in enumerate(records)] if self.cache else records
 
     def full_init(self) -> None:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from vislab.datasets.base import BaseDataset
+from vislab.errors import DataError
 from vislab.registry import DATASETS
 from vislab.structures import rotated_boxes as rb
 
@@ -44,7 +45,7 @@ class Scenes(BaseDataset):
         seed: Scenes of different seeds have nothing in common: use one for training and another for validation.
         cache: Keep drawn scenes in memory (each process for itself).
         pipeline: Transforms.
-        metainfo: Overrides entries of the metainfo above.
+        metainfo: Overrides entries of the metainfo above; `classes` cannot be others.
         test_mode: See BaseDataset.
     """
 
@@ -87,6 +88,8 @@ class Scenes(BaseDataset):
             )
         self._cache: dict[int, dict] | None = {} if cache else None
         super().__init__(pipeline=pipeline, metainfo=metainfo, test_mode=test_mode, serialize_data=False)
+        if self.given_classes not in (None, self.METAINFO["classes"]):
+            raise DataError(f"Scenes draws the classes {self.METAINFO['classes']}; metainfo names {self.given_classes}")
 
     def load_data_list(self) -> list[dict]:
         return [{} for _ in range(self.length)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vislab.datasets.base import BaseDataset
+from vislab.datasets.class_list import checked_names, class_index, given_classes, say_absent
 from vislab.datasets.pairs import pair_by_pattern, read_list
 from vislab.datasets.semantic_classes import (
     ADE20K_CLASSES,
@@ -32,10 +33,11 @@ class SemSegFolder(BaseDataset):
         images: Pattern of the images below it, with one "*" for the name ("**": in subfolders too).
         labels: Pattern of the label images; the same name goes in for the "*".
         ann_file: A list with an image and a label path in each line, instead of the patterns.
-        classes: Names, in the order of the class indices.
+        classes: Names, in the order of the class indices of the files.
         label_map: From each value a label file may hold to a class index or 255 (ignored); None: the values are the
             indices, with 255 ignored.
-        pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
+        metainfo: See BaseDataset. Where it gives `classes` besides the names above, labels become places in that list.
+        pipeline, indices, test_mode, lazy_init: See BaseDataset.
 
     Raises:
         DataError: no images, an image without labels, a malformed list, more than 255 classes.
@@ -56,13 +58,21 @@ class SemSegFolder(BaseDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
     ) -> None:
-        for names in (classes, (metainfo or {}).get("classes")):
-            refuse_many_classes(len(names or ()), type(self).__name__)
         self.images, self.labels = images, labels
-        count = len(classes) if classes is not None else 255
+        name = type(self).__name__
+        own = self.METAINFO.get("classes") if classes is None else checked_names(classes, f"{name}: classes")
+        given = given_classes(metainfo, name)
+        for names in (own, given):
+            refuse_many_classes(len(names or ()), name)
+        names = own or given
+        count = len(names) if names is not None else 255
         self.label_map = dict(label_map) if label_map is not None else {**{k: k for k in range(count)}, 255: 255}
-        if classes is not None:
-            metainfo = {"classes": tuple(classes), **(metainfo or {})}
+        if own and given and own != given:
+            places = {k: class_index(c, given, name) for k, c in enumerate(own)} | {255: 255}
+            self.label_map = {value: places.get(k, k) for value, k in self.label_map.items()}
+            say_absent(given, own, name)
+        elif own:
+            metainfo = {**(metainfo or {}), "classes": own}
         super().__init__(
             data_root=data_root,
             ann_file=ann_file,
@@ -72,6 +82,8 @@ class SemSegFolder(BaseDataset):
             test_mode=test_mode,
             lazy_init=lazy_init,
         )
+        if own and given and own != given and "palette" not in metainfo:
+            self._metainfo.pop("palette", None)  # the colors of the classes in their own order
 
     def load_data_list(self) -> list[dict]:
         if self.ann_file:

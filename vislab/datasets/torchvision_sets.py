@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from vislab.datasets.class_list import class_index, say_absent
 from vislab.datasets.in_memory import InMemoryImages
 from vislab.errors import DataError
 from vislab.registry import DATASETS
@@ -65,11 +66,15 @@ class TorchvisionImages(InMemoryImages):
         except (OSError, EOFError, ValueError) as error:
             what = "cannot be fetched" if self.download else "cannot be read"
             raise DataError(f"{name} {what} ({self.data_root!r}): {type(error).__name__}: {error}; {remedy}") from error
-        self._metainfo["classes"] = tuple(found.classes)
+        own = tuple(found.classes)
+        classes = self._metainfo["classes"] = self.given_classes or own
+        if classes != own:
+            say_absent(classes, own, name)
+        places = np.array([class_index(c, classes, name) for c in own])  # label in the file -> label
         images = np.asarray(found.data)
         self.hold(images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3))
         split = "train" if self.train else "test"
-        labels = np.asarray(found.targets).tolist()
+        labels = places[np.asarray(found.targets)].tolist()
         return [{"img_path": f"{name}/{split}/{i}", "label": label, "row": i} for i, label in enumerate(labels)]
 
 

@@ -17,6 +17,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.priority import Priority
 
 from vislab import registry as ours
+from vislab.engine.class_lists import compare_counts
 from vislab.engine.config import RUNNER_KEYS
 from vislab.engine.config_components import (
     Problem,
@@ -259,7 +260,7 @@ def _class_counts(cfg: dict) -> Iterator[Problem]:
         dataset = dataset["dataset"]
     target = resolve(dataset.get("type"), ours.DATASETS)
     metainfo = {**(getattr(target, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
-    yield from _compare_counts(cfg, metainfo.get("classes"), name_of(target))
+    yield from compare_counts(cfg, metainfo.get("classes"), name_of(target))
 
 
 def check_class_count(cfg: Config | dict, dataset: Any) -> None:
@@ -270,22 +271,6 @@ def check_class_count(cfg: Config | dict, dataset: Any) -> None:
     """
     plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
     classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
-    found = list(_compare_counts(plain, classes, type(dataset).__name__))
+    found = list(compare_counts(plain, classes, type(dataset).__name__))
     if found:
         raise ConfigError("\n".join(str(p) for p in found))
-
-
-def _compare_counts(cfg: dict, classes: Any, owner: str) -> Iterator[Problem]:
-    if not isinstance(classes, (list, tuple)):
-        return
-    for place, count in _numbers(cfg.get("model"), "model"):
-        if count not in (0, len(classes)):
-            yield problem(place, count, f"{owner} has {len(classes)} classes; did you mean {len(classes)}?")
-
-
-def _numbers(node: Any, place: str) -> Iterator[tuple[str, int]]:
-    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
-    for key, value in items:
-        if key == "num_classes" and isinstance(value, int):
-            yield f"{place}.{key}", value
-        yield from _numbers(value, f"{place}.{key}")

@@ -32,6 +32,7 @@ from vislab.engine.checkpoint import (
     load_state,
     save_checkpoint,
 )
+from vislab.engine.class_lists import build_dataset, check_loaded, check_loop, dataset_meta
 from vislab.engine.distributed import call_on_main, init_cpu_process_group
 from vislab.engine.environment import collect_environment
 from vislab.engine.epoch_counts import check_hooks, check_schedules
@@ -177,6 +178,8 @@ class Runner(MMEngineRunner):
                     "shuffle=False for validation (InfiniteSampler for runs by iterations)"
                 )
             dataloader.setdefault("sampler", None)
+            if isinstance(dataloader.get("dataset"), Mapping):
+                dataloader["dataset"] = build_dataset(dataloader["dataset"])
             if dataloader.get("num_workers", 0) == 0:  # torch refuses these two without workers
                 dataloader.pop("persistent_workers", None)
                 dataloader.pop("prefetch_factor", None)
@@ -190,11 +193,7 @@ class Runner(MMEngineRunner):
             loop = copy.deepcopy(loop)
             by_epoch = loop.pop("by_epoch", "max_epochs" in loop)
             loop["type"] = "EpochBasedTrainLoop" if by_epoch else "IterBasedTrainLoop"
-        built = self._build_loop(loop, dataloader=self._train_dataloader)
-        from vislab.engine.config_check import check_class_count  # it reads DEFAULT_HOOKS from here
-
-        check_class_count(self.cfg, built.dataloader.dataset)
-        return built
+        return self._build_loop(loop, dataloader=self._train_dataloader)
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         return self._build_loop(loop, "ValLoop", dataloader=self._val_dataloader, evaluator=self._val_evaluator)
@@ -223,7 +222,7 @@ class Runner(MMEngineRunner):
         loop = copy.deepcopy(loop)
         if default_type is not None:
             loop.setdefault("type", default_type)
-        return LOOPS.build(loop, default_args={"runner": self, **parts})
+        return check_loop(self, LOOPS.build(loop, default_args={"runner": self, **parts}))
 
     # ------------------------------------------------------------------------------------------------------------- runs
 
@@ -291,7 +290,7 @@ class Runner(MMEngineRunner):
                 "time": time.strftime("%Y%m%d_%H%M%S"),
                 "cfg": self.cfg.pretty_text,
                 "mmengine_version": mmengine.__version__,
-                "dataset_meta": getattr(self.train_dataloader.dataset, "metainfo", None),
+                "dataset_meta": dataset_meta(self.train_dataloader.dataset),
             },
             "state_dict": model.state_dict(),
             "message_hub": self.message_hub.state_dict(),
@@ -369,6 +368,7 @@ class Runner(MMEngineRunner):
             checkpoint = self._resumed[1]
         else:
             checkpoint = self.read_checkpoint(filename, map_location)
+        check_loaded(self, checkpoint, str(filename), strict=strict)
         try:
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMAHook swaps its weights with the model's
         except Exception:

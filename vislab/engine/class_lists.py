@@ -1,0 +1,241 @@
+"""Compares class lists by name: of the training, validation and test data, the model's count, and the checkpoint.
+
+A label is a place in a list of names. Two lists of one length can mean different classes, so that counts cannot tell
+whether a prediction and a label mean the same.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.registry import DATASETS as ROOT_DATASETS
+from mmengine.runner import BaseLoop, TestLoop, ValLoop
+
+from vislab.engine.config_components import Problem, problem
+from vislab.errors import CheckpointError, ConfigError, VislabError
+from vislab.registry import DATASETS
+
+
+class ClassList(NamedTuple):
+    """Class names in label order, and whose they are."""
+
+    owner: str
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.owner}: {len(self.names)} classes: {_some(self.names)}"
+
+
+def class_lists(dataset: Any) -> list[ClassList]:
+    """The class lists of a dataset: one, or one for each part of a concatenation; wrappers and subsets are opened, and
+    data that names no classes has none."""
+    parts = getattr(dataset, "datasets", None)
+    if isinstance(parts, Sequence):
+        return [found for part in parts for found in class_lists(part)]
+    inner = getattr(dataset, "dataset", None)
+    if inner is not None:
+        return class_lists(inner)
+    names = _names(getattr(dataset, "metainfo", None))
+    places = [str(getattr(dataset, key, "") or "") for key in ("data_root", "split", "ann_file")]
+    source = next((place for place in reversed(places) if place), "")
+    owner = type(dataset).__name__ + (f" ({source})" if source else "")
+    return [] if names is None else [ClassList(owner, names)]
+
+
+def dataset_meta(dataset: Any) -> dict | None:
+    """The metainfo of a dataset, or of the first one behind wrappers that have none."""
+    while dataset is not None:
+        meta = getattr(dataset, "metainfo", None)
+        if meta is not None:
+            return meta
+        parts = getattr(dataset, "datasets", None)
+        dataset = parts[0] if parts else getattr(dataset, "dataset", None)
+    return None
+
+
+def difference(expected: ClassList, found: ClassList) -> str | None:
+    """In words, how two lists differ; None when they are equal."""
+    if expected.names == found.names:
+        return None
+    lacking = [name for name in expected.names if name not in found.names]
+    more = [name for name in found.names if name not in expected.names]
+    parts = [f"it lacks {_some(lacking)}"] if lacking else []
+    parts += [f"it has {_some(more)} besides"] if more else []
+    if not parts:
+        place = next(i for i, pair in enumerate(zip(expected.names, found.names, strict=True)) if pair[0] != pair[1])
+        parts = [f"the order differs: label {place} is {expected.names[place]!r} there and {found.names[place]!r} here"]
+    return "; ".join(parts)
+
+
+def build_dataset(config: Mapping[str, Any]) -> Any:
+    """Build a dataset from its config; parts of a concatenation that name other classes are one clear error."""
+    try:
+        dataset = DATASETS.build(config)
+        if hasattr(dataset, "full_init"):
+            dataset.full_init()
+        return dataset
+    except (ValueError, TypeError, KeyError) as error:  # how mmengine's ConcatDataset says it
+        parts = config.get("datasets") or ()
+        if isinstance(error, VislabError) or not parts:
+            raise
+        compare_parts([found for part in parts for found in class_lists(ROOT_DATASETS.build(part))])
+        raise
+
+
+def compare_parts(lists: Sequence[ClassList]) -> None:
+    """Raises ConfigError when datasets that are read as one name other classes."""
+    for found in lists[1:]:
+        _compare(lists[0], found, "datasets that are read as one name other classes")
+
+
+def check_class_lists(cfg: Config | Mapping[str, Any], datasets: Mapping[str, Any]) -> None:
+    """Compare the class lists of the datasets of one run with one another and with the model's `num_classes`.
+
+    Nothing is compared for a model without `num_classes`: it predicts no classes.
+
+    Args:
+        cfg: The run's config.
+        datasets: Built datasets by split: "training", "validation", "test".
+
+    Raises:
+        ConfigError: lists differ, or their length is not the model's number of classes.
+    """
+    if not _predicts_classes(cfg):
+        return
+    first: ClassList | None = None
+    for split, dataset in datasets.items():
+        lists = class_lists(dataset)
+        compare_parts(lists)
+        if not lists:
+            continue
+        found = ClassList(f"{split} data, {lists[0].owner}", lists[0].names)
+        if first is None:
+            first = found
+        _compare(first, found, f"the classes of the {split} data are others")
+        wrong = list(compare_counts(cfg, found.names, found.owner))
+        if wrong:
+            raise ConfigError("\n".join(str(p) for p in wrong))
+
+
+def check_loop(runner: Any, loop: BaseLoop) -> BaseLoop:
+    """Returns `loop`, just built, after `check_class_lists` of its data and of the loops `runner` has built before."""
+    split = next(name for name, kind in _SPLITS.items() if isinstance(loop, kind))
+    before = {"training": runner._train_loop, "validation": runner._val_loop, "test": runner._test_loop}
+    datasets = {name: other.dataloader.dataset for name, other in before.items() if isinstance(other, BaseLoop)}
+    check_class_lists(runner.cfg, datasets | {split: loop.dataloader.dataset})
+    return loop
+
+
+def check_loaded(runner: Any, checkpoint: Mapping[str, Any], path: str, *, strict: bool) -> None:
+    """`check_checkpoint_classes` with the data that `runner` has built; a difference that is no error is a warning."""
+    loops = (runner._train_loop, runner._test_loop, runner._val_loop)
+    dataset = next((loop.dataloader.dataset for loop in loops if isinstance(loop, BaseLoop)), None)
+    text = check_checkpoint_classes(runner.cfg, dataset, checkpoint, path, strict=strict)
+    if text is not None:
+        runner.logger.warning(text)
+
+
+def check_checkpoint_classes(
+    cfg: Config | Mapping[str, Any], dataset: Any, checkpoint: Mapping[str, Any], path: str, *, strict: bool
+) -> str | None:
+    """Compare the classes that a checkpoint was trained on with those of the data it is used for.
+
+    Args:
+        cfg: The run's config.
+        dataset: The built dataset: of the test, or of the training that is resumed.
+        checkpoint: As `load_checkpoint` returns it; without class names nothing is compared.
+        path: Its path, for the message.
+        strict: Whether other classes are an error. They are none for weights that a new training starts from.
+
+    Returns:
+        The difference in words where it is no error, else None.
+
+    Raises:
+        CheckpointError: the lists differ.
+    """
+    names = checkpoint_classes(checkpoint)
+    lists = class_lists(dataset)
+    if names is None or not lists or not _predicts_classes(cfg):
+        return None
+    trained = ClassList(f"trained on ({path})", names)
+    text = difference(trained, lists[0])
+    if text is None:
+        return None
+    message = (
+        f"{path} was trained on other classes than the data has, and labels are places in the list of names; of the "
+        f"data, {text}.\n  {trained}\n  {lists[0]}\n"
+    )
+    if strict:
+        raise CheckpointError(message + _REMEDY)
+    return message + "This is right for fine-tuning on new classes only."
+
+
+def checkpoint_classes(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The class names that the run which wrote a checkpoint was trained on, where it holds them."""
+    meta = checkpoint.get("meta")
+    return _names(meta.get("dataset_meta")) if isinstance(meta, Mapping) else None
+
+
+def say_other_classes(config_meta: Mapping[str, Any], trained_meta: Mapping[str, Any], path: str) -> None:
+    """Warn when a config names other classes than the checkpoint that predicts; its own names are the right ones."""
+    names, trained = _names(config_meta), _names(trained_meta)
+    if names is not None and trained is not None and names != trained:
+        expected, found = ClassList(f"trained on ({path})", trained), ClassList("the config's test data", names)
+        print_log(
+            "predictions are named as in the checkpoint, which was trained on other classes than the config's data "
+            f"has; of the data, {difference(expected, found)}.\n  {expected}\n  {found}",
+            logger="current",
+            level=logging.WARNING,
+        )
+
+
+def compare_counts(cfg: Config | Mapping[str, Any], classes: Any, owner: str) -> Iterator[Problem]:
+    """A problem for every `num_classes` in the model's config that is not the number of `classes`."""
+    if not isinstance(classes, (list, tuple)):
+        return
+    for place, count in _numbers(cfg.get("model"), "model"):
+        if count not in (0, len(classes)):
+            yield problem(place, count, f"{owner} has {len(classes)} classes; did you mean {len(classes)}?")
+
+
+_SPLITS = {"validation": ValLoop, "test": TestLoop, "training": BaseLoop}  # the first that fits
+_REMEDY = (
+    "Give the dataset the list that the model predicts, dataset=dict(metainfo=dict(classes=[...])): its labels are "
+    "then places in that list, and classes without an image may stay in it."
+)
+
+
+def _compare(expected: ClassList, found: ClassList, what: str) -> None:
+    text = difference(expected, found)
+    if text is not None:
+        raise ConfigError(
+            f"{what}, and labels are places in the list of names; {text}.\n  {expected}\n  {found}\n{_REMEDY}"
+        )
+
+
+def _predicts_classes(cfg: Config | Mapping[str, Any]) -> bool:
+    model = cfg.get("model")
+    return not isinstance(model, Mapping) or any(count for _, count in _numbers(model, "model"))
+
+
+def _names(meta: Any) -> tuple[str, ...] | None:
+    if not isinstance(meta, Mapping):
+        return None
+    classes = meta.get("classes", meta.get("CLASSES"))
+    return tuple(map(str, classes)) if isinstance(classes, (list, tuple)) and classes else None
+
+
+def _numbers(node: Any, place: str) -> Iterator[tuple[str, int]]:
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, (list, tuple)) else ()
+    for key, value in items:
+        if key == "num_classes" and isinstance(value, int):
+            yield f"{place}.{key}", value
+        yield from _numbers(value, f"{place}.{key}")
+
+
+def _some(names: Sequence[str], limit: int = 6) -> str:
+    return ", ".join(repr(name) for name in names[:limit]) + (
+        f" and {len(names) - limit} more" if len(names) > limit else ""
+    )

@@ -13,6 +13,7 @@ import pytest
 from vislab.datasets import video_frames
 from vislab.datasets.transforms import PackInputs
 from vislab.datasets.video_frames import VideoFrames
+from vislab.engine.config_components import check_component
 from vislab.errors import ConfigError, DataError, VislabError
 from vislab.registry import DATASETS
 
@@ -226,3 +227,27 @@ def test_frames_from_elsewhere_are_fitted_like_the_videos_own(video, frames):
     assert dataset.fit_frame(fitted) is fitted  # already of that size
     with pytest.raises(DataError, match="larger than the 20x20 frames of the input"):
         dataset.fit_frame(frames[0][:20, :20])
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "words"),
+    [
+        ({"cropp": (32, 32)}, "dataset.cropp", "did you mean 'crop'"),
+        ({"start": "0"}, "dataset.start", "expects int"),
+        ({"step": None}, "dataset.step", "expects int"),
+        ({"step": 0}, "dataset.step", "choose no frame"),
+        ({"crop": 32}, "dataset.crop", "expects tuple"),
+        ({"crop": (32,)}, "dataset.crop", "should be (height, width)"),
+        ({"resize": ("32", "32")}, "dataset.resize", "should be (height, width)"),
+        ({"resize": [8, 0]}, "dataset.resize", "should be (height, width)"),
+        ({"source": None}, "dataset.source", "expects str"),
+        ({"source": ["a"]}, "dataset.source", "expects str"),
+        ({"source": "no/such.mp4"}, "dataset.source", "does not exist"),
+        ({"source": "x" * 5000}, "dataset.source", "does not exist"),
+        ({"interpolation": "cubic"}, "dataset.interpolation", "is unknown"),
+    ],
+)
+def test_the_config_check_names_the_place_of_a_mistake(video, change, place, words):
+    node = {"type": VideoFrames, "source": video, **change}
+    (problem,) = check_component(node, "dataset", DATASETS, files=True)
+    assert problem.place == place and words in problem.text

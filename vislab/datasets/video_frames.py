@@ -131,7 +131,11 @@ class VideoFrames(BaseDataset):
         if interpolation not in INTERPOLATIONS:
             raise ConfigError(f"interpolation={interpolation!r} is unknown; choose from {', '.join(INTERPOLATIONS)}.")
         for name, size in (("crop", crop), ("resize", resize)):
-            if size is not None and (len(size) != 2 or min(size) < 1):
+            if size is not None and (
+                not isinstance(size, (tuple, list))
+                or len(size) != 2
+                or not all(isinstance(side, int) and side >= 1 for side in size)
+            ):
                 raise ConfigError(f"{name}={size!r} should be (height, width) in pixels, e.g. (640, 1280).")
         if start < 0 or step < 1 or (stop is not None and stop <= start):
             raise ConfigError(f"start={start}, stop={stop}, step={step} choose no frame; give 0 <= start < stop.")
@@ -165,7 +169,7 @@ class VideoFrames(BaseDataset):
         if self.source in CLIPS:
             return find_clip(self.source)
         path = Path(expand_path(self.source, "source"))
-        if not path.exists():
+        if not os.path.exists(path):  # False, too, for names that no file can have
             raise DataError(
                 f"the video {str(path)!r} does not exist (looked in {os.getcwd()}). Give an existing video file or "
                 f"folder of images as source, or one of the clips {', '.join(CLIPS)}."

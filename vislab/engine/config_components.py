@@ -114,17 +114,18 @@ def check_component(
     arguments = _arguments(target, node, registry)
     given = {k: v for k, v in node.items() if k not in ("type", "_scope_")}
     extra = EXTRA.get(registry.name, set())
-    yield from check_arguments(given, place, arguments, name_of(target), extra=extra)
+    mistakes = list(check_arguments(given, place, arguments, name_of(target), extra=extra))
     if required:
         for name in sorted(arguments.required - set(given) - GIVEN.get(registry.name, set())):
             if not (inspect.isclass(target) and issubclass(target, type)):
                 near = nearest(name, set(given) - set(arguments.parameters))
                 hint = f" (`{near[0]}` is given)" if near else ""
-                yield missing(f"{place}.{name}", f"{name_of(target)} needs this argument{hint}")
+                mistakes.append(missing(f"{place}.{name}", f"{name_of(target)} needs this argument{hint}"))
+    yield from mistakes
     for key, value in given.items():
         yield from check_nested(value, f"{place}.{key}", NESTED.get(key, registry), files=files)
     if files:
-        yield from _check_paths(target, given, place, registry, arguments)
+        yield from _check_paths(target, given, place, registry, judge=not mistakes)
 
 
 def check_arguments(
@@ -247,12 +248,14 @@ def _arguments(target: Callable, node: dict, registry: Registry) -> Arguments:
 
 
 def _check_paths(
-    target: Any, given: dict[str, Any], place: str, registry: Registry, arguments: Arguments
+    target: Any, given: dict[str, Any], place: str, registry: Registry, *, judge: bool
 ) -> Iterator[Problem]:
+    """Paths that do not exist, and, where `judge` says that its arguments are known and of the right kinds, what the
+    class itself says of them."""
     named = getattr(target, "path_arguments", ())
     names = dict.fromkeys([*PATHS.get(registry.name, ()), *named])
     folder = given.get("data_root") or ""
-    ok = True
+    ok = judge
     for name in names:
         value = given.get(name)
         base = "" if name in ("data_root", "checkpoint") else folder
@@ -275,9 +278,12 @@ def _check_paths(
     if ok and hasattr(target, "check_arguments"):
         try:
             target.check_arguments(**given)
-        except VislabError as error:
+        except (VislabError, TypeError, ValueError) as error:
             text = str(error)
-            about = next((k for k, v in given.items() if isinstance(v, str) and v and _expand(v) in text), None)
+            about = next((k for k in given if f"{k}={given[k]!r}" in text), None)
+            about = about or next(
+                (k for k, v in given.items() if isinstance(v, str) and v and _expand(v) in text), None
+            )
             yield problem(f"{place}.{about}", given[about], text) if about else missing(place, text)
 
 

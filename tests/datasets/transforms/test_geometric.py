@@ -182,3 +182,22 @@ def test_masks_are_sampled_where_maps_are():
         joint.resize(results, size)
         for k, mask in enumerate(results["gt_masks"]):
             np.testing.assert_array_equal(mask, results["gt_sem_seg"] == k)
+
+
+def test_a_mirror_image_swaps_left_and_right():
+    semantic = np.repeat(np.array([[1, 1, 2, 255]], np.uint8), 4, axis=0)
+
+    def flipped(direction):
+        segments = [{"id": 1, "category": 2}, {"id": 2, "category": 0}]
+        results = {"img": np.zeros((4, 4, 3), np.uint8), "gt_sem_seg": semantic.copy(), "label": 2,
+                   "gt_labels": np.array([0, 1, 2]), "gt_panoptic": np.zeros((4, 4), np.int32),
+                   "segments_info": segments}  # fmt: skip
+        results = RandomFlip(prob=1.0, direction=direction, swap_labels=[(1, 2)])(results)
+        categories = [s["category"] for s in results["segments_info"]]
+        return results["gt_sem_seg"][0].tolist(), results["gt_labels"].tolist(), results["label"], categories
+
+    assert flipped("horizontal") == ([255, 1, 2, 2], [0, 2, 1], 1, [1, 0])
+    assert flipped("vertical") == ([2, 2, 1, 255], [0, 2, 1], 1, [1, 0])
+    assert flipped("diagonal") == ([255, 2, 1, 1], [0, 1, 2], 2, [2, 0])  # a turn by 180 degrees
+    with pytest.raises(ValueError, match="pairs of class indices"):
+        RandomFlip(swap_labels=[(1, 2, 3)])

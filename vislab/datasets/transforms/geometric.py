@@ -274,10 +274,21 @@ class RandomFlip:
     Args:
         prob: 0..1.
         direction: horizontal, vertical or diagonal (both at once); of several, one is drawn.
+        swap_labels: Pairs of class indices that change places in a mirror image, such as left hand and right hand, in
+            every kind of label. A diagonal flip is a turn and swaps nothing.
     """
 
-    def __init__(self, *, prob: float = 0.5, direction: str | Sequence[str] = "horizontal") -> None:
+    def __init__(
+        self,
+        *,
+        prob: float = 0.5,
+        direction: str | Sequence[str] = "horizontal",
+        swap_labels: Sequence[tuple[int, int]] = (),
+    ) -> None:
         self.prob = prob
+        if any(len(pair) != 2 for pair in swap_labels):
+            raise ValueError(f"swap_labels={swap_labels!r} is not made of pairs of class indices")
+        self.swap = {int(a): int(b) for pair in swap_labels for a, b in (pair, pair[::-1])}
         self.directions = [direction] if isinstance(direction, str) else list(direction)
         unknown = [name for name in self.directions if name not in joint.DIRECTIONS]
         if unknown or not self.directions:
@@ -286,8 +297,24 @@ class RandomFlip:
     def __call__(self, results: dict) -> dict:
         results.setdefault("flip", False)
         if np.random.rand() < self.prob:
-            joint.flip(results, self.directions[np.random.randint(len(self.directions))])
+            direction = self.directions[np.random.randint(len(self.directions))]
+            joint.flip(results, direction)
+            if self.swap and direction != "diagonal":
+                self._swap_labels(results)
         return results
+
+    def _swap_labels(self, results: dict) -> None:
+        for key in ("gt_sem_seg", "gt_labels"):
+            if key in results:
+                before = results[key]
+                results[key] = before.copy()
+                for old, new in self.swap.items():
+                    results[key][before == old] = new
+        if "label" in results:
+            results["label"] = self.swap.get(results["label"], results["label"])
+        if "segments_info" in results:
+            segments = results["segments_info"]
+            results["segments_info"] = [s | {"category": self.swap.get(s["category"], s["category"])} for s in segments]
 
 
 @TRANSFORMS.register_module()

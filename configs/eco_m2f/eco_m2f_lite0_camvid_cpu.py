@@ -1,7 +1,7 @@
 """ECO-M2F step A on CamVid at 192x256, EfficientNet-Lite0: semantic, 11 classes.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_camvid_cpu.py
-Data:     VISLAB_DATA=/path/to/data with camvid and weights in it
+Data:     python tools/prepare_data.py weights camvid; VISLAB_DATA names the folder
 Hardware: 2 CPU cores, 2000 iterations
 Reached:  mIoU 57.9 +- 2.7 over the 30 test images with all layers (benchmarks/eco_frontier.py --data camvid: three
           seeds of 600 iterations, 3.5 / 3.3 / 3.5 CPU minutes); 2000 iterations not run

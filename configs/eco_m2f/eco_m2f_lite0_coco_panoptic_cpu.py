@@ -1,7 +1,7 @@
 """ECO-M2F step A on 70 COCO photos at 192x256, EfficientNet-Lite0: panoptic, 133 classes.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_coco_panoptic_cpu.py
-Data:     VISLAB_DATA=/path/to/data with coco_panoptic and weights in it
+Data:     python tools/prepare_data.py weights coco; VISLAB_DATA names the folder
 Hardware: 2 CPU cores, 2000 iterations
 Reached:  PQ 1.5 +- 0.7 over the 30 test images with all layers (benchmarks/eco_frontier.py --data coco_panoptic: three
           seeds of 1000 iterations, 6.2 / 6.0 / 5.8 CPU minutes); 2000 iterations not run

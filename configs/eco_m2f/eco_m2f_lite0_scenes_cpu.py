@@ -1,7 +1,8 @@
 """ECO-M2F step A on drawn scenes of 128x128, EfficientNet-Lite0: panoptic, 3 things and 2 kinds of stuff.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_scenes_cpu.py
-Data:     none; ImageNet weights by VISLAB_DATA or --cfg-options weights=FILE
+Data:     none; ImageNet weights by python tools/prepare_data.py weights (VISLAB_DATA names the folder), or by
+          --cfg-options weights=FILE; weights=False starts at random
 Hardware: 2 CPU cores, 3000 iterations
 Reached:  PQ 56.4 +- 1.3 with all layers, 45.7 +- 2.2 after the first (benchmarks/eco_frontier.py --data scenes: three
           seeds of 600 iterations, 4.0 / 3.5 / 3.4 CPU minutes; 600 test images); 3000 iterations not run

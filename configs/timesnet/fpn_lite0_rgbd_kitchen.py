@@ -2,7 +2,7 @@
 
 Command:  python tools/train.py configs/timesnet/fpn_lite0_rgbd_kitchen.py
 Hardware: 2 CPU cores, 400 iterations
-Data:     VISLAB_DATA=/path/to/data in the environment
+Data:     python tools/prepare_data.py weights kitchen; VISLAB_DATA names the folder
 Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 steps at 96x128, three seeds) gave
           AbsRel .241 +- .026, RMSE .393 +- .037 m, delta1 .613 +- .066
 """

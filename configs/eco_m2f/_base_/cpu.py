@@ -14,13 +14,15 @@ weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
 model.update(
     type=EcoM2F,
     exits=(1, 2, 3, 4, 5, 6),
-    backbone=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True, frozen_stages=-1),
     num_queries=30,
     pixel_decoder=dict(**widths),
     decoder=dict(**widths, num_layers=3),
     loss=dict(num_points=1024),
     run_lengths=False,
     score_threshold=0.5,
+)
+model["backbone"] = dict(
+    type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True, frozen_stages=-1
 )
 model["data_preprocessor"].update(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 # clipping and AdamW take most of alpha's weight away, so deep exits are drawn the more often instead: as k squared

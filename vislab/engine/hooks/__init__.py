@@ -1,5 +1,6 @@
 """What happens beside training: checkpoints, random states, the guard against NaN, progress, curves, pictures."""
 
+from vislab.engine.hooks import logger  # noqa: F401  a cure for mmengine's LoggerHook
 from vislab.engine.hooks.checkpoint import CheckpointHook
 from vislab.engine.hooks.curves import CurveHook
 from vislab.engine.hooks.early_stopping import EarlyStoppingHook

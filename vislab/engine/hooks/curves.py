@@ -1,4 +1,4 @@
-"""A picture of how the run went: training loss by epoch, and beside it the chosen validation metrics.
+"""A picture of how the run went: training loss by epoch or iteration, beside it the chosen validation metrics.
 
 The values are kept in the message hub, so that they survive a resume; the picture is redrawn after each validation.
 """
@@ -31,25 +31,42 @@ class CurveHook(Hook):
         self.file = file
 
     def after_train_epoch(self, runner: Runner) -> None:
-        losses = runner.message_hub.log_scalars.get("train/loss")
-        if losses is not None:
-            # the hook runs before the epoch counter moves on
-            self._store(runner, "loss", runner.epoch + 1, float(losses.mean(len(runner.train_dataloader))))
+        if _by_epoch(runner):  # the hook runs before the epoch counter moves on
+            self._store_loss(runner, runner.epoch + 1, len(runner.train_dataloader))
+        else:
+            self._store_loss_since_last(runner)
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        if _by_epoch(runner):
+            step = runner.epoch
+        else:
+            step = runner.iter
+            self._store_loss_since_last(runner)
         for name in self.metrics:
             if name in (metrics or {}):
-                self._store(runner, name, runner.epoch, float(metrics[name]))
+                self._store(runner, name, step, float(metrics[name]))
         self._draw(runner)
 
     def after_train(self, runner: Runner) -> None:
         self._draw(runner)
 
-    def _store(self, runner: Runner, name: str, epoch: int, value: float) -> None:
+    def _store_loss_since_last(self, runner: Runner) -> None:
+        """In a run by iterations: the mean since the last point, at every validation and at the end."""
+        points = runner.message_hub.get_info(_STORE, {}).get("loss", [])
+        count = runner.iter - (points[-1][0] if points else 0)
+        if count > 0:
+            self._store_loss(runner, runner.iter, count)
+
+    def _store_loss(self, runner: Runner, step: int, count: int) -> None:
+        losses = runner.message_hub.log_scalars.get("train/loss")
+        if losses is not None:
+            self._store(runner, "loss", step, float(losses.mean(count)))
+
+    def _store(self, runner: Runner, name: str, step: int, value: float) -> None:
         hub = runner.message_hub
         curves = hub.get_info(_STORE, {})
-        points = [p for p in curves.get(name, []) if p[0] < epoch]
-        hub.update_info(_STORE, {**curves, name: [*points, [epoch, value]]})
+        points = [p for p in curves.get(name, []) if p[0] < step]
+        hub.update_info(_STORE, {**curves, name: [*points, [step, value]]})
 
     def _draw(self, runner: Runner) -> None:
         curves = runner.message_hub.get_info(_STORE, {})
@@ -62,10 +79,15 @@ class CurveHook(Hook):
         figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
         FigureCanvasAgg(figure)
         for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-            epochs, values = zip(*curves[name], strict=True)
-            axes.plot(epochs, values, marker=".", linewidth=1)
-            axes.set(xlabel="epoch", title=f"{name}: {values[-1]:.4g} at the end")
+            steps, values = zip(*curves[name], strict=True)
+            axes.plot(steps, values, marker=".", linewidth=1)
+            axes.set(xlabel="epoch" if _by_epoch(runner) else "iteration", title=f"{name}: {values[-1]:.4g} at the end")
             if name == "loss" and min(values) > 0:
                 axes.set_yscale("log")
             axes.grid(alpha=0.3)
         figure.savefig(Path(runner.work_dir, self.file), dpi=100)
+
+
+def _by_epoch(runner: Runner) -> bool:
+    """Whether the training loop counts epochs; a run that only validates has none, and must not build one."""
+    return getattr(runner._train_loop, "by_epoch", True)

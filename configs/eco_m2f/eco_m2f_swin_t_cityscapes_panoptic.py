@@ -20,4 +20,3 @@ model["backbone"] = dict(
 )
 model.update(type=EcoM2F, exits=(2, 3, 4, 5, 6), exit_mode="sample", alpha="linear")
 custom_hooks = [dict(type=SampleExitHook)]
-find_unused_parameters = True  # layers beyond the drawn exit

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from torch import nn
@@ -14,7 +15,9 @@ import vislab.engine  # noqa: F401  the mmengine fixes and the registered engine
 from vislab.engine.checkpoint import load_checkpoint, load_state
 from vislab.engine.config import load_config
 from vislab.engine.config_check import check_config
+from vislab.engine.device import usable_device
 from vislab.errors import ConfigError
+from vislab.paths import expand_path
 from vislab.registry import MODELS
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
@@ -47,8 +50,8 @@ def prepare(
     if launcher not in ("none", "pytorch", "slurm", "mpi"):
         raise ConfigError(f"launcher={launcher!r} is not one of none, pytorch, slurm, mpi")
     cfg.launcher = launcher
-    if work_dir is not None:
-        cfg.work_dir = str(work_dir)
+    if work_dir is not None or cfg.get("work_dir"):
+        cfg.work_dir = expand_path(str(work_dir or cfg.work_dir), "work_dir")
     elif not cfg.get("work_dir"):
         cfg.work_dir = os.path.join("work_dirs", Path(cfg.filename or "notebook").stem)
     if seed is not None:
@@ -58,7 +61,8 @@ def prepare(
 
 def existing(checkpoint: str | Path) -> str:
     """The path itself; a missing file is reported as a checkpoint, with the names beside it, before anything starts."""
-    if not str(checkpoint).startswith(("http://", "https://")) and not Path(checkpoint).expanduser().is_file():
+    expanded = os.path.expanduser(os.path.expandvars(checkpoint))
+    if not expanded.startswith(("http://", "https://")) and not os.path.isfile(expanded):
         load_checkpoint(checkpoint)
     return str(checkpoint)
 
@@ -80,9 +84,11 @@ def build_model(
         device: e.g. "cuda:0"; None: where mmengine would train.
 
     Raises:
-        ConfigError, CheckpointError.
+        ConfigError: the device cannot be used, or the config is wrong.
+        CheckpointError: the weights cannot be read or do not fit.
     """
     cfg = load(config)
+    target = usable_device(device or get_device())  # before the model is built, which can take long
     init_default_scope(cfg.get("default_scope", "vislab"))
     model_cfg = dict(cfg.model)
     if "data_preprocessor" in cfg:
@@ -92,11 +98,7 @@ def build_model(
         _init_quietly(model)
     else:
         load_state(model, load_checkpoint(checkpoint), source=str(checkpoint))
-    if device is None:
-        from mmengine.device import get_device
-
-        device = get_device()
-    return model.to(device).eval()
+    return model.to(target).eval()
 
 
 def _init_quietly(model: nn.Module) -> None:

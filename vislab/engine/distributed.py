@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.model import MMDistributedDataParallel
+from torch import nn
 
 from vislab.errors import ConfigError, VislabError
 
@@ -19,6 +21,40 @@ _VARIABLES = {  # how each launcher names (rank, local rank, world size)
 }
 
 
+def read_launcher(launcher: str) -> None:
+    """Check what the launcher tells this process, and put it where torch.distributed looks for it.
+
+    Args:
+        launcher: "pytorch" (torchrun), "slurm" or "mpi".
+
+    Raises:
+        ConfigError: unknown launcher, or its environment variables are not set, no numbers, or contradict the machine.
+    """
+    if launcher not in _VARIABLES:
+        raise ConfigError(f"launcher={launcher!r}; expected one of none, {', '.join(_VARIABLES)}")
+    numbers = {}
+    for name, source in zip(("RANK", "LOCAL_RANK", "WORLD_SIZE"), _VARIABLES[launcher], strict=True):
+        text = os.environ.get(source)
+        if text is None:
+            raise ConfigError(
+                f"--launcher {launcher} expects the environment variable {source}, which is not set. "
+                "Start the run with tools/dist_train.sh or tools/slurm_train.sh, or leave --launcher away."
+            )
+        if not text.isdecimal():
+            raise ConfigError(f"--launcher {launcher}: the environment variable {source} is {text!r}, not a number")
+        os.environ[name] = text
+        numbers[name] = int(text)
+    if numbers["RANK"] >= numbers["WORLD_SIZE"]:
+        raise ConfigError(
+            f"--launcher {launcher}: process {numbers['RANK']} of {numbers['WORLD_SIZE']}; they count from 0"
+        )
+    if torch.cuda.is_available() and numbers["LOCAL_RANK"] >= torch.cuda.device_count():
+        raise ConfigError(
+            f"process {numbers['LOCAL_RANK']} of this machine has no GPU: there are {torch.cuda.device_count()}. "
+            "Start as many processes as there are GPUs (CUDA_VISIBLE_DEVICES counts)."
+        )
+
+
 def init_cpu_process_group(launcher: str, timeout: float | None = None) -> None:
     """Join the gloo group that a launcher set up.
 
@@ -27,21 +63,20 @@ def init_cpu_process_group(launcher: str, timeout: float | None = None) -> None:
         timeout: Seconds a collective may take.
 
     Raises:
-        ConfigError: unknown launcher, or its environment variables are not set.
+        ConfigError: as `read_launcher`, or the processes cannot meet at MASTER_ADDR:MASTER_PORT.
     """
-    if launcher not in _VARIABLES:
-        raise ConfigError(f"launcher={launcher!r}; expected one of none, {', '.join(_VARIABLES)}")
-    for name, source in zip(("RANK", "LOCAL_RANK", "WORLD_SIZE"), _VARIABLES[launcher], strict=True):
-        if source not in os.environ:
-            raise ConfigError(
-                f"--launcher {launcher} expects the environment variable {source}, which is not set. "
-                "Start the run with tools/dist_train.sh or tools/slurm_train.sh, or leave --launcher away."
-            )
-        os.environ[name] = os.environ[source]
-    os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-    os.environ.setdefault("MASTER_PORT", "29500")
+    read_launcher(launcher)
+    address = os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+    port = os.environ.setdefault("MASTER_PORT", "29500")
     options = {} if timeout is None else {"timeout": timedelta(seconds=timeout)}
-    torch.distributed.init_process_group("gloo", **options)
+    try:
+        torch.distributed.init_process_group("gloo", **options)
+    except (RuntimeError, ValueError) as error:  # DistNetworkError among them
+        reason = str(error).strip().splitlines()[0][:200]
+        raise ConfigError(
+            f"the {os.environ['WORLD_SIZE']} processes cannot meet at {address}:{port}: {reason}. If another run uses "
+            "that port, choose one: MASTER_PORT=29501 (PORT=29501 for tools/dist_train.sh)."
+        ) from error
 
 
 def call_on_main(function: Callable[[], T]) -> T:
@@ -61,3 +96,20 @@ def call_on_main(function: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return result
+
+
+def wrap_for_processes(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
+    """DistributedDataParallel around `model`, on the CPU or this process's GPU.
+
+    Args:
+        model: On its device.
+        find_unused_parameters: Steps leave parameters without a gradient. A model of which this is always true has an
+            attribute `find_unused_parameters`, which counts as well.
+    """
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    return MMDistributedDataParallel(
+        module=model,
+        device_ids=None if device.type == "cpu" else [int(os.environ["LOCAL_RANK"])],
+        broadcast_buffers=False,
+        find_unused_parameters=find_unused_parameters or getattr(model, "find_unused_parameters", False),
+    )

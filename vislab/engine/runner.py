@@ -19,7 +19,8 @@ from mmengine.device import get_device
 from mmengine.dist import is_distributed, is_main_process
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook
 from mmengine.hooks import Hook
-from mmengine.model import MMDistributedDataParallel, is_model_wrapper
+from mmengine.logging import MMLogger
+from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, _ParamScheduler
 from mmengine.runner import BaseLoop, Priority
 from mmengine.runner import Runner as MMEngineRunner
@@ -33,7 +34,7 @@ from vislab.engine.checkpoint import (
     save_checkpoint,
 )
 from vislab.engine.class_lists import build_dataset, check_loaded, check_loop, dataset_meta
-from vislab.engine.distributed import call_on_main, init_cpu_process_group
+from vislab.engine.distributed import call_on_main, init_cpu_process_group, read_launcher, wrap_for_processes
 from vislab.engine.environment import collect_environment
 from vislab.engine.epoch_counts import check_hooks, check_schedules
 from vislab.engine.hook_state import HookStates
@@ -41,6 +42,7 @@ from vislab.engine.hooks import DEFAULT_HOOKS, EarlyStoppingHook
 from vislab.engine.message_hub import MessageHub
 from vislab.engine.optim_state import optimizer_settings, schedule_settings, schedule_states
 from vislab.engine.plain import from_plain, to_plain
+from vislab.engine.quiet import keep_terminal_quiet
 from vislab.engine.report import logged_metrics, write_metrics
 from vislab.engine.resume import (
     check_averages,
@@ -55,6 +57,7 @@ from vislab.engine.run_lock import hold_work_dir
 from vislab.engine.run_state import check_run_state, reading_part
 from vislab.engine.settings_diff import plain_settings
 from vislab.errors import ConfigError
+from vislab.paths import usable_folder
 from vislab.registry import LOOPS, RUNNERS
 
 
@@ -90,7 +93,7 @@ class Runner(MMEngineRunner):
         """Build from a config. Without `work_dir`, it is `work_dirs/` and the name of the config file.
 
         Raises:
-            ConfigError: there is no model in it, or neither a work_dir nor a file name.
+            ConfigError: there is no model in it, neither a work_dir nor a file name, or the work_dir cannot be written.
         """
         cfg = copy.deepcopy(cfg)
         if cfg.get("model") is None:
@@ -104,13 +107,17 @@ class Runner(MMEngineRunner):
                     "give a folder for logs and checkpoints: --work-dir DIR, or work_dir=... in the config"
                 )
             cfg["work_dir"] = os.path.join("work_dirs", Path(filename).stem)
+        cfg["work_dir"] = usable_folder(cfg["work_dir"])
         return super().from_cfg(cfg)
 
     # ---------------------------------------------------------------------------------------------------- environment
 
     def setup_env(self, env_cfg: dict) -> None:
-        if self.distributed and not is_distributed() and not torch.cuda.is_available() and get_device() == "cpu":
-            init_cpu_process_group(self.launcher, (env_cfg.get("dist_cfg") or {}).get("timeout"))
+        if self.distributed and not is_distributed():
+            if not torch.cuda.is_available() and get_device() == "cpu":
+                init_cpu_process_group(self.launcher, (env_cfg.get("dist_cfg") or {}).get("timeout"))
+            else:
+                read_launcher(self.launcher)
         if get_device() == "cpu":
             keep_freed_memory()
         super().setup_env(env_cfg)
@@ -128,15 +135,16 @@ class Runner(MMEngineRunner):
         hub.__class__ = MessageHub  # the instance stays in mmengine's list, where get_current_instance finds it
         return hub
 
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        keep_terminal_quiet(logger)
+        return logger
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
-        on_cpu = self.distributed and get_device() == "cpu"
-        if not on_cpu or model_wrapper_cfg is not None or is_model_wrapper(model):
+        if not self.distributed or model_wrapper_cfg is not None or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
-        return MMDistributedDataParallel(
-            module=model,
-            broadcast_buffers=False,
-            find_unused_parameters=self.cfg.get("find_unused_parameters", False),
-        )
+        unused = self.cfg.get("find_unused_parameters", False)
+        return wrap_for_processes(model.to(get_device()), find_unused_parameters=unused)
 
     def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
         chosen = copy.deepcopy(DEFAULT_HOOKS) | dict(hooks or {})

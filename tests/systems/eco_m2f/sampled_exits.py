@@ -50,7 +50,6 @@ def configuration(out: Path, batch_size: int, launcher: str, steps: int) -> dict
         "custom_hooks": [{"type": SampleExitHook}],
         "randomness": {"seed": 3},
         "launcher": launcher,
-        "cfg": {"find_unused_parameters": True},
         "log_level": "WARNING",
     }  # fmt: skip
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from torch import Tensor
 
 from vislab.registry import HOOKS
 
@@ -116,7 +117,8 @@ class ProgressHook(Hook):
         fields = {"rate": f"{rate:.3g} it/s" if rate >= 1 else f"{1 / max(rate, 1e-9):.3g} s/it"}
         fields["left"] = _clock((task.total - done) / max(rate, 1e-9)) + " left"
         if outputs and "loss" in outputs:
-            fields["loss"] = f"loss {float(outputs['loss']):.4g}"
+            loss = outputs["loss"]
+            fields["loss"] = f"loss {float(loss.detach() if isinstance(loss, Tensor) else loss):.4g}"
         if name == "train" and getattr(runner.train_loop, "max_epochs", None):
             fields["description"] = f"train {min(runner.epoch + 1, runner.max_epochs)}/{runner.max_epochs}"
         self._bar.update(task.row, completed=done, **fields)

@@ -16,8 +16,7 @@ class SampleExitHook(Hook):
     """Set the model's `train_exit` before each step, from the run's seed and the number of the optimizer step alone.
 
     So all processes draw the same exit, a resumed run goes on with the exits of the uninterrupted one, and the
-    iterations of one accumulated step share theirs. Distributed runs need `find_unused_parameters=True`: layers beyond
-    the exit get no gradient.
+    iterations of one accumulated step share theirs.
 
     Args:
         weights: Share of each of the model's exits; default: equal.

@@ -33,7 +33,13 @@ class EcoM2F(Mask2Former):
         histogram: Shares of the exits, for "random".
 
     All other arguments are Mask2Former's.
+
+    Attributes:
+        find_unused_parameters: True: layers beyond the drawn exit, and the gate, get no gradient in a step, which
+            distributed training must know.
     """
+
+    find_unused_parameters = True
 
     def __init__(
         self,

@@ -7,8 +7,11 @@ A tool is a `parse_args()` and a `main(args)`; heavy imports stand inside `main`
         run(lambda: main(args))
 """
 
+import errno
+import logging
 import os
 import re
+import signal
 import sys
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping
@@ -18,26 +21,44 @@ from vislab.errors import ConfigError, VislabError
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and leave the process: status 0 or what it returns; 2 after a VislabError, 130 after Ctrl-C.
+    """Call `main` and leave the process: status 0 or what it returns; 2 after an error that the user can mend, 130
+    after Ctrl-C, 143 after SIGTERM.
 
-    A VislabError is something the user can mend, so it is printed as one message without a traceback; set
-    VISLAB_TRACEBACK=1 to see the traceback too. Any other exception is a bug and keeps its traceback.
+    Such an error is a VislabError, or one that a library raises for a reason outside the program (see `remedy`). It is
+    printed as one message without a traceback; set VISLAB_TRACEBACK=1 to see the traceback too. Any other exception is
+    a bug and keeps its traceback.
     """
+    logging.raiseExceptions = False  # a log that cannot be written (disk full, `| head`) is no reason for tracebacks
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         status = main()
         sys.stdout.flush()
-    except VislabError as error:
-        if os.environ.get("VISLAB_TRACEBACK"):
-            raise
-        print(f"error: {error_message(error)}", file=sys.stderr)
-        status = 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        status = 130
+    except KeyboardInterrupt as stop:
+        terminated = isinstance(stop, Terminated)
+        print("\n".join(["terminated" if terminated else "interrupted", *map(str, stop.args)]), file=sys.stderr)
+        status = 143 if terminated else 130
     except BrokenPipeError:  # `tool | head`: the reader has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
+    except Exception as error:
+        told = error_message(error) if isinstance(error, VislabError) else remedy(error)
+        if told is None or os.environ.get("VISLAB_TRACEBACK"):
+            raise
+        print(f"error: {told}", file=sys.stderr)
+        status = 2
+    try:
+        sys.stdout.flush()
+    except OSError:  # closed, or on a full disk: nobody reads what is left, and Python must not try again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status or 0)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a scheduler's time limit, `kill`, a machine that goes down. Ends a run as Ctrl-C does."""
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one does not wait
+    raise Terminated
 
 
 def error_message(error: BaseException) -> str:
@@ -46,6 +67,41 @@ def error_message(error: BaseException) -> str:
     if "Original Traceback" in text:
         text = re.split(rf"^(?:[\w.]+\.)?{type(error).__name__}: ", text, flags=re.MULTILINE)[-1]
     return text.strip()
+
+
+_DISK = {  # a file or disk of the user's, not a mistake of the program
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EEXIST, errno.ENOTDIR,
+    errno.EISDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.EIO,
+}  # fmt: skip
+_REMEDIES = [  # part of a library's message -> what to do
+    (r"DataLoader worker .*(killed by signal|exited unexpectedly)",
+     "a process that loads data has died, mostly for want of memory: lower num_workers or batch_size of the loaders; "
+     "with train_dataloader.num_workers=0 the error itself is seen"),
+    (r"unable to (open|allocate|mmap|resize) shared memory|insufficient shared memory|unable to write to file </torch_",
+     "the shared memory (/dev/shm) is too small for the loaders: lower num_workers, or give the container more "
+     "(docker run --shm-size=8g)"),
+    (r"CUDA out of memory|DefaultCPUAllocator: (can't|not enough)|out of memory",
+     "the memory is too small for this batch: lower train_dataloader.batch_size or the image size, or use --amp"),
+    (r"Expected to have finished reduction in the prior iteration",
+     "some parameters had no part in the loss: set find_unused_parameters=True in the config"),
+    (r"EADDRINUSE|address already in use",
+     "another run uses the port: choose one with MASTER_PORT=29501 (PORT=29501 for tools/dist_train.sh)"),
+    (r"[Pp]lease run .?.?pip install|pip install", "install it, or take what needs it out of the config"),
+]  # fmt: skip
+
+
+def remedy(error: BaseException) -> str | None:
+    """One message for an error of a library whose cause lies outside the program; None: it is a bug."""
+    text = str(error).strip()
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else text
+    if isinstance(error, MemoryError):
+        return "the memory is too small for this: lower the batch size, the image size or num_workers"
+    if isinstance(error, (RuntimeError, ImportError)):
+        for pattern, advice in _REMEDIES:
+            if re.search(pattern, text, flags=re.DOTALL):
+                return f"{text.splitlines()[0][:300].rstrip('.')}. {advice[0].upper()}{advice[1:]}."
+    return None
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Process groups on machines without a GPU, where mmengine would select a CUDA device; work for rank 0 alone."""
 
 import os
+import warnings
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TypeVar
@@ -107,9 +108,11 @@ def wrap_for_processes(model: nn.Module, *, find_unused_parameters: bool) -> nn.
             attribute `find_unused_parameters`, which counts as well.
     """
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    return MMDistributedDataParallel(
-        module=model,
-        device_ids=None if device.type == "cpu" else [int(os.environ["LOCAL_RANK"])],
-        broadcast_buffers=False,
-        find_unused_parameters=find_unused_parameters or getattr(model, "find_unused_parameters", False),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # its successor is not in torch 2.11
+        return MMDistributedDataParallel(
+            module=model,
+            device_ids=None if device.type == "cpu" else [int(os.environ["LOCAL_RANK"])],
+            broadcast_buffers=False,
+            find_unused_parameters=find_unused_parameters or getattr(model, "find_unused_parameters", False),
+        )

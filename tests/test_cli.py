@@ -1,0 +1,100 @@
+"""How a tool ends: one message and status 2 for what the user can mend, a traceback for what is a bug."""
+
+import errno
+import logging
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from vislab import cli
+from vislab.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def _process_settings(monkeypatch):
+    """`run` changes the process, which ends with it; not here."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(logging, "raiseExceptions", True)
+    monkeypatch.delenv("VISLAB_TRACEBACK", raising=False)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def ended(main, capsys) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as end:
+        cli.run(main)
+    return end.value.code, capsys.readouterr().err
+
+
+def raising(error: BaseException):
+    def main():
+        raise error
+
+    return main
+
+
+class Dying(Dataset):
+    """Its worker process is killed, as the kernel does when memory is out."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (DataError("label.png: broken"), "label.png: broken"),
+        (OSError(errno.ENOSPC, "No space left on device", "run/log.txt"), "run/log.txt: No space left on device"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied"),
+        (ImportError('Please run "pip install wandb" to install wandb'), "install it, or take what needs it out"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "lower train_dataloader.batch_size"),
+        (MemoryError(), "lower the batch size"),
+        (RuntimeError("The server socket has failed to listen: EADDRINUSE, address already in use"), "MASTER_PORT"),
+    ],
+)
+def test_one_message_for_what_the_user_can_mend(error, message, capsys):
+    status, text = ended(raising(error), capsys)
+    assert status == 2 and text.startswith("error: ") and message.lower() in text.lower() and text.count("\n") == 1
+
+
+def test_a_killed_loader_worker(capsys):
+    status, text = ended(lambda: next(iter(DataLoader(Dying(), num_workers=1))), capsys)
+    assert status == 2 and "DataLoader worker" in text and "lower num_workers" in text and "Traceback" not in text
+
+
+def test_bugs_keep_their_traceback():
+    for error in (ValueError("x"), RuntimeError("shapes differ"), FileNotFoundError(errno.ENOENT, "gone", "x")):
+        with pytest.raises(type(error)):
+            cli.run(raising(error))
+
+
+def test_interrupts_say_how_to_go_on(capsys):
+    assert ended(raising(KeyboardInterrupt()), capsys) == (130, "interrupted\n")
+    assert ended(raising(KeyboardInterrupt("go on with: train --resume")), capsys) == (
+        130, "interrupted\ngo on with: train --resume\n",
+    )  # fmt: skip
+    status, text = ended(lambda: os.kill(os.getpid(), signal.SIGTERM), capsys)
+    assert (status, text) == (143, "terminated\n")
+
+
+def test_a_reader_that_goes_away_is_no_error():
+    code = "from vislab.cli import run; run(lambda: [print('x' * 1000) for _ in range(1000)] and None)"
+    shell = f'"{sys.executable}" -c "{code}" | head -n 1'
+    done = subprocess.run(shell, shell=True, capture_output=True, text=True)
+    assert done.stdout == "x" * 1000 + "\n" and done.stderr == ""
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux only")
+def test_output_to_a_full_disk_is_said():
+    code = "from vislab.cli import run; run(lambda: print('x'))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and "No space left" in done.stderr and "Traceback" not in done.stderr

@@ -56,17 +56,15 @@ def read_launcher(launcher: str) -> None:
         )
 
 
-def init_cpu_process_group(launcher: str, timeout: float | None = None) -> None:
-    """Join the gloo group that a launcher set up.
+def init_cpu_process_group(timeout: float | None = None) -> None:
+    """Join the gloo group that a launcher set up; `read_launcher` has been called.
 
     Args:
-        launcher: "pytorch" (torchrun), "slurm" or "mpi".
         timeout: Seconds a collective may take.
 
     Raises:
-        ConfigError: as `read_launcher`, or the processes cannot meet at MASTER_ADDR:MASTER_PORT.
+        ConfigError: the processes cannot meet at MASTER_ADDR:MASTER_PORT.
     """
-    read_launcher(launcher)
     address = os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     port = os.environ.setdefault("MASTER_PORT", "29500")
     options = {} if timeout is None else {"timeout": timedelta(seconds=timeout)}

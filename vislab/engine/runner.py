@@ -56,8 +56,8 @@ from vislab.engine.resume import (
 from vislab.engine.run_lock import hold_work_dir
 from vislab.engine.run_state import check_run_state, reading_part
 from vislab.engine.settings_diff import plain_settings
+from vislab.engine.work_dir import work_dir_of
 from vislab.errors import ConfigError
-from vislab.paths import usable_folder
 from vislab.registry import LOOPS, RUNNERS
 
 
@@ -100,24 +100,16 @@ class Runner(MMEngineRunner):
             raise ConfigError("the config has no `model`: nothing can be built from it")
         if cfg.get("default_scope") is None:
             cfg["default_scope"] = "vislab"
-        if cfg.get("work_dir") is None:
-            filename = getattr(cfg, "filename", None)
-            if not filename:
-                raise ConfigError(
-                    "give a folder for logs and checkpoints: --work-dir DIR, or work_dir=... in the config"
-                )
-            cfg["work_dir"] = os.path.join("work_dirs", Path(filename).stem)
-        cfg["work_dir"] = usable_folder(cfg["work_dir"])
+        cfg["work_dir"] = work_dir_of(cfg)
         return super().from_cfg(cfg)
 
     # ---------------------------------------------------------------------------------------------------- environment
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed():
+            read_launcher(self.launcher)
             if not torch.cuda.is_available() and get_device() == "cpu":
-                init_cpu_process_group(self.launcher, (env_cfg.get("dist_cfg") or {}).get("timeout"))
-            else:
-                read_launcher(self.launcher)
+                init_cpu_process_group((env_cfg.get("dist_cfg") or {}).get("timeout"))
         if get_device() == "cpu":
             keep_freed_memory()
         super().setup_env(env_cfg)

@@ -1,0 +1,20 @@
+"""The folder a run writes into."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from vislab.errors import ConfigError
+from vislab.paths import usable_folder
+
+
+def work_dir_of(cfg: Mapping) -> str:
+    """The config's `work_dir`, else `work_dirs/` and the name of the config file; created, and tried by writing to it.
+
+    Raises:
+        ConfigError: there is neither a work_dir nor a file name, or the folder cannot be written.
+    """
+    folder, filename = cfg.get("work_dir"), getattr(cfg, "filename", None)
+    if folder is None and not filename:
+        raise ConfigError("give a folder for logs and checkpoints: --work-dir DIR, or work_dir=... in the config")
+    return usable_folder(folder or os.path.join("work_dirs", Path(filename).stem))

@@ -44,7 +44,7 @@ def test_port_in_use(launched, monkeypatch):
         monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
         monkeypatch.setenv("MASTER_PORT", str(taken.getsockname()[1]))
         with pytest.raises(ConfigError, match="cannot meet at 127.0.0.1:.*MASTER_PORT=29501"):
-            init_cpu_process_group()
+            init_cpu_process_group("pytorch")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="one gloo process on the CPU")
@@ -54,7 +54,7 @@ def test_a_model_can_ask_for_unused_parameters(launched, monkeypatch):
         port = free.getsockname()[1]
     launched(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1")
     monkeypatch.setenv("MASTER_PORT", str(port))
-    init_cpu_process_group(timeout=60)
+    init_cpu_process_group("pytorch", timeout=60)
     try:
         model = nn.Linear(1, 1)
         assert not wrap_for_processes(model, find_unused_parameters=False).find_unused_parameters

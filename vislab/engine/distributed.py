@@ -56,15 +56,25 @@ def read_launcher(launcher: str) -> None:
         )
 
 
-def init_cpu_process_group(timeout: float | None = None) -> None:
-    """Join the gloo group that a launcher set up; `read_launcher` has been called.
+def prepare_processes(launcher: str, on_cpu: bool, timeout: float | None = None) -> None:
+    """Check what the launcher tells, and join the group on the CPU; on GPUs mmengine joins afterwards."""
+    if on_cpu:
+        init_cpu_process_group(launcher, timeout)
+    else:
+        read_launcher(launcher)
+
+
+def init_cpu_process_group(launcher: str, timeout: float | None = None) -> None:
+    """Join the gloo group that a launcher set up.
 
     Args:
+        launcher: "pytorch" (torchrun), "slurm" or "mpi".
         timeout: Seconds a collective may take.
 
     Raises:
-        ConfigError: the processes cannot meet at MASTER_ADDR:MASTER_PORT.
+        ConfigError: as `read_launcher`, or the processes cannot meet at MASTER_ADDR:MASTER_PORT.
     """
+    read_launcher(launcher)
     address = os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     port = os.environ.setdefault("MASTER_PORT", "29500")
     options = {} if timeout is None else {"timeout": timedelta(seconds=timeout)}

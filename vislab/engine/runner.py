@@ -34,7 +34,7 @@ from vislab.engine.checkpoint import (
     save_checkpoint,
 )
 from vislab.engine.class_lists import build_dataset, check_loaded, check_loop, dataset_meta
-from vislab.engine.distributed import call_on_main, init_cpu_process_group, read_launcher, wrap_for_processes
+from vislab.engine.distributed import call_on_main, prepare_processes, wrap_for_processes
 from vislab.engine.environment import collect_environment
 from vislab.engine.epoch_counts import check_hooks, check_schedules
 from vislab.engine.hook_state import HookStates
@@ -107,9 +107,8 @@ class Runner(MMEngineRunner):
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed():
-            read_launcher(self.launcher)
-            if not torch.cuda.is_available() and get_device() == "cpu":
-                init_cpu_process_group((env_cfg.get("dist_cfg") or {}).get("timeout"))
+            on_cpu = not torch.cuda.is_available() and get_device() == "cpu"
+            prepare_processes(self.launcher, on_cpu, (env_cfg.get("dist_cfg") or {}).get("timeout"))
         if get_device() == "cpu":
             keep_freed_memory()
         super().setup_env(env_cfg)

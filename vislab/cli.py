@@ -8,7 +8,6 @@ A tool is a `parse_args()` and a `main(args)`; heavy imports stand inside `main`
 """
 
 import errno
-import logging
 import os
 import re
 import signal
@@ -28,6 +27,8 @@ def run(main: Callable[[], int | None]) -> None:
     printed as one message without a traceback; set VISLAB_TRACEBACK=1 to see the traceback too. Any other exception is
     a bug and keeps its traceback.
     """
+    import logging  # ten milliseconds of `--help`
+
     logging.raiseExceptions = False  # a log that cannot be written (disk full, `| head`) is no reason for tracebacks
     signal.signal(signal.SIGTERM, _terminate)
     try:

@@ -1,5 +1,6 @@
 """Writes pictures as an .mp4 file, at the times of the video that they were made of."""
 
+import logging
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from mmengine.logging import print_log
 
 
 class VideoWriter:
@@ -24,6 +26,7 @@ class VideoWriter:
         self._partial = path.with_name(f".{path.stem}.partial.mp4")
         self._container = self._stream = None
         self._start: Fraction | None = None
+        self._scaled = False  # whether a frame had another size than the first
         self._last = -1  # time of the last frame, in units of time_base
 
     def __enter__(self) -> "VideoWriter":
@@ -41,6 +44,14 @@ class VideoWriter:
         if self._container is None:
             self._open(frame.shape)
         height, width = self._stream.height, self._stream.width
+        if frame.shape != self._first and not self._scaled:
+            self._scaled = True
+            print_log(
+                f"the frames of {self.path.name} change their size from {self._first[0]}x{self._first[1]} to "
+                f"{frame.shape[0]}x{frame.shape[1]} (h x w): the pictures are scaled to the first one's",
+                logger="current",
+                level=logging.WARNING,
+            )
         if frame.shape != self._first or min(frame.shape[:2]) < 2:
             frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")

@@ -227,6 +227,11 @@ def test_more_than_255_classes_are_refused(tmp_path):
         with pytest.raises(DataError, match="at most 255"):
             make()
     LoadSemSeg(num_classes=255, label_map={0: 255, 1: 254})
+    for label_map in ({70000: 1}, {-1: 0}, {0: -1}):
+        with pytest.raises(DataError, match="label_map has "):
+            LoadSemSeg(label_map=label_map)
+        with pytest.raises(DataError, match="label_map has "):
+            labels_of(tmp_path, np.zeros((2, 2), np.uint8), LoadSemSeg(), seg_label_map=label_map)
     for wrong in (np.full((4, 4), 299, np.uint16), np.full((4, 4), -1, np.int64)):
         results = {"img": np.zeros((4, 4, 3), np.uint8), "gt_sem_seg": wrong}
         with pytest.raises(DataError, match=r"gt_sem_seg holds (299..299|-1..-1)"):

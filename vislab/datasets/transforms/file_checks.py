@@ -16,6 +16,7 @@ from torch.utils.data import get_worker_info
 from vislab.errors import DataError
 
 _PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"IDAT", b"acTL", b"fcTL", b"fdAT")  # the chunks that make the pixels
 MOST_PIXELS = 1 << 30
 """Larger images are refused, as OpenCV does; Pillow's own limit of 179 million pixels is met by aerial images."""
 
@@ -61,13 +62,17 @@ def refuse_damaged(path: str, data: bytes) -> None:
     Raises:
         DataError: the file is cut off.
     """
-    if data[:2] == b"\xff\xd8":
-        whole = data.rfind(b"\xff\xd9", _jpeg_scan(data)) >= 0
+    if is_jpeg(data):
+        # most files: the end mark at the end, and no thumbnail in the header, which has an end mark of its own
+        simple = data.endswith(b"\xff\xd9") and data.find(b"\xff\xd8", 2) < 0
+        whole = simple or data.rfind(b"\xff\xd9", _jpeg_scan(data)) >= 0
     elif data[:4] == _PNG[:4]:
         whole = data.find(b"IEND", -4096) >= 0 if len(data) > 4096 else b"IEND" in data
     else:
         return
     if whole:
+        if is_animated_png(data):
+            refuse_wrong_checksums(path, data)  # OpenCV looks at those of still images only
         return
     try:
         with open_image(data) as img:
@@ -79,7 +84,7 @@ def refuse_damaged(path: str, data: bytes) -> None:
 
 
 def _jpeg_scan(data: bytes) -> int:
-    """Returns where the pixels of a JPEG begin: a thumbnail in the header has an end mark of its own."""
+    """Returns where the pixels of a JPEG begin, behind its header."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != 0xDA:
         # 0xFF may be repeated as filler; all markers before the scan carry their length
@@ -88,18 +93,17 @@ def _jpeg_scan(data: bytes) -> int:
 
 
 def refuse_wrong_checksums(path: str, data: bytes) -> None:
-    """Refuses a PNG file in which a chunk that matters differs from its checksum: Pillow does not look at all of them.
+    """Refuses a PNG file in which a chunk that matters differs from its checksum: decoders do not look at all of them.
 
     Raises:
         DataError: the file is damaged.
     """
-    at = len(_PNG)
+    at, view = len(_PNG), memoryview(data)
     while data.startswith(_PNG) and at + 12 <= len(data):
         end = at + 8 + int.from_bytes(data[at : at + 4], "big")
         kind = data[at + 4 : at + 8]
-        if kind in (b"IHDR", b"PLTE", b"IDAT") and zlib.crc32(data[at + 4 : end]) != int.from_bytes(
-            data[end : end + 4], "big"
-        ):
+        stated = int.from_bytes(data[end : end + 4], "big")
+        if kind in _PNG_PIXELS and zlib.crc32(view[at + 4 : end]) != stated:
             raise DataError(f"{path} is damaged: its {kind.decode()} chunk has a wrong checksum. Fetch it again.")
         if kind == b"IEND":
             return
@@ -118,6 +122,16 @@ def may_be_deep(data: bytes) -> bool:
     return is_tiff(data) or data[:2] in (b"P2", b"P3", b"P5", b"P6")
 
 
+def is_jpeg(data: bytes) -> bool:
+    """Whether the bytes are those of a JPEG file."""
+    return data[:2] == b"\xff\xd8"
+
+
+def is_animated_png(data: bytes) -> bool:
+    """Whether the bytes are those of a PNG file with several frames."""
+    return data.startswith(_PNG) and b"acTL" in data[:64]
+
+
 def is_tiff(data: bytes) -> bool:
     """Whether the bytes are those of a TIFF file, of either byte order."""
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -125,8 +139,8 @@ def is_tiff(data: bytes) -> bool:
 
 def warn_of_pages(path: str, data: bytes) -> None:
     """Warns once when the first of several pages or animation frames is taken (GIF, WebP, APNG, TIFF)."""
-    animated = (data[:4] == b"RIFF" and data[12:16] == b"VP8X" and data[20] & 2) or b"acTL" in data[:64]
-    if not (animated or data[:4] == b"GIF8" or is_tiff(data)):
+    animated = data[:4] == b"RIFF" and data[12:16] == b"VP8X" and data[20:21] > b"" and data[20] & 2
+    if not (animated or is_animated_png(data) or data[:4] == b"GIF8" or is_tiff(data)):
         return
     try:
         with open_image(data) as img:

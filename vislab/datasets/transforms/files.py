@@ -45,11 +45,13 @@ def read_rgb(path: str, *, exif: bool = True) -> np.ndarray:
 def decode_rgb(path: str, data: bytes, *, exif: bool = True) -> np.ndarray:
     """Returns the content of an image file as `read_rgb` does; `path` is what messages call it."""
     checks.refuse_damaged(path, data)
-    checks.warn_of_pages(path, data)
-    if checks.is_tiff(data) and (img := _tiff_with_alpha(data, exif)) is not None:
-        return img
     as_stored = 0 if exif else cv2.IMREAD_IGNORE_ORIENTATION
-    if checks.may_be_deep(data):
+    plain = checks.is_jpeg(data)  # one page of 8 bits, and most files are
+    if not plain:
+        checks.warn_of_pages(path, data)
+        if checks.is_tiff(data) and (img := _tiff_with_alpha(data, exif)) is not None:
+            return img
+    if not plain and checks.may_be_deep(data):
         img = _decode(path, data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | as_stored)
         if img.dtype == np.uint16:
             checks.warn_of_low_range(path, img)
@@ -131,7 +133,7 @@ def read_indices(path: str) -> np.ndarray:
     except Exception as error:  # Pillow's plugins raise struct.error, KeyError and others for broken headers
         raise DataError(f"{path} is not an image that can be decoded: {error}") from error
     checks.warn_of_pages(path, data)
-    if data[:2] == b"\xff\xd8":
+    if checks.is_jpeg(data):
         text = f"{path}: JPEG changes values, so class indices come back wrong. Store label images as PNG."
         checks.warn_once("jpeg labels", text)
     if (bits := checks.small_grey_bits(data)) is not None:

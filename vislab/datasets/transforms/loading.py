@@ -87,9 +87,19 @@ def refuse_many_classes(count: int, where: str) -> None:
         )
 
 
-def _highest(label_map: Mapping[int, int] | None) -> int:
-    """Returns how many classes a label map needs; 255 is no class."""
-    return 1 + max((value for value in (label_map or {}).values() if value != 255), default=-1)
+def check_label_map(label_map: Mapping[int, int], where: str) -> None:
+    """Refuses a label map that cannot be applied to files of 8 or 16 bits.
+
+    Raises:
+        DataError: a value of a file outside 0..65535, or a class index outside 0..254 (255 = ignored).
+    """
+    refuse_many_classes(1 + max((value for value in label_map.values() if value != 255), default=-1), where)
+    if any(not 0 <= key < 1 << 16 or value < 0 for key, value in label_map.items()):
+        key, value = next((k, v) for k, v in label_map.items() if not 0 <= k < 1 << 16 or v < 0)
+        raise DataError(
+            f"{where}: label_map has {key}: {value}; expected values of the file in 0..65535 and classes in 0..254, or "
+            "255 for what is ignored"
+        )
 
 
 @TRANSFORMS.register_module()
@@ -120,7 +130,8 @@ class LoadSemSeg:
     ) -> None:
         if reduce_zero_label and label_map:
             raise ValueError("reduce_zero_label and label_map both shift labels: give one of the two")
-        refuse_many_classes(max(num_classes or 0, _highest(label_map)), "LoadSemSeg")
+        refuse_many_classes(num_classes or 0, "LoadSemSeg")
+        check_label_map(label_map or {}, "LoadSemSeg")
         self.num_classes = num_classes
         self._table = None
         self._seen_classes = False  # whether a file held a value other than 0 and 255
@@ -159,7 +170,7 @@ class LoadSemSeg:
                 "the dataset already says how its label files are coded: remove reduce_zero_label and label_map from "
                 "LoadSemSeg, or every label would be shifted twice"
             )
-        refuse_many_classes(_highest(label_map), path)
+        check_label_map(label_map, path)
         table = np.full(1 << 16, -1, np.int16)
         table[list(label_map)] = list(label_map.values())
         translated = table[np.clip(labels, 0, len(table) - 1)]

@@ -167,6 +167,16 @@ def test_what_cannot_take_effect_is_refused(tmp_path):
         make_runner(tmp_path, resume=True, custom_hooks=[]).train()
 
 
+def test_schedules_that_were_dropped_or_were_never_there(tmp_path):
+    make_runner(tmp_path / "some", total=1).train()
+    with pytest.raises(CheckpointError, match="it has 2 parameter schedulers, the config has 0"):
+        make_runner(tmp_path / "some", resume=True, param_scheduler=None).train()
+    make_runner(tmp_path / "none", total=1, param_scheduler=None).train()
+    resumed = make_runner(tmp_path / "none", total=2, resume=True, param_scheduler=None)
+    resumed.train()
+    assert resumed.iter == 12
+
+
 def test_a_finished_run_says_so_and_keeps_its_metrics(tmp_path):
     make_runner(tmp_path, total=1).train()
     before = json.loads((tmp_path / "metrics.json").read_text())["metrics"]

@@ -80,7 +80,8 @@ class OptimizationState:
     def __init__(
         self, wrapper: OptimWrapper | OptimWrapperDict, schedulers: list | dict | None, now: dict, checkpoint: Mapping
     ) -> None:
-        self.wrappers, self.schedulers, self.now = wrappers_of(wrapper), schedulers_of(schedulers), now
+        self.wrappers, self.now = wrappers_of(wrapper), now
+        self.schedulers = {key: group for key, group in schedulers_of(schedulers).items() if group}
         self.checkpoint = checkpoint
         self.then = checkpoint.get("settings") or {}
         self._fresh = {key: [_settings(g) for g in one.param_groups] for key, one in self.wrappers.items()}
@@ -97,12 +98,13 @@ class OptimizationState:
             if saved["parameters"] != mine["parameters"]:
                 raise ValueError(_other_parameters(saved["parameters"], mine["parameters"]))
         saved = self.checkpoint.get("param_schedulers")
-        if saved is None and any(self.schedulers.values()):
+        if saved is None and self.schedulers:
             raise ValueError("it has no param_schedulers, but the config has some")
-        for key, group in self.schedulers.items():
-            states = (saved if key == _NAMELESS else saved[key]) if group else group
-            if len(states) != len(group):
-                raise ValueError(f"it has {len(states)} parameter schedulers, the config has {len(group)}")
+        states = saved if isinstance(saved, Mapping) else {_NAMELESS: saved or []}
+        for key in {**states, **self.schedulers}:
+            theirs, mine = len(states.get(key, ())), len(self.schedulers.get(key, ()))
+            if theirs != mine:
+                raise ValueError(f"it has {theirs} parameter schedulers, the config has {mine}")
 
     def load_optimizers(self) -> list[str]:
         """Load their states, with the settings that the config has changed; returns what has changed, for people."""

@@ -49,7 +49,7 @@ class KeepGradients(torch.optim.SGD):
         return super().step(closure)
 
 
-def run(tmp_path, hook: dict, model: dict | None = None, **optim) -> Runner:
+def run(tmp_path, hook: dict, model: dict | None = None, *, checkpoint=None, resume=False, **optim) -> Runner:
     runner = Runner(
         model={"type": Model, **(model or {})},
         work_dir=str(tmp_path),
@@ -60,7 +60,8 @@ def run(tmp_path, hook: dict, model: dict | None = None, **optim) -> Runner:
         },
         train_cfg={"by_epoch": True, "max_epochs": 2},
         optim_wrapper={"optimizer": {"type": KeepGradients, "lr": 0.1}, **optim},
-        default_hooks={"logger": {"type": "LoggerHook", "interval": 2}, "checkpoint": None},
+        default_hooks={"logger": {"type": "LoggerHook", "interval": 2}, "checkpoint": checkpoint},
+        resume=resume,
         custom_hooks=[{"type": TrActHook, **hook}],
         randomness={"seed": 0},
         experiment_name=f"tract_{tmp_path.name}",
@@ -108,6 +109,18 @@ def test_deferred_is_exact_under_accumulation_and_comes_before_clipping(tmp_path
     assert len(noted) == 2 and noted[0].norm() < 1.001e-3  # clipped after it was preconditioned
     torch.testing.assert_close(noted[0] / noted[0].norm(), wanted / wanted.norm(), rtol=1e-3, atol=1e-5)
     assert "step" not in vars(runner.optim_wrapper)
+
+
+@pytest.mark.parametrize("reduce", ["deferred", "local"])
+def test_resume_inside_an_accumulation_window(tmp_path, reduce):
+    """At the end of the first epoch two of three iterations of a step are done."""
+    options = {"accumulative_counts": 3, "checkpoint": {"type": "CheckpointHook"}}
+    whole = run(tmp_path / f"whole_{reduce}", {"reduce": reduce}, **options)
+    path = str(tmp_path / f"whole_{reduce}/epoch_1.pth")
+    resumed = run(tmp_path / f"resumed_{reduce}", {"reduce": reduce}, resume=path, **options)
+    assert len(resumed.model.seen) == 2
+    for one, other in zip(whole.model.parameters(), resumed.model.parameters(), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_a_layer_may_be_named(tmp_path):

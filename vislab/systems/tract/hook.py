@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook, LoggerHook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
@@ -13,6 +14,7 @@ from vislab.errors import ConfigError
 from vislab.registry import HOOKS
 from vislab.systems.tract.apply import apply_tract, check_settings, get_tract, precondition, remove_tract
 from vislab.systems.tract.layers import Layer, find_first_layer
+from vislab.systems.tract.update import Seen
 
 
 @HOOKS.register_module()
@@ -44,6 +46,8 @@ class TrActHook(Hook):
         self._undo = lambda: None
         self._interval = 50
         self._reported = 0
+        self._collected: list[dict] | None = None
+        self._loaded: list[dict] | None = None
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -67,6 +71,37 @@ class TrActHook(Hook):
             self._confirm()
         if (batch_idx + 1) % self._interval == 0:
             self._report(runner)
+
+    # -- an open accumulation window with reduce="deferred": what was seen goes with the gradients into checkpoints --
+
+    def collect_rank_states(self, runner: Runner) -> None:
+        """Called on every rank before a checkpoint is put together."""
+        tract = get_tract(self._target)
+        total = None if tract is None else tract.total
+        is_open = self.reduce == "deferred" and total is not None and self._target.weight.grad is not None
+        self._collected = all_gather_object({"count": total.count, "gram": total.gram.cpu()}) if is_open else None
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        if self._collected is not None and "optimizer" in checkpoint:
+            checkpoint["tract"] = self._collected
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        self._loaded = checkpoint.get("tract") if runner._resume else None
+
+    def restore_random_state(self, runner: Runner) -> None:
+        """Called before the first step, when the gradients of the window are back; their sum is what counts."""
+        if self._loaded is None or self._target.weight.grad is None:
+            return
+        if len(self._loaded) == runner.world_size:
+            count, gram = self._loaded[get_rank()]["count"], self._loaded[get_rank()]["gram"]
+        else:
+            count, gram = (sum(rank[key] for rank in self._loaded) for key in ("count", "gram"))
+            if get_rank() > 0:
+                count, gram = 0, gram * 0
+        tract = get_tract(self._target)
+        tract.total = Seen()
+        tract.total.add(count, gram=gram.to(self._target.weight.device))
+        self._loaded = None
 
     def after_train(self, runner: Runner) -> None:
         self._undo()

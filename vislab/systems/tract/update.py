@@ -100,7 +100,8 @@ class TrAct:
             return
         self.calls += 1
         if self._weight is not weight:
-            self.release()
+            if self._weight is not None:  # at the first call there may be a `total` from a checkpoint
+                self.release()
             self._weight = weight
             self._handles.append(weight.register_hook(self._arrived))
             if self.reduce == "deferred":

@@ -12,8 +12,10 @@ from vislab.datasets.transforms import (
     LoadImage,
     PackInputs,
     Pad,
+    PanopticToInstances,
     RandomFlip,
     Resize,
+    SemSegToInstances,
 )
 from vislab.errors import DataError
 from vislab.evaluation.coco import CocoMetric
@@ -103,3 +105,27 @@ def test_an_image_that_left_its_frame_is_refused_by_every_metric(step, name):
         metric.dataset_meta = {"classes": ("a", "b")}
         with pytest.raises(DataError, match=f"{type(metric).__name__}: a.jpg went through {name}"):
             metric.process({}, [sample.to_dict()])
+
+
+def test_instances_made_of_a_map_lie_in_its_frame():
+    ids = np.zeros((60, 80), np.int32)
+    for k, (x1, y1, x2, y2) in enumerate(np.array(BOXES, int), start=1):
+        ids[y1:y2, x1:x2] = k
+    labels = {"gt_panoptic": ids, "gt_sem_seg": np.where(ids > 0, ids - 1, 255).astype(np.uint8)}
+    labels["segments_info"] = [{"id": k, "category": k - 1, "iscrowd": 0} for k in (1, 2)]
+
+    def load(results):
+        return results | labels
+
+    for make in (PanopticToInstances(), SemSegToInstances()):
+        for steps in ([load, make, RESIZE], [load, RESIZE, make]):
+            results = {"img": np.zeros((60, 80, 3), np.uint8), "img_path": "a.jpg"}
+            for step in [LoadImage(), *steps, PackInputs()]:
+                results = step(results)
+            sample = results["data_samples"]
+            sample.pred_instances = InstanceData(
+                bboxes=torch.tensor(BOXES), labels=torch.tensor([0, 1]), scores=torch.tensor([0.9, 0.8])
+            )
+            metric = CocoMetric()
+            metric.process({}, [sample.to_dict()])
+            assert metric.compute_metrics(metric.results)["bbox_mAP"] == 100

@@ -57,19 +57,19 @@ class PanopticToInstances:
     def __call__(self, results: dict) -> dict:
         panoptic = results["gt_panoptic"]
         area = np.bincount(panoptic.ravel())
-        segments = [
+        wanted = [
             s
             for s in results["segments_info"]
-            if not s.get("iscrowd")
-            and s["category"] != 255
-            and (self.classes is None or s["category"] in self.classes)
-            and s["id"] < len(area)
-            and area[s["id"]]
+            if not s.get("iscrowd") and s["category"] != 255 and (self.classes is None or s["category"] in self.classes)
         ]
+        segments = [s for s in wanted if s["id"] < len(area) and area[s["id"]]]
         n = len(segments)
         masks = np.zeros((n, *panoptic.shape), np.uint8)
         for i, segment in enumerate(segments):
             np.equal(panoptic, segment["id"], out=masks[i].view(bool))
+        joint.inherit_scale(results, "gt_panoptic")
+        if results["gt_scale_factor"] != (1.0, 1.0):
+            joint.note_vanished(results, len(wanted) - n)
         results["gt_masks"] = masks
         results["gt_bboxes"] = np.array([joint.mask_to_box(m) for m in masks], np.float32).reshape(n, 4)
         results["gt_labels"] = np.array([s["category"] for s in segments], np.int64)

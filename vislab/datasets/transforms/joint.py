@@ -5,8 +5,8 @@ in place and accept images without instances. Pixel (x, y) covers [x, x+1] x [y,
 centres, the same points at which the image is.
 
 They also keep account of the frame: `scale_factor` says how the image was scaled since it was read, `gt_scale_factor`
-how its instances were, who may have been loaded later; `moved` names what else was done to it (crop, flip, pad);
-`num_vanished` counts the instances that lost their last pixel to resizing.
+how its instances were, which may have been loaded later (`map_scale_factors`, by key: the maps); `moved` names what
+else was done to it (crop, flip, pad); `num_vanished` counts the instances that lost their last pixel to resizing.
 """
 
 import cv2
@@ -202,11 +202,22 @@ def mask_to_box(mask: np.ndarray) -> np.ndarray:
 
 
 def note_scale(results: dict, old: tuple[int, int], new: tuple[int, int]) -> None:
-    """Notes a stretch from size `old` to `new` (h, w) for the image, and for the instances that moved with it."""
+    """Notes a stretch from size `old` to `new` (h, w) for the image, and for the labels that moved with it."""
     sx, sy = new[1] / old[1], new[0] / old[0]
     for key in ("scale_factor",) if count_instances(results) is None else ("scale_factor", "gt_scale_factor"):
         before = results.get(key, (1.0, 1.0))
         results[key] = (before[0] * sx, before[1] * sy)
+    maps = dict(results.get("map_scale_factors", {}))
+    for key in MAP_FILL:
+        if key in results:
+            before = maps.get(key, (1.0, 1.0))
+            maps[key] = (before[0] * sx, before[1] * sy)
+    results["map_scale_factors"] = maps
+
+
+def inherit_scale(results: dict, key: str) -> None:
+    """Notes that the instances were made from the map `key`, and so lie in its frame."""
+    results["gt_scale_factor"] = results.get("map_scale_factors", {}).get(key, (1.0, 1.0))
 
 
 def note_vanished(results: dict, count: int) -> None:

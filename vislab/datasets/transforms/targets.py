@@ -25,6 +25,7 @@ class SemSegToInstances:
         labels = np.unique(semantic)
         labels = labels[labels != self.ignore_index].astype(np.int64)
         masks = (semantic[None] == labels[:, None, None]).astype(np.uint8)
+        joint.inherit_scale(results, "gt_sem_seg")
         results["gt_masks"] = masks
         results["gt_labels"] = labels
         results["gt_bboxes"] = np.array([joint.mask_to_box(m) for m in masks], np.float32).reshape(len(labels), 4)

@@ -197,6 +197,23 @@ def test_fixed_oracle_and_random():
     assert model(images(4))["exit"].tolist() == [3] * 4
 
 
+@torch.no_grad()
+def test_costs_reach_to_the_masks():
+    """Whatever all exits share is counted: the same as running the model without its encoder layers, masks included."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    model = build().eval()
+    costs = exit_costs(model, 64, 96, EXITS)
+    with FlopCounterMode(display=False) as counter:
+        maps = model.backbone(torch.zeros(1, 3, 64, 96))
+        masks = model.outputs(maps[0], model.pixel_decoder.project(maps))["mask_logits"]
+    layers = model.pixel_decoder.layers
+    for k in EXITS:
+        expected = counter.get_total_flops() / 2 + sum(layer_macs(layer, 64, 96) for layer in layers[:k])
+        assert 1e9 * costs[k] == pytest.approx(expected, rel=1e-12)
+    assert masks.shape[1:] == (6, 16, 24)
+
+
 # ------------------------------------------------------------------------------------------------------------- step B
 
 

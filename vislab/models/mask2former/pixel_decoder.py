@@ -55,18 +55,24 @@ class MSDeformAttention(nn.Module):
         b, n, _ = tokens.shape
         heads, levels, points = self.num_heads, self.num_levels, self.num_points
         value = self.value_proj(tokens).unflatten(2, (heads, -1))
-        offsets = recompute(lambda x: self.sampling_offsets(x + position), tokens)
+        offsets = recompute(lambda x: self._offsets(x + position), tokens)
         weights = recompute(lambda x: self.attention_weights(x + position), tokens).view(b, n, heads, levels * points)
         wide = torch.float64 if offsets.dtype == torch.float64 else torch.float32
         # in one row of levels x points x (x, y), which a loop over short axes would slow down
         inverse = torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=wide, device=offsets.device)
         inverse = inverse[:, None].expand(-1, points, -1).flatten()
         start = centers.to(wide).repeat(1, levels * points)[:, None]  # (N, 1, levels * points * 2)
-        locations = torch.addcmul(start, offsets.to(wide).view(b, n, heads, -1), inverse)
+        locations = torch.addcmul(start, offsets.view(b, n, heads, -1), inverse)
         locations = locations.view(b, n, heads, levels, points, 2)
         weights = short_softmax(weights.to(wide)).view(b, n, heads, levels, points)
         out = ms_deform_attn(value, shapes, locations, weights)
         return self.output_proj(out.to(tokens.dtype))
+
+    def _offsets(self, queries: Tensor) -> Tensor:
+        """(B, N, dim) to (B, N, heads * levels * points * 2) pixels, in float32 or float64 whatever autocast says:
+        bfloat16 has steps of 1/16 pixel from 8 pixels on."""
+        with torch.autocast(queries.device.type, enabled=False):
+            return self.sampling_offsets(queries if queries.dtype == torch.float64 else queries.float())
 
 
 class EncoderLayer(nn.Module):

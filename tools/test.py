@@ -3,7 +3,7 @@
     python tools/test.py CONFIG CKPT
     python tools/test.py CONFIG CKPT --out predictions.pkl --show-dir pictures
 
-Prints the metrics and writes them to WORK_DIR/metrics.json.
+Prints the metrics and adds them to WORK_DIR/metrics.json; those of a training in the same folder stay.
 """
 
 import argparse
@@ -44,6 +44,9 @@ def main(args: argparse.Namespace) -> None:
         cfg_options=parse_cfg_options(args.cfg_options),
     )
     if int(os.environ.get("RANK", 0)) == 0:
+        for what, place in (("pictures", args.show_dir), ("predictions", args.out)):
+            if place:
+                print(f"{what}: {place}")
         print(format_metrics(metrics))
 
 

@@ -10,6 +10,7 @@ Ends with the metrics on the terminal and in WORK_DIR/metrics.json.
 
 import argparse
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def how_to_go_on(work_dir: str | None) -> list[str]:
+    """Lines that say how to go on with an interrupted run; none when it had no work folder yet."""
+    if work_dir is None:
+        return []
+    if not [*Path(work_dir).glob("epoch_*.pth"), *Path(work_dir).glob("iter_*.pth")]:
+        return [f"no checkpoint was saved yet in {work_dir}"]
+    words, resume = [], False
+    for word in sys.argv:
+        if word != "--resume" and not (resume and not word.startswith("-")):  # its value, too
+            words.append(word)
+        resume = word == "--resume"
+    return [f"what was saved is in {work_dir}; go on with:", f"    python {shlex.join(words)} --resume"]
+
+
 def main(args: argparse.Namespace) -> None:
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     from vislab import apis
@@ -62,7 +77,11 @@ def main(args: argparse.Namespace) -> None:
             print(f"{key}: {text}")
         print("OK")
     else:
-        metrics = apis.train(args.config, **flags)
+        try:
+            metrics = apis.train(args.config, **flags)
+        except KeyboardInterrupt as stop:
+            stop.args = tuple(how_to_go_on(getattr(stop, "work_dir", None)))
+            raise
         if metrics and int(os.environ.get("RANK", 0)) == 0:
             print(format_metrics(metrics))
 

@@ -21,7 +21,7 @@ def test(
     launcher: Launcher = "none",
     cfg_options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """The metrics of a checkpoint; they are also written to WORK_DIR/metrics.json.
+    """The metrics of a checkpoint; they are also added to WORK_DIR/metrics.json.
 
     Args:
         config: a file or a Config.

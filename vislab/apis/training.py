@@ -46,7 +46,11 @@ def train(
     from vislab.engine.runner import Runner
 
     runner = Runner.from_cfg(checked(cfg))
-    runner.train()
+    try:
+        runner.train()
+    except KeyboardInterrupt as stop:
+        stop.work_dir = runner.work_dir  # for who wants to say how to go on
+        raise
     return dict(runner.last_metrics or {})
 
 

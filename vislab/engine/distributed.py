@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
+from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.model import MMDistributedDataParallel
 from torch import nn
@@ -56,9 +57,9 @@ def read_launcher(launcher: str) -> None:
         )
 
 
-def prepare_processes(launcher: str, on_cpu: bool, timeout: float | None = None) -> None:
+def prepare_processes(launcher: str, timeout: float | None = None) -> None:
     """Check what the launcher tells, and join the group on the CPU; on GPUs mmengine joins afterwards."""
-    if on_cpu:
+    if not torch.cuda.is_available() and get_device() == "cpu":
         init_cpu_process_group(launcher, timeout)
     else:
         read_launcher(launcher)

@@ -1,6 +1,7 @@
 """What a run leaves behind for programs to read: metrics.json."""
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,78 @@ from vislab.engine.checkpoint import write_text_atomically
 
 
 def write_metrics(
-    path: Path, metrics: Mapping[str, Any], *, config: str | None, checkpoint: str | None, seconds: float
+    path: Path, metrics: Mapping[str, Any], *, config: str | None, checkpoint: str | None, seconds: float, test: bool
 ) -> None:
-    """Write {"metrics", "config", "checkpoint", "seconds"} in one step; numbers of numpy and torch become Python's."""
+    """Write {"metrics", "config", "checkpoint", "seconds"} in one step; numbers of numpy and torch become Python's.
+
+    A test never replaces what a training in the same folder has written: it is added to the list "tests", each entry
+    with the four keys and the time of the day. The four at the top are the training's, or, in a folder that only tests
+    have written to, the last test's.
+
+    Args:
+        path: metrics.json; what stands there already is kept as described.
+        metrics: By name.
+        config: Path of the config file.
+        checkpoint: Path of the weights.
+        seconds: Of the whole run, its earlier parts included.
+        test: Whether this is a test's.
+    """
     report = {
         "metrics": _as_json(metrics),
         "config": config,
         "checkpoint": checkpoint,
         "seconds": round(seconds, 3),
     }
-    write_text_atomically(json.dumps(report, indent=2) + "\n", path)
+    before = _read_report(path)
+    tests = before.pop("tests", [])
+    if test:
+        trained = before if before and not any(before.items() <= entry.items() for entry in tests) else {}
+        tests = [*tests, {**report, "time": time.strftime("%Y-%m-%d %H:%M:%S")}]
+        report = {**(trained or report)}
+    write_text_atomically(json.dumps(report | ({"tests": tests} if tests else {}), indent=2) + "\n", path)
+
+
+def _read_report(path: Path) -> dict[str, Any]:
+    """What stands in a metrics.json; one that cannot be read is put aside, not written over."""
+    if not path.is_file():
+        return {}
+    try:
+        report = json.loads(path.read_text())
+        if isinstance(report, dict) and all(isinstance(entry, dict) for entry in report.get("tests", [])):
+            return report
+    except (ValueError, TypeError):
+        pass
+    path.replace(path.with_name(f"{path.name}.unreadable"))
+    return {}
+
+
+def seconds_before(checkpoint: Mapping[str, Any]) -> float:
+    """How long the run had trained when this checkpoint was written; 0 where that was not kept."""
+    seconds = checkpoint["meta"].get("seconds", 0.0)
+    return seconds if isinstance(seconds, (int, float)) and 0 <= seconds < float("inf") else 0.0
+
+
+def closing_lines(path: Path, log_dir: str | Path, cfg: Mapping[str, Any], checkpoint: str | None) -> str:
+    """What a run has left behind and what to do next, for the log.
+
+    Args:
+        path: The metrics.json that was written.
+        log_dir: Folder of this run's log and pictures.
+        cfg: The config.
+        checkpoint: The weights that a training ended with; None after a test.
+    """
+    lines = [f"wrote {path}"]
+    pictures = [*sorted(path.parent.glob("*.png")), *Path(log_dir).glob("vis_data/vis_image")]
+    lines += [f"    pictures:   {', '.join(map(str, pictures))}"] if pictures else []
+    filename = getattr(cfg, "filename", None)
+    if checkpoint:
+        lines.append(f"    checkpoint: {checkpoint}")
+        if filename:
+            tested = bool(cfg.get("test_dataloader"))
+            tool = f"tools/test.py {filename}" if tested else f"tools/predict.py {filename}"
+            end = f"--show-dir {path.parent}/pictures" if tested else f"IMAGES --out {path.parent}/pictures"
+            lines.append(f"    next:       python {tool} {checkpoint} {end}")
+    return "\n".join(lines)
 
 
 def logged_metrics(hub: MessageHub) -> dict[str, float]:

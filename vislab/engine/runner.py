@@ -43,7 +43,7 @@ from vislab.engine.message_hub import MessageHub
 from vislab.engine.optim_state import optimizer_settings, schedule_settings, schedule_states
 from vislab.engine.plain import from_plain, to_plain
 from vislab.engine.quiet import keep_terminal_quiet
-from vislab.engine.report import logged_metrics, write_metrics
+from vislab.engine.report import closing_lines, logged_metrics, seconds_before, write_metrics
 from vislab.engine.resume import (
     check_averages,
     last_checkpoint,
@@ -77,6 +77,7 @@ class Runner(MMEngineRunner):
             resume = True
         self.last_metrics: dict[str, Any] | None = None
         self.loaded_from: str | None = None
+        self._began = time.time()  # a resumed run counts on from what its earlier parts took
         self.settings: dict[str, dict] = {}  # of optimizers and schedules, as built
         self._config_settings = plain_settings(kwargs)
         self._resumed: tuple[str, dict] | None = None
@@ -107,8 +108,7 @@ class Runner(MMEngineRunner):
 
     def setup_env(self, env_cfg: dict) -> None:
         if self.distributed and not is_distributed():
-            on_cpu = not torch.cuda.is_available() and get_device() == "cpu"
-            prepare_processes(self.launcher, on_cpu, (env_cfg.get("dist_cfg") or {}).get("timeout"))
+            prepare_processes(self.launcher, (env_cfg.get("dist_cfg") or {}).get("timeout"))
         if get_device() == "cpu":
             keep_freed_memory()
         super().setup_env(env_cfg)
@@ -227,28 +227,28 @@ class Runner(MMEngineRunner):
 
     def train(self) -> torch.nn.Module:
         """Train, then write metrics.json with the last validation's metrics."""
-        began = time.time()
+        self._began = time.time()
         with hold_work_dir(self.work_dir):
             self._write_config(self.work_dir)
             if self._resume and not self._has_loaded:
                 self._read_resumed_checkpoint()
             model = super().train()
-            self._report(self.last_metrics or logged_metrics(self.message_hub), last_checkpoint(self), began)
+            self._report(self.last_metrics or logged_metrics(self.message_hub), last_checkpoint(self))
         return model
 
     def test(self) -> dict:
-        """Test, then write metrics.json; weights that do not fit the model exactly are an error."""
-        began = time.time()
+        """Test, then add to metrics.json; weights that do not fit the model exactly are an error."""
+        self._began = time.time()
         self._write_config(self.log_dir)  # the training's stays as it is
         metrics = super().test()
-        self._report(metrics, self.loaded_from, began)
+        self._report(metrics, self.loaded_from, test=True)
         return metrics
 
-    def _report(self, metrics: Mapping[str, Any], checkpoint: str | None, began: float) -> None:
+    def _report(self, metrics: Mapping[str, Any], checkpoint: str | None, test: bool = False) -> None:
         if is_main_process():
-            path = Path(self.work_dir) / "metrics.json"
-            write_metrics(path, metrics, config=self.cfg.filename, checkpoint=checkpoint, seconds=time.time() - began)
-            self.logger.info(f"wrote {path}")
+            path, seconds = Path(self.work_dir) / "metrics.json", time.time() - self._began
+            write_metrics(path, metrics, config=self.cfg.filename, checkpoint=checkpoint, seconds=seconds, test=test)
+            self.logger.info(closing_lines(path, self.log_dir, self.cfg, None if test else checkpoint))
 
     # ------------------------------------------------------------------------------------------------------ checkpoints
 
@@ -287,6 +287,7 @@ class Runner(MMEngineRunner):
                 "seed": self.seed,
                 "experiment_name": self.experiment_name,
                 "time": time.strftime("%Y%m%d_%H%M%S"),
+                "seconds": time.time() - self._began,
                 "cfg": self.cfg.pretty_text,
                 "mmengine_version": mmengine.__version__,
                 "dataset_meta": dataset_meta(self.train_dataloader.dataset),
@@ -391,6 +392,7 @@ class Runner(MMEngineRunner):
             self._load_from = str(filename)
             self._read_resumed_checkpoint()
         checkpoint = self.load_checkpoint(filename, map_location, strict=True)
+        self._began -= seconds_before(checkpoint)
         restore_counters(self, checkpoint, filename)
         restore_hooks(self, self._hook_states, checkpoint, filename)
         restore_optimization(self, checkpoint, filename)

@@ -1,0 +1,63 @@
+"""metrics.json: what a training wrote stays when its folder is tested, and its seconds are those of all its parts."""
+
+import json
+
+import torch
+from toy_run import Killed, make_runner, stop_at
+
+from vislab.engine.checkpoint import load_checkpoint, save_checkpoint
+from vislab.engine.report import write_metrics
+
+
+def read(folder) -> dict:
+    return json.loads((folder / "metrics.json").read_text())
+
+
+def write(folder, score: float, *, test: bool, checkpoint: str = "a.pth") -> None:
+    write_metrics(
+        folder / "metrics.json", {"score": torch.tensor(score)}, config="c.py", checkpoint=checkpoint, seconds=1.23456,
+        test=test,
+    )  # fmt: skip
+
+
+def test_a_test_does_not_replace_the_training(tmp_path):
+    write(tmp_path, 0.5, test=False)
+    trained = read(tmp_path)
+    assert trained == {"metrics": {"score": 0.5}, "config": "c.py", "checkpoint": "a.pth", "seconds": 1.235}
+    write(tmp_path, 0.25, test=True, checkpoint="b.pth")
+    write(tmp_path, 0.75, test=True)
+    report = read(tmp_path)
+    assert {key: report[key] for key in trained} == trained
+    assert [entry["metrics"]["score"] for entry in report["tests"]] == [0.25, 0.75]
+    assert report["tests"][0]["checkpoint"] == "b.pth" and "time" in report["tests"][0]
+    write(tmp_path, 0.125, test=False)  # trained further
+    assert read(tmp_path)["metrics"] == {"score": 0.125} and len(read(tmp_path)["tests"]) == 2
+
+
+def test_a_folder_of_tests_shows_the_last(tmp_path):
+    write(tmp_path, 0.25, test=True)
+    write(tmp_path, 0.5, test=True)
+    assert read(tmp_path)["metrics"] == {"score": 0.5} and len(read(tmp_path)["tests"]) == 2
+
+
+def test_an_unreadable_file_is_put_aside(tmp_path):
+    (tmp_path / "metrics.json").write_text('{"metrics": ')
+    write(tmp_path, 0.5, test=True)
+    assert read(tmp_path)["metrics"] == {"score": 0.5}
+    assert (tmp_path / "metrics.json.unreadable").read_text() == '{"metrics": '
+
+
+def test_seconds_are_of_all_parts(tmp_path):
+    first = make_runner(tmp_path, total=3)
+    stop_at(first, 7)
+    try:
+        first.train()
+    except Killed:
+        path = tmp_path / "epoch_1.pth"
+    checkpoint = load_checkpoint(path)
+    assert 0 < checkpoint["meta"]["seconds"] < 60
+    checkpoint["meta"]["seconds"] = 1000.0
+    save_checkpoint(checkpoint, path)
+    make_runner(tmp_path, total=3, resume=True).train()
+    assert 1000 < read(tmp_path)["seconds"] < 1060
+    assert load_checkpoint(tmp_path / "epoch_3.pth")["meta"]["seconds"] > 1000

@@ -1,5 +1,8 @@
 """Class folders: labels by name, and a message for everything that can be wrong with such a tree."""
 
+import os
+import zipfile
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from dataset_behaviour import DatasetBehaviour
 
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import LoadImage, PackInputs
+from vislab.datasets.transforms.files import read_rgb
 from vislab.errors import DataError
 
 
@@ -71,3 +75,17 @@ def test_broken_image_is_named(tmp_path):
     with pytest.raises(DataError, match="cat/0.JPEG"):
         dataset[0]
     dataset[1]
+
+
+def test_a_broken_file_in_an_archive_is_named(tmp_path):
+    path = tmp_path / "set.zip"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "a.bmp"), pixels)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(tmp_path / "a.bmp", "cat/a.bmp")
+    data = path.read_bytes()
+    for at in range(40, 140, 20):  # in the compressed pixels: zlib's own errors, too
+        path.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+        os.utime(path, ns=(at, at))  # archives are kept open by their time of change
+        with pytest.raises(DataError, match=r"set.zip"):
+            read_rgb(f"{path}/cat/a.bmp")

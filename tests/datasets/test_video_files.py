@@ -114,7 +114,7 @@ def test_an_attached_picture_is_not_the_film(tmp_path):
     film, cover = noise(4), noise(1, 96, 96)
     with av.open(str(tmp_path / "v.mp4"), "w") as container:
         picture = add_stream(container, cover[0].shape, "mjpeg", "yuvj420p")
-        picture.disposition = av.stream.Disposition.attached_pic
+        picture.disposition = av.stream.Disposition.attached_pic.value
         stream = add_stream(container, film[0].shape, qp="0")
         encode(container, picture, cover)
         encode(container, stream, film)
@@ -128,7 +128,7 @@ def test_of_two_films_the_larger_is_read_and_said(tmp_path, monkeypatch):
     with av.open(str(tmp_path / "v.mkv"), "w") as container:
         streams = [add_stream(container, f[0].shape, qp="0") for f in (small, large)]
         for stream, frames in zip(streams, (small, large), strict=True):
-            stream.disposition = av.stream.Disposition(0)
+            stream.disposition = 0
             encode(container, stream, frames)
     assert next(read_video(tmp_path / "v.mkv")).shape == large[0].shape
     assert "holds 2 video streams" in said[0] and "stream 1 is read" in said[0]
@@ -141,7 +141,7 @@ def test_a_sound_file_with_a_cover_picture_is_no_video(tmp_path):
         list(read_video(tmp_path / "sound.mp4"))
     with av.open(str(tmp_path / "cover.mp4"), "w") as container:
         picture = add_stream(container, (96, 96), "mjpeg", "yuvj420p")
-        picture.disposition = av.stream.Disposition.attached_pic
+        picture.disposition = av.stream.Disposition.attached_pic.value
         sound = container.add_stream("aac", rate=48000)
         encode(container, picture, noise(1, 96, 96))
         encode_sound(container, sound, 1)

@@ -3,6 +3,7 @@
 import os
 import threading
 import zipfile
+import zlib
 from pathlib import Path
 
 from vislab.errors import DataError
@@ -29,7 +30,14 @@ def read_member(archive: str, name: str) -> bytes:
         return _archive(archive).read(name)
     except KeyError:
         raise DataError(f"{archive} holds no file {name!r}: check data_root and split") from None
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # encrypted ones, too
         raise DataError(f"cannot read {name!r} of {archive} ({error}): fetch the archive again") from error
 
 

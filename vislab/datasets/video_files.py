@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 import av
 import numpy as np
+from av.stream import Disposition
 from mmengine.logging import print_log
 
 from vislab.datasets.container_size import missing_bytes
 from vislab.errors import DataError
 
-_ATTACHED_PICTURE, _TIMED_THUMBNAILS, _STILL_IMAGE = 0x400, 0x800, 0x100000  # AV_DISPOSITION_*
-_DEFAULT = 0x1
+_PICTURE = Disposition.attached_pic | Disposition.still_image
 _NO_VIDEO = ("tty",)  # FFmpeg renders text files
 _TIMED_HEADERS = ("matroska", "flv", "asf")  # no frame count, but a duration written by the muxer
 _DURATION_SLACK = Fraction(1)  # seconds; muxers round, and count the last frame's duration differently
@@ -96,8 +96,8 @@ def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.Vi
     with av.open(os.path.abspath(path), metadata_errors="replace") as container:
         if container.format.name in _NO_VIDEO:
             raise DataError(f"{path} is a text file. Give a video file or a folder of images.")
-        streams = [s for s in container.streams.video if not s.disposition & (_ATTACHED_PICTURE | _STILL_IMAGE)]
-        films = [s for s in streams if not s.disposition & _TIMED_THUMBNAILS]
+        streams = [s for s in container.streams.video if not s.disposition & _PICTURE]
+        films = [s for s in streams if not s.disposition & Disposition.timed_thumbnails]
         if not films:
             kinds = "only a cover picture or thumbnails" if container.streams.video else "no video stream"
             raise DataError(f"{path} holds {kinds}. Give a video file or a folder of images.")
@@ -116,7 +116,12 @@ def _choose(path: str | Path, candidates: list[int]) -> int:
 
         def rank(index: int) -> tuple:
             stream = container.streams[index]
-            return (2 * packets[index] > most, stream.disposition & _DEFAULT, stream.width * stream.height, -index)
+            return (
+                2 * packets[index] > most,
+                bool(stream.disposition & Disposition.default),
+                stream.width * stream.height,
+                -index,
+            )
 
         best = max(candidates, key=rank)
         sizes = ", ".join(

@@ -103,7 +103,14 @@ def small(path: Path):
     batch = 128 if path.parent.name == "tract" and "cifar" in path.name else 2
     for split in ("train", "val", "test"):
         cfg[f"{split}_dataloader"].update(batch_size=min(batch, cfg[f"{split}_dataloader"].batch_size))
-    if "kitti" in path.name or "nyu" in path.name or "hnerv" in path.name:  # whole frames
+    if "kitti" in path.name or "nyu" in path.name:  # whole frames
+        resize = {"type": "Resize", "size": (SMALL, 2 * SMALL)}
+        cfg.train_dataloader.dataset.pipeline.insert(-1, resize)
+        for loader in (cfg.val_dataloader, cfg.test_dataloader):
+            loader.update(batch_size=1)
+            if "nyu" in path.name:
+                loader.dataset.pipeline.insert(1, resize)  # before the labels, which keep their size
+    if "hnerv" in path.name:
         cfg.train_dataloader.batch_size = 1
     return cfg
 

@@ -37,7 +37,7 @@ def take_first_step(cfg: Config) -> dict[str, Any]:
         VislabError: whatever the run itself would raise by then.
     """
     cfg = copy.deepcopy(cfg)
-    if cfg.get("resume") is True and not cfg.get("load_from"):
+    if cfg.get("resume") in (True, "auto") and not cfg.get("load_from"):
         latest = find_latest_checkpoint(cfg.work_dir)
         cfg.resume, cfg.load_from = latest is not None, None if latest is None else str(latest)
     cfg.work_dir = tempfile.mkdtemp(prefix="vislab_check_")

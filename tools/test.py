@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="weights")
-    parser.add_argument("--out", metavar="F", help="write all predictions to this .pkl file")
+    parser.add_argument("--out", metavar="F", help="write all predictions to this .pkl file, one dict an image")
     parser.add_argument("--show-dir", metavar="D", help="write a picture of every prediction into this folder")
     parser.add_argument("--tta", action="store_true", help="test-time augmentation, as the config describes it")
     parser.add_argument("--work-dir", help="for logs and metrics.json (default: work_dirs/<config name>)")

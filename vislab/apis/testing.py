@@ -7,7 +7,9 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 
 from vislab.apis.build import Launcher, checked, existing, prepare
+from vislab.apis.prediction_file import PredictionFile
 from vislab.errors import ConfigError
+from vislab.paths import usable_folder
 
 
 def test(
@@ -26,7 +28,7 @@ def test(
     Args:
         config: a file or a Config.
         checkpoint: weights that must fit the model.
-        out: a .pkl file for all predictions, a list with one dict an image.
+        out: a .pkl file for all predictions, a list with one dict an image; see vislab.apis.prediction_file.
         show_dir: a folder for a picture of every prediction.
         tta: test-time augmentation; the config has `tta_model` and `tta_pipeline`.
         work_dir, launcher, cfg_options: as for `train`.
@@ -41,17 +43,17 @@ def test(
     if tta:
         _use_tta(cfg)
     if show_dir is not None:
+        show_dir = usable_folder(show_dir, "show_dir")
         _draw_all(cfg, show_dir)
     if out is not None and Path(out).suffix not in (".pkl", ".pickle"):
         raise ConfigError(f"out={str(out)!r}: predictions are written as .pkl")
-    from mmengine.evaluator import DumpResults
-
+    if out is not None:
+        usable_folder(Path(out).parent, "out")
     from vislab.engine.runner import Runner
 
     runner = Runner.from_cfg(checked(cfg))
     if out is not None:
-        Path(out).parent.mkdir(parents=True, exist_ok=True)
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=str(out)))
+        runner.test_evaluator.metrics.append(PredictionFile(out))
     return dict(runner.test())
 
 

@@ -40,9 +40,7 @@ max_depth = 5.0
 val_evaluator = dict(type=DepthMetric, max_depth=max_depth, crop="none")
 test_evaluator = dict(type=DepthMetric, max_depth=max_depth, crop="none")
 
-# short runs: the rates of benchmarks/timesnet_decoder.py
-optim_wrapper["optimizer"].update(lr=1e-3)
-optim_wrapper["paramwise_cfg"]["lr_mult"].update({"network.encoder": 0.5, "network.decoder": 0.5})
+# short runs; a leaf gives the learning rate and `lr_mult`
 train_cfg.update(max_iters=400, val_interval=100)
 default_hooks["checkpoint"].update(interval=200, save_best="abs_rel", rule="less")
 default_hooks["logger"].update(interval=20)

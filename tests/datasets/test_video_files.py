@@ -247,6 +247,21 @@ def test_a_video_without_a_single_frame(tmp_path):
         VideoFrames(source=str(tmp_path / "none.mkv"))
 
 
+def test_bytes_behind_a_whole_file_are_no_reason_to_refuse(tmp_path):
+    for suffix, codec in (("mkv", "libx264"), ("webm", "libvpx-vp9"), ("avi", "mpeg4"), ("mp4", "libx264")):
+        path = write(tmp_path / f"v.{suffix}", noise(), codec, "yuv420p")
+        for behind in (bytes(3), bytes(100), b"\x7f\xff\xff\xffTAG of some kind" * 9):
+            (tmp_path / f"more.{suffix}").write_bytes(path.read_bytes() + behind)
+            assert len(list(read_video(tmp_path / f"more.{suffix}"))) == 12
+
+
+def test_a_gif_is_not_taken_for_a_transport_stream(tmp_path):
+    data = bytearray(write(tmp_path / "v.gif", noise(), "gif", "rgb8").read_bytes())
+    data[188] = data[376] = ord("G")  # in the color table
+    (tmp_path / "v.gif").write_bytes(data)
+    assert len(list(read_video(tmp_path / "v.gif"))) == 12
+
+
 def test_the_length_of_large_containers(tmp_path):
     """Sizes that the small files above do not have: RIFF chunks one behind the other, 64-bit boxes, unknown sizes."""
     chunk = b"RIFF" + struct.pack("<I", 12) + b"AVI " + bytes(8)

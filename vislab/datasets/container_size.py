@@ -21,7 +21,7 @@ def missing_bytes(path: str | Path) -> int:
     """Returns how many bytes the file lacks of the length its structure announces; 0 for none and for unknown ones."""
     length = os.path.getsize(path)
     with open(path, "rb") as file:
-        head = file.read(_TRANSPORT_PACKET + 1)
+        head = file.read(2 * _TRANSPORT_PACKET + 1)
         if head[:4] == _EBML:
             end = _matroska_end(file, length)
         elif head[:4] == b"RIFF":
@@ -30,8 +30,6 @@ def missing_bytes(path: str | Path) -> int:
             end = _boxes_end(file, length)
         elif head[:3] == b"FLV":
             end = _flv_end(file, length)
-        elif head[:1] == head[-1:] == b"G" and len(head) > _TRANSPORT_PACKET:  # the synchronization bytes
-            end = -(-length // _TRANSPORT_PACKET) * _TRANSPORT_PACKET
         elif head[:16] == _ASF:
             end = _asf_end(file)
         elif head[:4] == b"GIF8":
@@ -40,6 +38,8 @@ def missing_bytes(path: str | Path) -> int:
             end = length if whole else length + 1
         elif head[:10] == b"YUV4MPEG2 ":
             end = _y4m_end(file, length)
+        elif head[::_TRANSPORT_PACKET] == b"GGG":  # the synchronization bytes of three packets
+            end = -(-length // _TRANSPORT_PACKET) * _TRANSPORT_PACKET
         else:
             end = 0
     return max(0, end - length)
@@ -53,8 +53,10 @@ def _matroska_end(file: BinaryIO, length: int) -> int:
         name, size = _ebml_name(file), _ebml_size(file)
         if size is None:
             if name not in (_SEGMENT, _CLUSTER):  # only these two may be of unknown size
-                return at + 1 if file.tell() >= length else 0
+                return length + 1 if file.tell() >= length else 0
             at = file.tell()
+        elif name == _SEGMENT:  # what stands behind it is left alone
+            return file.tell() + size
         else:
             at = file.tell() + size
     return at

@@ -53,7 +53,8 @@ def test_resume_and_load_from(tmp_path, monkeypatch):
     (tmp_path / "a.pth").touch()
     assert training_config(config()).get("resume", False) is False
     cfg = training_config(config(load_from="old.pth"), resume=True)
-    assert (cfg.resume, cfg.load_from) == (True, None)  # from the work folder, whatever the run began with
+    # from the work folder, whatever the run began with; the old weights are for a folder with nothing in it
+    assert (cfg.resume, cfg.load_from) == ("auto", "old.pth")
     cfg = training_config(config(), resume="a.pth")
     assert (cfg.resume, cfg.load_from) == (True, "a.pth")
     assert training_config(config(), load_from="a.pth").load_from == "a.pth"

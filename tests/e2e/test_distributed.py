@@ -30,7 +30,7 @@ def test_two_processes_equal_one(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
 def test_two_processes_resume_inside_an_accumulation_window(tmp_path):
-    """Each rank's own gradients, batch-norm statistics and random states come back, bit for bit."""
+    """Each rank's own gradients and random states come back, bit for bit."""
     text = run_two(Path(__file__).with_name("resumed_steps.py"), str(tmp_path))
     assert text.count("iter_5.pth, equal: True") == 2
     assert len(torch.load(tmp_path / "broken/iter_5.pth", weights_only=True)["accumulation"]["gradients"]) == 2

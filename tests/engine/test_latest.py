@@ -56,6 +56,14 @@ def test_new_run_that_saved_nothing_is_not_taken_for_the_old_one(tmp_path):
     assert resumed.iter == 18
 
 
+def test_nothing_to_resume_starts_from_the_weights_of_the_config(tmp_path):
+    make_runner(tmp_path / "pretraining", total=1, custom_hooks=[]).train()
+    weights = str(tmp_path / "pretraining/epoch_1.pth")
+    runner = make_runner(tmp_path / "new", total=1, custom_hooks=[], load_from=weights, resume="auto")
+    runner.train()
+    assert runner.loaded_from == weights and runner.iter == 6 and not runner.resumed
+
+
 def test_new_run_that_saved_nothing_in_an_empty_folder_starts_again(tmp_path):
     broken_run(tmp_path, 3, total=1)
     runner = make_runner(tmp_path, total=1, resume=True)

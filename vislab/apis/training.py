@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from vislab.apis.build import Launcher, checked, existing, prepare
+from vislab.engine.latest import step_checkpoints
 from vislab.errors import ConfigError
 
 
@@ -68,8 +69,12 @@ def training_config(
     if resume and load_from:
         raise ConfigError("resume goes on with a run, load_from starts a new one from its weights: give one of the two")
     if resume:
-        cfg.resume = True
-        cfg.load_from = None if resume is True else existing(resume)
+        if resume is True:
+            cfg.resume = "auto"  # where there is nothing to resume yet, the run starts, from the config's load_from
+            if step_checkpoints(cfg.work_dir):
+                cfg.load_from = None
+        else:
+            cfg.resume, cfg.load_from = True, existing(resume)
     elif load_from:
         cfg.load_from = existing(load_from)
     if amp:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict, _ParamScheduler
 from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
 
@@ -32,6 +33,7 @@ def schedulers_of(schedulers: list | dict | None) -> dict[str, list[_ParamSchedu
 
 def optimizer_settings(wrapper: OptimWrapper | OptimWrapperDict, model: torch.nn.Module) -> dict[str, dict]:
     """Class, group settings and parameter names of each optimizer, as plain data; taken before schedules are built."""
+    model = model.module if is_model_wrapper(model) else model  # the names are the same for any number of processes
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
         key: {

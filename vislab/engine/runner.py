@@ -71,10 +71,11 @@ class Runner(MMEngineRunner):
     """
 
     def __init__(self, *args, resume: bool | str = False, default_scope: str = "vislab", **kwargs) -> None:
-        if isinstance(resume, str):
-            if resume != "auto":
-                kwargs["load_from"] = resume
-            resume = True
+        self._start_from: str | None = None
+        if resume == "auto":
+            resume, self._start_from = True, kwargs.pop("load_from", None)  # for a run that finds nothing to go on from
+        elif isinstance(resume, str):
+            resume, kwargs["load_from"] = True, resume
         self.last_metrics: dict[str, Any] | None = None
         self.loaded_from: str | None = None
         self._began = time.time()  # a resumed run counts on from what its earlier parts took
@@ -323,6 +324,7 @@ class Runner(MMEngineRunner):
         """Find and read what to resume from, and take over its seed before anything is built with another one."""
         path = self._load_from or call_on_main(lambda: newest_checkpoint(self))
         if path is None:
+            self._resume, self._load_from = False, self._start_from
             return
         checkpoint = self.read_checkpoint(path)
         check_run_state(checkpoint, path)

@@ -1,6 +1,7 @@
 """The settings of a run as plain data for its checkpoints, and what differs between two runs, in words."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any
 
 # Where a run is, what it prints, how fast it reads: no part of what is trained or measured.
@@ -22,8 +23,8 @@ def plain_settings(value: Any) -> Any:
         return {str(key): plain_settings(item) for key, item in value.items() if str(key) not in _ELSEWHERE}
     if isinstance(value, (bool, int, float, type(None))):
         return value
-    if isinstance(value, str):
-        return value
+    if isinstance(value, (str, PurePath)):
+        return str(value)
     if isinstance(value, Sequence):
         if value and all(isinstance(item, Mapping) and "type" in item for item in value):
             return _by_type(value)

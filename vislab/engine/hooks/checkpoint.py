@@ -1,6 +1,7 @@
 """Writes checkpoints in the order that cannot lose one: the new file stands before an old one goes."""
 
 import filecmp
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if is_main_process():
             for path in remove_leftovers(self.out_dir):
                 runner.logger.info(f"removed {path}, left half-written by a run that was killed")
-        source = Path(runner.loaded_from) if runner.resumed else None
+        source = Path(os.path.expandvars(runner.loaded_from)).expanduser() if runner.resumed else None
         if source is None:
             self._kept, self._best, self.last_ckpt = [], {}, None
         elif not self._is_here(source):

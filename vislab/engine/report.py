@@ -1,14 +1,23 @@
 """What a run leaves behind for programs to read: metrics.json."""
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+from mmengine.dist import is_main_process
 from mmengine.logging import MessageHub
 
 from vislab.engine.checkpoint import write_text_atomically
+
+
+def write_config(cfg: Config, folder: str | os.PathLike, timestamp: str) -> None:
+    """Write the whole config into `folder`, under its own name or that of the start; the main process does."""
+    if is_main_process():
+        cfg.dump(Path(folder) / (Path(cfg.filename).name if cfg.filename else f"{timestamp}.py"))
 
 
 def write_metrics(

@@ -43,7 +43,7 @@ from vislab.engine.message_hub import MessageHub
 from vislab.engine.optim_state import optimizer_settings, schedule_settings, schedule_states
 from vislab.engine.plain import from_plain, to_plain
 from vislab.engine.quiet import keep_terminal_quiet
-from vislab.engine.report import closing_lines, logged_metrics, seconds_before, write_metrics
+from vislab.engine.report import closing_lines, logged_metrics, seconds_before, write_config, write_metrics
 from vislab.engine.resume import (
     check_averages,
     last_checkpoint,
@@ -147,12 +147,6 @@ class Runner(MMEngineRunner):
     def dump_config(self) -> None:
         """Nothing at construction: only a run that has the work folder to itself may write its config there."""
 
-    def _write_config(self, folder: str | os.PathLike) -> None:
-        if is_main_process():
-            self.cfg.dump(
-                Path(folder) / (Path(self.cfg.filename).name if self.cfg.filename else f"{self.timestamp}.py")
-            )
-
     def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
         super().register_hook(hook, priority)
         for registered in self.hooks:
@@ -230,7 +224,7 @@ class Runner(MMEngineRunner):
         """Train, then write metrics.json with the last validation's metrics."""
         self._began = time.time()
         with hold_work_dir(self.work_dir):
-            self._write_config(self.work_dir)
+            write_config(self.cfg, self.work_dir, self.timestamp)
             if self._resume and not self._has_loaded:
                 self._read_resumed_checkpoint()
             model = super().train()
@@ -240,7 +234,7 @@ class Runner(MMEngineRunner):
     def test(self) -> dict:
         """Test, then add to metrics.json; weights that do not fit the model exactly are an error."""
         self._began = time.time()
-        self._write_config(self.log_dir)  # the training's stays as it is
+        write_config(self.cfg, self.log_dir, self.timestamp)  # the training's stays as it is
         metrics = super().test()
         self._report(metrics, self.loaded_from, test=True)
         return metrics

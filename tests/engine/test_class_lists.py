@@ -51,7 +51,11 @@ def test_what_is_alike_or_names_nothing_passes():
 
 
 def test_the_models_count_is_compared_for_every_split():
-    with pytest.raises(ConfigError, match=r"model\.head\.num_classes = 3\s+test data, Named has 2 classes"):
+    with pytest.raises(ConfigError, match=r"model\.head\.num_classes = 3\s+training data, Named has 2 classes"):
+        check_class_lists(MODEL, {"training": Named(classes=("a", "b"))})
+    with pytest.raises(
+        ConfigError, match=r"num_classes = 3, which is another.* test data, Named: 2 classes(?s:.*)metainfo"
+    ):
         check_class_lists(MODEL, {"test": Named(classes=("a", "b"))})
 
 

@@ -115,8 +115,12 @@ def check_class_lists(cfg: Config | Mapping[str, Any], datasets: Mapping[str, An
             first = found
         _compare(first, found, f"the classes of the {split} data are others")
         wrong = list(compare_counts(cfg, found.names, found.owner))
-        if wrong:
+        if wrong and split == "training":
             raise ConfigError("\n".join(str(p) for p in wrong))
+        if wrong:  # what the model was trained on is not to be changed
+            raise ConfigError(
+                f"{wrong[0].place} = {wrong[0].value}, which is another number than the {found}\n{_REMEDY}"
+            )
 
 
 def check_loop(runner: Any, loop: BaseLoop) -> BaseLoop:

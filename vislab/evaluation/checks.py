@@ -1,14 +1,15 @@
 """Checks that all metrics share: present fields, matching lengths, and warnings about what was left out of a figure."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.logging import print_log
 
-from vislab.errors import DataError
+from vislab.errors import DataError, VislabError
 
 
 def to_array(data: Any) -> np.ndarray:
@@ -28,6 +29,21 @@ def require_field(sample: Mapping[str, Any], key: str, metric: str, remedy: str)
     if key not in sample:
         raise DataError(f"{metric}: {sample.get('img_path', 'a sample')} has no {key}: {remedy}")
     return sample[key]
+
+
+@contextmanager
+def naming(metric: str, sample: Mapping[str, Any]) -> Iterator[None]:
+    """Turns what fields of an unexpected kind or shape raise into a DataError that names metric and image."""
+    try:
+        yield
+    except (VislabError, torch.OutOfMemoryError):
+        raise
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError) as error:
+        name = sample.get("img_path", "a sample")
+        text = (
+            f"{metric}: labels or predictions of {name} are not what the metric reads: {type(error).__name__}: {error}"
+        )
+        raise DataError(text) from error
 
 
 def require_results(results: Sequence[Any], metric: str) -> None:

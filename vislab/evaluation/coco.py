@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from vislab.errors import ConfigError, DataError
-from vislab.evaluation.checks import require_field, require_results, to_array, warn, warn_unlabeled
+from vislab.evaluation.checks import naming, require_field, require_results, to_array, warn, warn_unlabeled
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -72,7 +72,8 @@ class CocoMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         classes = (self.dataset_meta or {}).get("classes")
         for sample in data_samples:
-            self.results.append(image_result(sample, self.kinds, None if classes is None else len(classes)))
+            with naming("CocoMetric", sample):
+                self.results.append(image_result(sample, self.kinds, None if classes is None else len(classes)))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         require_results(results, "CocoMetric")
@@ -134,7 +135,7 @@ def image_result(sample: Mapping[str, Any], kinds: Sequence[str], num_classes: i
     if not (np.isfinite(gt["areas"]).all() and np.isfinite(gt.get("bboxes", 0)).all()):
         raise DataError(f"CocoMetric: a ground-truth box of {name} is not finite")
     ignore = truth.get("ignore")
-    gt["crowd"] = np.zeros(len(gt["labels"]), int) if ignore is None else to_array(ignore).astype(int)
+    gt["crowd"] = np.zeros(len(gt["labels"]), int) if ignore is None else to_array(ignore).astype(bool).astype(int)
     wrong = _no_class(gt["labels"], num_classes)
     if wrong.any():
         count = "" if num_classes is None else f"; the dataset has {num_classes} classes (0..{num_classes - 1})"

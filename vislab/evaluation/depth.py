@@ -16,7 +16,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
-from vislab.evaluation.checks import require_field, require_results, to_array, warn
+from vislab.evaluation.checks import naming, require_field, require_results, to_array, warn
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -127,29 +127,30 @@ class DepthMetric(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            name = sample.get("img_path", "a sample")
-            require_original_frame(sample, "DepthMetric")
-            truth = require_field(sample, "gt_depth", "DepthMetric", "put LoadDepth into the test pipeline")
-            found = require_field(sample, "pred_depth", "DepthMetric", "the model predicts none")
-            target = to_array(truth["data"][0])
-            prediction = to_array(found["data"][0]).astype(np.float32, copy=False)
-            if prediction.shape != target.shape:
-                raise DataError(
-                    f"DepthMetric: the label of {name} is {target.shape} (h, w), its prediction {prediction.shape}: "
-                    "load labels of the original size"
-                )
-            self.inference = sample.get("inference", self.inference)
-            low, high = self.min_depth, self.max_depth
-            window = crop_window(target.shape, self.crop)
-            target, prediction = target[window], prediction[window]
-            valid = (target > low) & (target < high)
-            target, prediction = target[valid], prediction[valid]
-            lost = prediction.size - np.count_nonzero(np.isfinite(prediction))
-            if lost:
-                prediction = np.nan_to_num(prediction, nan=low, posinf=high, neginf=low)
-            # logarithms need a positive number in any case
-            prediction = np.clip(prediction, low, high) if self.clamp else np.maximum(prediction, 1e-6)
-            self.results.append((name, lost, depth_sums(prediction, target)))
+            with naming("DepthMetric", sample):
+                name = sample.get("img_path", "a sample")
+                require_original_frame(sample, "DepthMetric")
+                truth = require_field(sample, "gt_depth", "DepthMetric", "put LoadDepth into the test pipeline")
+                found = require_field(sample, "pred_depth", "DepthMetric", "the model predicts none")
+                target = to_array(truth["data"][0])
+                prediction = to_array(found["data"][0]).astype(np.float32, copy=False)
+                if prediction.shape != target.shape:
+                    raise DataError(
+                        f"DepthMetric: the label of {name} is {target.shape} (h, w), its prediction "
+                        f"{prediction.shape}: load labels of the original size"
+                    )
+                self.inference = sample.get("inference", self.inference)
+                low, high = self.min_depth, self.max_depth
+                window = crop_window(target.shape, self.crop)
+                target, prediction = target[window], prediction[window]
+                valid = (target > low) & (target < high)
+                target, prediction = target[valid], prediction[valid]
+                lost = prediction.size - np.count_nonzero(np.isfinite(prediction))
+                if lost:
+                    prediction = np.nan_to_num(prediction, nan=low, posinf=high, neginf=low)
+                # logarithms need a positive number in any case
+                prediction = np.clip(prediction, low, high) if self.clamp else np.maximum(prediction, 1e-6)
+                self.results.append((name, lost, depth_sums(prediction, target)))
 
     def protocol(self) -> str:
         """All switches in words."""

@@ -13,7 +13,15 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
-from vislab.evaluation.checks import require_field, require_integers, require_results, to_array, warn, warn_unlabeled
+from vislab.evaluation.checks import (
+    naming,
+    require_field,
+    require_integers,
+    require_results,
+    to_array,
+    warn,
+    warn_unlabeled,
+)
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -160,20 +168,23 @@ class PanopticMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            name = sample.get("img_path", "a sample")
-            require_original_frame(sample, "PanopticMetric")
-            truth = require_field(sample, "gt_panoptic", "PanopticMetric", "put LoadPanoptic into the test pipeline")
-            found = require_field(sample, "pred_panoptic", "PanopticMetric", "the model predicts none")
-            statistics = panoptic_statistics(
-                _array(found["data"]),
-                found.get("segments_info", ()),
-                _array(truth["data"]),
-                truth.get("segments_info", ()),
-                len(self._classes()),
-                name,
-            )
-            rows = np.flatnonzero(statistics.any(1))
-            self.results.append((name, rows, statistics[rows]))  # an image has few of the classes
+            with naming("PanopticMetric", sample):
+                name = sample.get("img_path", "a sample")
+                require_original_frame(sample, "PanopticMetric")
+                truth = require_field(
+                    sample, "gt_panoptic", "PanopticMetric", "put LoadPanoptic into the test pipeline"
+                )
+                found = require_field(sample, "pred_panoptic", "PanopticMetric", "the model predicts none")
+                statistics = panoptic_statistics(
+                    _array(found["data"]),
+                    found.get("segments_info", ()),
+                    _array(truth["data"]),
+                    truth.get("segments_info", ()),
+                    len(self._classes()),
+                    name,
+                )
+                rows = np.flatnonzero(statistics.any(1))
+                self.results.append((name, rows, statistics[rows]))  # an image has few of the classes
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         require_results(results, "PanopticMetric")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError, DataError
-from vislab.evaluation.checks import require_field, require_integers, require_results, warn_unlabeled
+from vislab.evaluation.checks import naming, require_field, require_integers, require_results, warn_unlabeled
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -71,28 +71,29 @@ class SemSegMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         count = self._count()
         for sample in data_samples:
-            name = sample.get("img_path", "a sample")
-            require_original_frame(sample, "SemSegMetric")
-            truth = require_field(sample, "gt_sem_seg", "SemSegMetric", "put LoadSemSeg into the test pipeline")
-            found = require_field(sample, "pred_sem_seg", "SemSegMetric", "the model predicts none")
-            prediction = found["data"][0]
-            label = truth["data"][0].to(prediction.device)
-            if prediction.shape != label.shape:
-                raise DataError(
-                    f"SemSegMetric: the label of {name} is {tuple(label.shape)} (h, w), its prediction "
-                    f"{tuple(prediction.shape)}: load labels of the original size"
-                )
-            try:
-                areas = class_areas(prediction, label, count, self.ignore_index)
-            except DataError as error:
-                raise DataError(f"SemSegMetric: {name}: {error}") from None
-            if areas.shape[1] > count:
-                which = "label" if areas[2, count:].any() else "prediction"
-                raise DataError(
-                    f"SemSegMetric: the {which} of {name} holds class {areas.shape[1] - 1}, there are {count} "
-                    f"(0..{count - 1}, {self.ignore_index} = ignored)"
-                )
-            self.results.append((areas.cpu().numpy(), label.numel()))
+            with naming("SemSegMetric", sample):
+                name = sample.get("img_path", "a sample")
+                require_original_frame(sample, "SemSegMetric")
+                truth = require_field(sample, "gt_sem_seg", "SemSegMetric", "put LoadSemSeg into the test pipeline")
+                found = require_field(sample, "pred_sem_seg", "SemSegMetric", "the model predicts none")
+                prediction = found["data"][0]
+                label = truth["data"][0].to(prediction.device)
+                if prediction.shape != label.shape:
+                    raise DataError(
+                        f"SemSegMetric: the label of {name} is {tuple(label.shape)} (h, w), its prediction "
+                        f"{tuple(prediction.shape)}: load labels of the original size"
+                    )
+                try:
+                    areas = class_areas(prediction, label, count, self.ignore_index)
+                except DataError as error:
+                    raise DataError(f"SemSegMetric: {name}: {error}") from None
+                if areas.shape[1] > count:
+                    which = "label" if areas[2, count:].any() else "prediction"
+                    raise DataError(
+                        f"SemSegMetric: the {which} of {name} holds class {areas.shape[1] - 1}, there are {count} "
+                        f"(0..{count - 1}, {self.ignore_index} = ignored)"
+                    )
+                self.results.append((areas.cpu().numpy(), label.numel()))
 
     def compute_metrics(self, results: list[tuple[np.ndarray, int]]) -> dict[str, float]:
         require_results(results, "SemSegMetric")

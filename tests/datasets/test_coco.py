@@ -325,6 +325,8 @@ def test_the_instances_file_is_matched_by_names_and_sizes(tree):
     path.write_text(json.dumps(content))
     dataset = build(tree, "panoptic", instances_file="annotations/instances.json")
     assert [i["label"] for i in dataset.get_data_info(0)["instances"]] == [1, 0]
+    chosen = build(tree, "panoptic", instances_file="annotations/instances.json", classes=["sky", "train"])
+    assert [i["label"] for i in chosen.get_data_info(0)["instances"]] == [1]
     content["images"] = [IMAGES[0] | {"height": 80, "width": 120}]
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="image 5 has height 80, .*panoptic.json says 40"):

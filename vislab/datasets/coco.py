@@ -95,7 +95,8 @@ class CocoDataset(BaseDataset):
         if annotations and "segments_info" in annotations[0]:
             self._add_segments(records, annotations, labels)
             if self.instances_file:
-                self._add_instances_file(records, labels)
+                by_name = {str(c["name"]): labels[entries.identifier(c["id"], "", "id")] for c in categories}
+                self._add_instances_file(records, labels, by_name)
         elif "annotations" in content:
             if self.instances_file:
                 raise DataError(f"{self.ann_file} is an instances file itself: instances_file goes with a panoptic one")
@@ -215,11 +216,10 @@ class CocoDataset(BaseDataset):
             )
         return records
 
-    def _add_instances_file(self, records: dict, labels: dict) -> None:
-        """Add the instances of a second file, whose categories and images are told by name and id."""
+    def _add_instances_file(self, records: dict, labels: dict, by_name: dict[str, int | None]) -> None:
+        """Add the instances of a second file: its categories are told by name, or else by id, its images by id."""
         path = os.path.join(self.data_root, self.instances_file)
         content = entries.read_json(path, ("annotations",))
-        by_name = {name: i for i, name in enumerate(self._metainfo["classes"])}
         own = {}
         for category in entries.objects(content, "categories", path):
             # names are safer than ids: those of some files count the things alone

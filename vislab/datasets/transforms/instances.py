@@ -115,7 +115,7 @@ class LoadAnnotations:
                 raise DataError(f"{place} is missing: load without masks, or give a segmentation")
             mask[...] = decode_mask(instance["mask"], (h, w), place)
             x1, y1, x2, y2 = (int(n) for n in (*np.floor(boxes[k, :2]).clip(0), *np.ceil(boxes[k, 2:]).clip(0)))
-            if mask[y1:y2, x1:x2].any():
+            if mask[y1:y2, x1:x2].view(bool).any():
                 continue
             if mask.any():
                 warn_once(

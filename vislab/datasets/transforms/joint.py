@@ -251,7 +251,7 @@ def _resize_masks(masks: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray,
         left, right = np.searchsorted(columns, (x, x + width))
         part = mask[rows[top:bottom, None], columns[left:right]]
         out[top:bottom, left:right] = part
-        visible[k] = part.any()
+        visible[k] = part.view(bool).any()
     return resized, visible
 
 

@@ -110,6 +110,8 @@ def small(path: Path):
             loader.update(batch_size=1)
             if "nyu" in path.name:
                 loader.dataset.pipeline.insert(1, resize)  # before the labels, which keep their size
+    if "deit" in path.name:
+        cfg.model.img_size = SMALL
     if "hnerv" in path.name:
         cfg.train_dataloader.batch_size = 1
     return cfg

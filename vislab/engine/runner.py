@@ -322,7 +322,6 @@ class Runner(MMEngineRunner):
             return
         checkpoint = self.read_checkpoint(path)
         check_run_state(checkpoint, path)
-        check_averages(self.hooks, checkpoint, path)
         seed, current = checkpoint["meta"].get("seed"), self._randomness_cfg.get("seed")
         if seed is not None and seed != self.seed:
             if current is not None:
@@ -389,6 +388,7 @@ class Runner(MMEngineRunner):
             self._read_resumed_checkpoint()
         checkpoint = self.load_checkpoint(filename, map_location, strict=True)
         self._began -= seconds_before(checkpoint)
+        check_averages(self.hooks, checkpoint, filename)
         restore_counters(self, checkpoint, filename)
         restore_hooks(self, self._hook_states, checkpoint, filename)
         restore_optimization(self, checkpoint, filename)

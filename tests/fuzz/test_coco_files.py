@@ -294,7 +294,7 @@ def _many(seeds, tmp_path) -> None:
 
 
 def test_some_mutated_files(tmp_path):
-    _many(range(40), tmp_path)
+    _many(range(20), tmp_path)
 
 
 @pytest.mark.slow

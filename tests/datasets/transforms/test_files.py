@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vislab.datasets.transforms import LoadDepth, LoadSemSeg, PackInputs, PanopticToSemSeg, file_checks
-from vislab.datasets.transforms.files import exif_orientation, read_indices, read_raw, read_rgb
+from vislab.datasets.transforms.files import exif_orientation, read_bytes, read_indices, read_raw, read_rgb
 from vislab.errors import DataError
 
 
@@ -86,7 +86,7 @@ TURNS = {  # by EXIF orientation
 def test_exif_orientation_of_a_tiff(tmp_path, orientation, mode):
     path = save(tmp_path / "a.tif", Image.fromarray(picture()).convert(mode), tiffinfo={274: orientation})
     np.testing.assert_array_equal(read_rgb(path), TURNS[orientation](picture()))
-    assert exif_orientation(path) == orientation
+    assert exif_orientation(read_bytes(path)) == orientation
 
 
 def test_a_jpeg_cut_behind_the_thumbnail_in_its_header(tmp_path):

@@ -57,6 +57,26 @@ def test_a_photo_turned_by_exif_against_labels_of_its_stored_pixels(photo):
         _label_image(photo, np.zeros((60, 80), np.uint8))
 
 
+@pytest.mark.parametrize(
+    ("orientation", "size", "known", "is_told"),
+    [(3, (60, 80), True, True), (2, (60, 80), True, True), (6, (60, 60), True, True), (6, (60, 80), False, True)]
+    + [(1, (60, 80), True, False), (6, (60, 80), True, False)],  # upright; the size tells that labels are turned
+)
+def test_a_turn_that_no_size_can_tell_is_said_once(tmp_path, logged, orientation, size, known, is_told):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(np.zeros((*size, 3), np.uint8)).save(tmp_path / "a.jpg", exif=exif)
+    record = {"img_path": str(tmp_path / "a.jpg"), "instances": INSTANCES}
+    turned = size[::-1] if orientation >= 5 else size
+    if known:
+        record |= {"height": turned[0], "width": turned[1]}
+    for _ in range(2):
+        LoadImage()(dict(record))
+        LoadImage(exif=False)({"img_path": record["img_path"], "instances": INSTANCES})
+        LoadImage()({"img_path": record["img_path"]})  # no labels
+    assert logged().count(f"orientation {orientation}") == is_told
+
+
 def _label_image(photo, labels):
     path = photo.replace("a.png", "labels.png")
     Image.fromarray(labels).save(path)

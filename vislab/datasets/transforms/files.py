@@ -65,10 +65,10 @@ def decode_rgb(path: str, data: bytes, *, exif: bool = True) -> np.ndarray:
     return cv2.cvtColor(img, cv2.COLOR_BGR2RGB)
 
 
-def exif_orientation(path: str) -> int:
-    """Returns the EXIF orientation of an image file, 1..8; 1, as stored, where there is none."""
+def exif_orientation(data: bytes) -> int:
+    """Returns the EXIF orientation in the content of an image file, 1..8; 1, as stored, where there is none."""
     try:
-        with checks.open_image(read_bytes(path)) as img:
+        with checks.open_image(data) as img:
             return img.getexif().get(0x112, 1)
     except Exception:  # whoever reads the pixels says what is wrong with the file
         return 1

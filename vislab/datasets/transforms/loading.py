@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from vislab.datasets.transforms.file_checks import warn_once
-from vislab.datasets.transforms.files import read_indices, read_raw, read_rgb
-from vislab.datasets.transforms.frame import check_moves, check_shape, exif_hint, sample_name
+from vislab.datasets.transforms.files import decode_rgb, read_bytes, read_indices, read_raw
+from vislab.datasets.transforms.frame import check_moves, check_shape, exif_hint, sample_name, warn_of_turn
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
 
@@ -36,7 +36,7 @@ class LoadImage:
         self.exif = exif
 
     def __call__(self, results: dict) -> dict:
-        img = results["img"] if "img" in results else read_rgb(results["img_path"], exif=self.exif)
+        img = results["img"] if "img" in results else self._read(results)
         if img.ndim != 3 or img.shape[2] != 3 or img.dtype != np.uint8:
             raise DataError(f"{sample_name(results)} is {img.dtype} {img.shape}, expected uint8 (h, w, 3) RGB")
         if min(img.shape[:2]) < self.min_size:
@@ -56,6 +56,14 @@ class LoadImage:
         results["ori_shape"] = results["img_shape"] = img.shape[:2]
         results["scale_factor"] = (1.0, 1.0)
         return results
+
+    def _read(self, results: dict) -> np.ndarray:
+        path = results["img_path"]
+        data = read_bytes(path)
+        img = decode_rgb(path, data, exif=self.exif)
+        if self.exif:
+            warn_of_turn(results, data, img.shape[:2])
+        return img
 
     @staticmethod
     def _check_size(results: dict, shape: tuple[int, int]) -> None:

@@ -41,6 +41,9 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:  # `tool | head`: the reader has seen enough
         status = 0
     except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # yapf under mmengine's bare `except:`
+            print("interrupted", file=sys.stderr)
+            sys.exit(143 if isinstance(error.__context__, Terminated) else 130)
         told = error_message(error) if isinstance(error, VislabError) else remedy(error)
         if told is None or os.environ.get("VISLAB_TRACEBACK"):
             raise

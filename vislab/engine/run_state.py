@@ -49,6 +49,8 @@ def _wrong_parts(checkpoint: Mapping[str, Any]) -> Iterator[str]:
         for key in ("log_scalars", "runtime_info", "resumed_keys"):
             if not isinstance(hub.get(key), Mapping):
                 yield f"message_hub[{key!r}] is no dict"
+            elif strange := [name for name in hub[key] if not isinstance(name, str)]:
+                yield f"message_hub[{key!r}] has the key {strange[0]!r}, which is no name"
     if not isinstance(checkpoint.get("param_schedulers"), (list, Mapping, type(None))):
         yield "param_schedulers is no list"
     if not isinstance(checkpoint.get("random_state"), (list, type(None))):

@@ -23,7 +23,7 @@ from vislab.apis import inference
 from vislab.apis.inference import Predictor, collect, predict
 from vislab.apis.results import to_plain_results
 from vislab.datasets.image_folder import ImageFolder
-from vislab.datasets.transforms import LoadImage, PackInputs
+from vislab.datasets.transforms import LoadImage, PackInputs, Pad
 from vislab.datasets.video_frames import VideoFrames
 from vislab.errors import ConfigError, DataError
 from vislab.models.preprocessor import ImagePreprocessor
@@ -56,6 +56,15 @@ def predictor() -> Predictor:
 
 def redness(samples: list[DataSample]) -> list[int]:
     return [int(sample.pred_label.label) for sample in samples]
+
+
+def test_a_pipeline_that_moves_the_image_is_refused():
+    """Predictions would be stretched over the original image: a model takes them back by scaling alone."""
+    moved = Predictor(
+        config(pipeline=[{"type": LoadImage}, {"type": Pad, "size": 64}, {"type": PackInputs}]), device="cpu"
+    )
+    with pytest.raises(DataError, match=r"image 0 went through pad .* remove Pad"):
+        moved([RED])
 
 
 # --- the Python interface -------------------------------------------------------------------------------------------

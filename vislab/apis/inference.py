@@ -20,6 +20,7 @@ from vislab.apis.video_writer import VideoWriter
 from vislab.datasets.video_files import read_frames, read_timing
 from vislab.engine.class_lists import say_other_classes
 from vislab.errors import ConfigError, DataError, VislabError
+from vislab.evaluation.frame import require_original_frame
 from vislab.structures import DataSample
 
 
@@ -61,7 +62,8 @@ class Predictor:
             One DataSample an image, also for a single one; an empty list for none.
 
         Raises:
-            DataError: an image cannot be read, or is not what the pipeline takes; the message names it.
+            DataError: an image cannot be read, is not what the pipeline takes, or is cropped, mirrored or padded by it;
+                the message names it.
         """
         sources = list_inputs(images)
         names = [paths] if isinstance(paths, str) else paths
@@ -77,7 +79,10 @@ class Predictor:
             shape = img.shape[:2]
             records.append({"img": img, "img_path": name, "ori_shape": shape, "img_shape": shape,
                             "scale_factor": (1.0, 1.0), "sample_idx": index})  # fmt: skip
-        batch = pseudo_collate([self.pipeline(record) for record in records])
+        samples = [self.pipeline(record) for record in records]
+        for sample in samples:
+            require_original_frame(sample["data_samples"], "predict")
+        batch = pseudo_collate(samples)
         with torch.inference_mode():
             return self.model.test_step(batch)
 

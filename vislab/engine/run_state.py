@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from vislab.engine.optimizer_state import own_implementation
+from vislab.engine.optimizer_layout import own_implementation
 from vislab.errors import CheckpointError, VislabError
 
 # Entries of an optimizer's state that have their parameter's shape; others (steps, factors of Adafactor) do not.

@@ -9,6 +9,7 @@ import copy
 import os
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,7 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch.utils.data import DataLoader
 
 from vislab.engine.allocator import keep_freed_memory
-from vislab.engine.checkpoint import (
-    get_weights,
-    load_checkpoint,
-    load_state,
-    save_checkpoint,
-)
+from vislab.engine.checkpoint import get_weights, load_checkpoint, load_state, save_checkpoint
 from vislab.engine.class_lists import build_dataset, check_loaded, check_loop, dataset_meta
 from vislab.engine.distributed import call_on_main, prepare_processes, wrap_for_processes
 from vislab.engine.environment import collect_environment
@@ -89,6 +85,11 @@ class Runner(MMEngineRunner):
     def resumed(self) -> bool:
         """Whether this run goes on from a checkpoint, with its counters and states."""
         return self._resume and self.loaded_from is not None
+
+    @cached_property
+    def config_text(self) -> str:
+        """The config as Python code. Formatting it takes as long as many steps, so it is done once."""
+        return self.cfg.pretty_text
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict) -> "Runner":
@@ -283,7 +284,7 @@ class Runner(MMEngineRunner):
                 "experiment_name": self.experiment_name,
                 "time": time.strftime("%Y%m%d_%H%M%S"),
                 "seconds": time.time() - self._began,
-                "cfg": self.cfg.pretty_text,
+                "cfg": self.config_text,
                 "mmengine_version": mmengine.__version__,
                 "dataset_meta": dataset_meta(self.train_dataloader.dataset),
             },

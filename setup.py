@@ -1,4 +1,4 @@
-"""What setup.cfg cannot say: the folder configs/ is installed as the package vislab.configs."""
+"""Completes setup.cfg: the folder configs/ is installed as the package vislab.configs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What each exit of the CPU configs of ECO-M2F costs, in giga-multiply-accumulates: nothing is trained or timed.
+"""Prints the cost of each exit of the CPU configs of ECO-M2F in giga-multiply-accumulates: nothing is trained or timed.
 
     python benchmarks/eco_costs.py
 

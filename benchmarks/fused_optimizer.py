@@ -1,4 +1,4 @@
-"""What `fused=True` in the configs' optimizers saves on this machine, and how far the weights move apart.
+"""Times training steps with and without `fused=True` in the configs' optimizers, and compares the weights.
 
     python benchmarks/fused_optimizer.py            # about ten minutes on one free core
     python benchmarks/fused_optimizer.py --quick

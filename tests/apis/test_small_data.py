@@ -195,7 +195,7 @@ def test_what_is_no_such_archive_is_one_message_and_leaves_nothing(site, tmp_pat
 
 
 def test_every_config_for_cpus_is_served():
-    """What lies below VISLAB_DATA comes from a small set, and each set names its configs."""
+    """Every path below VISLAB_DATA belongs to a small set, and each set names its configs."""
     named = {config for small in SETS.values() for config in small.configs}
     places = {small.place for small in SETS.values()}
     for path in (REPOSITORY / "configs").glob("*/*.py"):

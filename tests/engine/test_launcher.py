@@ -1,4 +1,4 @@
-"""What a launcher tells a process is checked before the processes wait for one another."""
+"""The variables of a launcher are checked before the processes wait for one another."""
 
 import socket
 

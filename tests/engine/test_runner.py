@@ -240,3 +240,11 @@ def test_default_hooks_can_be_changed_and_dropped(tmp_path):
     runner = make_runner(tmp_path, default_hooks={"logger": None, "timer": None, "nan_guard": {"type": "NanGuardHook"}})
     names = [type(hook).__name__ for hook in runner.hooks]
     assert "LoggerHook" not in names and "IterTimerHook" not in names and "RandomStateHook" in names
+
+
+@pytest.mark.parametrize("checkpoint", [{"save_best": "nothing"}, {"save_best": "toy/error", "rule": "bigger"}])
+def test_settings_that_a_hook_refuses_are_one_message(tmp_path, checkpoint):
+    with pytest.raises(ConfigError, match="CheckpointHook.* cannot be built"):
+        make_runner(tmp_path, default_hooks={"checkpoint": {"type": "CheckpointHook", **checkpoint}})
+    with pytest.raises(ConfigError, match="LoggerHook.* cannot be built: interval must be greater than 0"):
+        make_runner(tmp_path, default_hooks={"logger": {"type": "LoggerHook", "interval": 0}})

@@ -238,7 +238,7 @@ def test_every_changed_byte_of_the_weights_is_noticed(originals, tmp_path):
 
 
 def test_originals_are_whole(originals, tmp_path):
-    """What the mutations start from loads, in each format, to the same numbers."""
+    """The files that mutations start from load, in each format, to the same numbers."""
     expected = None
     for form, data in originals.items():
         path = tmp_path / f"whole.{form if form in ('safetensors', 'pkl') else 'pth'}"

@@ -1,4 +1,4 @@
-"""What tools/train.py says when it is interrupted."""
+"""The message of tools/train.py after an interrupt."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""What predictions are made of: arrays, PIL images, files, folders and addresses, as RGB arrays or as named jobs."""
+"""Reads the inputs of predictions: arrays, PIL images, files, folders and addresses, as RGB arrays or named jobs."""
 
 import http.client
 import urllib.error

@@ -14,7 +14,7 @@ from vislab.errors import CheckpointError
 
 
 class LoaderSize(NamedTuple):
-    """What an iteration and an epoch are."""
+    """The number of samples in an iteration and in an epoch."""
 
     samples: int  # in the dataset
     batch: int | None  # samples a process and iteration; None: a batch sampler of its own decides

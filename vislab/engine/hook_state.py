@@ -1,4 +1,4 @@
-"""What hooks remember, saved in checkpoints and brought back on a resume.
+"""Saves the state of hooks in checkpoints and brings it back on a resume.
 
 A hook that has `state_dict()` and `load_state_dict(state)` decides itself. A user's hook without them has its changed
 attributes kept, as far as they are numbers, text, tensors and containers of these; settings that the run does not

@@ -53,7 +53,7 @@ def write_metrics(
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    """What stands in a metrics.json; one that cannot be read is put aside, not written over."""
+    """Returns the content of a metrics.json; one that cannot be read is put aside, not written over."""
     if not path.is_file():
         return {}
     try:
@@ -73,7 +73,7 @@ def seconds_before(checkpoint: Mapping[str, Any]) -> float:
 
 
 def closing_lines(path: Path, log_dir: str | Path, cfg: Mapping[str, Any], checkpoint: str | None) -> str:
-    """What a run has left behind and what to do next, for the log.
+    """Returns the last lines of the log: what the run has written, and the next command.
 
     Args:
         path: The metrics.json that was written.

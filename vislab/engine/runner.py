@@ -149,7 +149,10 @@ class Runner(MMEngineRunner):
         """Nothing at construction: only a run that has the work folder to itself may write its config there."""
 
     def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
-        super().register_hook(hook, priority)
+        try:
+            super().register_hook(hook, priority)
+        except (AssertionError, KeyError, TypeError, ValueError) as error:  # how mmengine's hooks refuse their settings
+            raise ConfigError(f"hook {hook} cannot be built: {error}") from error
         for registered in self.hooks:
             if type(registered) is MMEngineEarlyStoppingHook:  # a config may name mmengine's class itself
                 registered.__class__ = EarlyStoppingHook

@@ -113,7 +113,7 @@ class CocoMetric(BaseMetric):
 
 
 def image_result(sample: Mapping[str, Any], kinds: Sequence[str], num_classes: int | None = None) -> dict[str, Any]:
-    """What `coco_ap` needs of one image.
+    """Returns the part of one image's sample that `coco_ap` needs.
 
     Args:
         sample: A DataSample as a dict, with gt_instances, pred_instances and ori_shape.

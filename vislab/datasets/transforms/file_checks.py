@@ -1,4 +1,4 @@
-"""What the bytes of an image file say about themselves: whether they are all there, their depth, and further pages.
+"""Checks on the bytes of an image file: whether they are all there, their depth, and further pages.
 
 Decoders fill what a file lacks with grey, show the first page of many, and reduce 16 bits to 8 without a word.
 """

@@ -25,8 +25,8 @@ from vislab.datasets.transforms import (
     RandomFlip,
     Resize,
 )
-from vislab.engine.layer_decay import LayerDecayOptimConstructor
-from vislab.engine.schedulers import WarmupCosineLR
+from vislab.engine.optim.layer_decay import LayerDecayOptimConstructor
+from vislab.engine.optim.schedulers import WarmupCosineLR
 from vislab.evaluation.depth import DepthMetric
 from vislab.evaluation.semantic import SemSegMetric
 from vislab.models.dense import DepthEstimator, SemanticSegmentor

@@ -100,7 +100,7 @@ def trained(args, work: Path) -> tuple:
     from mmengine.registry import init_default_scope
 
     from vislab.apis.build import build_model, load
-    from vislab.engine.checkpoint import find_latest_checkpoint
+    from vislab.engine.resume.latest import find_latest_checkpoint
 
     cfg = load(*config_of(args))
     init_default_scope("vislab")

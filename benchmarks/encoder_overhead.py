@@ -11,7 +11,7 @@ def main() -> None:
     import timm
     import torch
 
-    from vislab.models.timm_encoder import TimmEncoder
+    from vislab.models.encoders.timm_encoder import TimmEncoder
 
     torch.set_num_threads(args.threads)
     names = ["resnet18", "convnext_atto", "vit_tiny_patch16_224"]

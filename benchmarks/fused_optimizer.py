@@ -40,7 +40,7 @@ class Training:
         from mmengine.optim import build_optim_wrapper
         from mmengine.registry import init_default_scope
 
-        from vislab.engine.config import load_config
+        from vislab.engine.config.load import load_config
         from vislab.engine.runner import Runner
         from vislab.registry import MODELS
         from vislab.systems.tract import apply_tract

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import _common
 
-TESTS = Path(__file__).resolve().parents[1] / "tests"
+REPOSITORY = Path(__file__).resolve().parents[1]
 TARGETS = 8
 
 
 def load_builder():
-    sys.path.insert(0, str(TESTS))
-    from models import mask2former_peer
+    sys.path.insert(0, str(REPOSITORY))
+    from tests.helpers import mask2former_peer
 
     return mask2former_peer
 

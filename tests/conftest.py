@@ -26,7 +26,7 @@ def logged(monkeypatch) -> Iterator[Callable[[], str]]:
     """Returns all that was logged through mmengine's logger since the test began, as one text."""
     from mmengine.logging import MMLogger
 
-    from vislab.datasets.transforms import file_checks
+    from vislab.io import file_checks
 
     monkeypatch.setattr(file_checks, "_said", set())  # what is said once was perhaps said by another test
 

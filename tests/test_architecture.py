@@ -19,25 +19,33 @@ CODE = [
 ]
 MAX_LINES = 400
 
-# Arrows of docs and design: who may import what, beside itself. errors, paths and registry are for everyone.
-EVERYONE = {"errors", "paths", "registry"}
-MAY_IMPORT = {
+# Who imports whom, beside itself; exactly these arrows exist. errors and registry are for everyone.
+EVERYONE = {"errors", "registry"}
+IMPORTS = {
     "errors": set(),
-    "paths": set(),
     "registry": set(),
     "cli": set(),
     "configs": set(),
-    "structures": {"ops"},
-    "ops": {"structures"},
-    "layers": {"structures", "ops"},
-    "models": {"structures", "ops", "layers", "losses", "zoo"},
-    "losses": {"structures", "ops", "layers", "models"},
-    "zoo": {"engine"},
-    "visualization": {"structures", "ops", "datasets"},
-    "datasets": {"structures", "ops"},
-    "evaluation": {"structures", "ops"},
-    "engine": {"structures", "ops", "layers", "models", "datasets", "evaluation", "visualization", "zoo", "cli"},
-    "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "zoo", "cli"},
+    "io": set(),
+    "structures": set(),
+    "ops": set(),
+    "layers": set(),
+    "losses": {"ops"},
+    "models": {"structures", "ops", "layers", "losses", "io"},
+    "datasets": {"structures", "io"},
+    "evaluation": {"ops"},
+    "visualization": {"structures", "datasets"},
+    "engine": {"datasets", "io", "cli"},
+    "zoo": {"models", "io"},
+    "apis": {"structures", "evaluation", "visualization", "engine", "io"},
+}
+# Imports inside functions: packages that cost seconds and that only some calls need.
+LATE = {
+    ("vislab.apis.inference", "vislab.visualization"),
+    ("vislab.apis.testing", "vislab.engine.runner"),
+    ("vislab.apis.training", "vislab.engine.runner"),
+    ("vislab.apis.training", "vislab.engine.first_step"),
+    ("vislab.engine.config.load", "vislab.engine.config.check"),
 }
 
 
@@ -68,22 +76,28 @@ def ours(path: Path) -> set[str]:
     return {tier_of(name) for name in names} - {"", "__version__"}
 
 
-@pytest.mark.parametrize("tier", MAY_IMPORT)
-def test_shared_tiers(tier):
-    """Arrows in one direction: no shared tier knows a system, and lower tiers do not know higher ones."""
-    allowed = MAY_IMPORT[tier] | EVERYONE | {tier}
-    wrong = {
-        f"{module_of(path)} imports vislab.{other}"
+@pytest.mark.parametrize("tier", IMPORTS)
+def test_arrows(tier):
+    """Shared tiers never know a system, and no arrow is granted that nobody needs."""
+    found = {
+        other: module_of(path)
         for path in SOURCES
         if tier_of(module_of(path)) == tier
-        for other in ours(path) - allowed
+        for other in ours(path) - EVERYONE - {tier}
     }
-    assert not wrong
+    assert not {f"{module} imports vislab.{other}" for other, module in found.items() if other not in IMPORTS[tier]}
+    assert not IMPORTS[tier] - set(found), "granted, but not used"
 
 
 def test_every_folder_has_its_rule():
     tiers = {tier_of(module_of(path)) for path in SOURCES}
-    assert {t for t in tiers if t and not t.startswith("systems")} <= set(MAY_IMPORT)
+    assert {t for t in tiers if t and not t.startswith("systems")} == set(IMPORTS)
+
+
+@pytest.mark.parametrize("tier", ["errors", "cli", "io"])
+def test_ground_floor_does_without_mmengine(tier):
+    paths = [path for path in SOURCES if tier_of(module_of(path)) == tier]
+    assert paths and not [module_of(p) for p in paths for n in imports_of(p) if n.split(".")[0] == "mmengine"]
 
 
 def test_systems_do_not_know_each_other():
@@ -97,11 +111,24 @@ def test_systems_do_not_know_each_other():
 
 
 def test_no_circles():
-    """Modules can be imported one by one: the graph of imports at module level has no circle."""
-    graph = {module_of(p): {_existing(n) for n in _top_level(p)} - {None, module_of(p)} for p in SOURCES}
+    """The graph of imports has no circle, imports inside functions included."""
+    graph = {module_of(p): {_existing(n) for n in imports_of(p)} - {None, module_of(p)} for p in SOURCES}
     done: set[str] = set()
     for start in graph:
         _visit(start, graph, [], done)
+
+
+def test_imports_stand_at_the_top():
+    found = {(module_of(p), name) for p in SOURCES for name in _late_imports(p)}
+    assert found == LATE
+
+
+def _late_imports(path: Path) -> Iterator[str]:
+    for function in ast.walk(ast.parse(path.read_text())):
+        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for node in ast.walk(function):
+                if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "vislab":
+                    yield node.module
 
 
 def _visit(module: str, graph: dict[str, set], path: list[str], done: set[str]) -> None:
@@ -110,12 +137,6 @@ def _visit(module: str, graph: dict[str, set], path: list[str], done: set[str]) 
         for other in sorted(graph.get(module, ())):
             _visit(other, graph, [*path, module], done)
         done.add(module)
-
-
-def _top_level(path: Path) -> Iterator[str]:
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vislab"):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def _existing(name: str) -> str | None:
@@ -131,9 +152,13 @@ def _existing(name: str) -> str | None:
     "what, pattern, where",
     [
         ("albumentations", r"^\s*(import|from) albumentations\b", {"vislab/datasets/transforms/albu.py"}),
-        ("torch.load", r"\btorch\.load\(", {"vislab/engine/checkpoint.py"}),
-        ("pickle.load", r"\bpickle\.(loads?|Unpickler)\(", set()),
-        ("CheckpointLoader", r"CheckpointLoader\.register_scheme\(", {"vislab/engine/checkpoint.py"}),
+        ("torch.load", r"\btorch\.load\(", {"vislab/io/checkpoint.py"}),
+        (
+            "pickle",
+            r"\bpickle\.(_?loads?|_?Unpickler)\b|^\s*from pickle import .*\b(loads?|Unpickler)\b",
+            {"vislab/io/array_pickle.py"},
+        ),
+        ("CheckpointLoader", r"CheckpointLoader\.register_scheme\(", {"vislab/engine/loaders.py"}),
     ],
 )
 def test_one_place(what, pattern, where):
@@ -158,7 +183,7 @@ class _Undocumented(ast.NodeTransformer):
 
 
 def test_torch_load_is_weights_only():
-    calls = re.findall(r"torch\.load\(.*", _code(PACKAGE / "engine/checkpoint.py"))
+    calls = re.findall(r"torch\.load\(.*", _code(PACKAGE / "io/checkpoint.py"))
     assert calls and all("weights_only=True" in call for call in calls)
 
 

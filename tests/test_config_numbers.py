@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from mmengine.registry import init_default_scope
 
-from vislab.engine.config import load_config
-from vislab.engine.config_source import scan
+from vislab.engine.config.load import load_config
+from vislab.engine.config.source import scan
 from vislab.errors import ConfigError
 from vislab.registry import TRANSFORMS
 

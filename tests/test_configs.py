@@ -50,8 +50,8 @@ def test_docstring_says_what_to_expect(path):
 @pytest.mark.parametrize("path", LEAVES, ids=name)
 def test_check_finds_nothing(path, tmp_path):
     """Files may be missing here; everything else must be right, in the config as it is and as a run dumps it."""
-    from vislab.engine.config import load_config
-    from vislab.engine.config_check import check_config
+    from vislab.engine.config.check import check_config
+    from vislab.engine.config.load import load_config
 
     cfg = load_config(path)
     check_config(cfg, files=False)
@@ -64,7 +64,7 @@ def test_check_finds_nothing(path, tmp_path):
 @pytest.mark.parametrize("path", LEAVES, ids=name)
 def test_model_is_built(path):
     """On the meta device: every layer with its real shape, no memory, no weights from anywhere."""
-    from vislab.engine.config import load_config
+    from vislab.engine.config.load import load_config
     from vislab.registry import MODELS
 
     cfg = load_config(path).model.to_dict()
@@ -95,7 +95,7 @@ PLANTED = {
 @pytest.mark.parametrize("place", PLANTED)
 def test_mistakes_in_the_example_are_found(place):
     """The config of `make train`, with one argument too many."""
-    from vislab.engine.config import load_config
+    from vislab.engine.config.load import load_config
     from vislab.errors import ConfigError
 
     with pytest.raises(ConfigError, match=PLANTED[place]):
@@ -103,8 +103,8 @@ def test_mistakes_in_the_example_are_found(place):
 
 
 def test_missing_video_is_found():
-    from vislab.engine.config import load_config
-    from vislab.engine.config_check import check_config
+    from vislab.engine.config.check import check_config
+    from vislab.engine.config.load import load_config
     from vislab.errors import ConfigError
 
     cfg = load_config(REPOSITORY / "configs/hnerv/hnerv_bunny_160x320_cpu.py", {"source": "/not/there.mp4"})

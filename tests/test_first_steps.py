@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import torchvision
-from standin_data import make_published, make_small
+
+from tests.helpers.standin_data import make_published, make_small
 
 REPOSITORY = Path(__file__).parents[1]
 LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path.parent.name != "_base_")
@@ -96,7 +97,7 @@ def shrink(node) -> None:
 
 
 def small(path: Path):
-    from vislab.engine.config import load_config
+    from vislab.engine.config.load import load_config
 
     cfg = load_config(path)
     shrink(cfg._cfg_dict)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vislab.engine.config import load_config
+from vislab.engine.config.load import load_config
 from vislab.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -100,7 +100,7 @@ def test_a_wheel_brings_the_configs(tmp_path):
     work.mkdir()
     (work / "mine.py").write_text(CHILD.format(module="hnerv.hnerv_bunny_160x320_cpu"))
     code = (
-        "import vislab; from vislab.engine.config import load_config\n"
+        "import vislab; from vislab.engine.config.load import load_config\n"
         "cfg = load_config('mine.py'); print(vislab.__file__, cfg.train_cfg.max_epochs, cfg.log_level)"
     )
     environment = {**os.environ, "PYTHONPATH": str(target)}

@@ -6,7 +6,7 @@ import pytest
 import timm
 import torch
 
-from vislab.engine.config import load_config
+from vislab.engine.config.load import load_config
 from vislab.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 CONFIGS = Path(__file__).parents[1] / "configs"

@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from vislab.engine.config import load_config
-    from vislab.engine.config_check import check_config
+    from vislab.engine.config.check import check_config
+    from vislab.engine.config.load import load_config
     from vislab.visualization.browse import browse
 
     cfg = load_config(args.config, parse_cfg_options(args.cfg_options))

@@ -24,8 +24,8 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> int:
-    from vislab.engine.config import load_config
-    from vislab.engine.config_check import check_config
+    from vislab.engine.config.check import check_config
+    from vislab.engine.config.load import load_config
     from vislab.errors import ConfigError
 
     options = parse_cfg_options(args.cfg_options)

@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from vislab.engine.config import load_config
+    from vislab.engine.config.load import load_config
 
     print(load_config(args.config, parse_cfg_options(args.cfg_options)).pretty_text)
 

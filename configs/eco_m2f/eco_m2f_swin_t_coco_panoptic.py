@@ -9,7 +9,7 @@ Expected: not run here; published after the gate 52.06 PQ at 202 GMAC (beta 0.00
 
 from mmengine.config import read_base
 
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.systems.eco_m2f import EcoM2F, SampleExitHook
 
 with read_base():

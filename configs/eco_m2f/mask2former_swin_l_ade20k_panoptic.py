@@ -8,7 +8,7 @@ Expected: not run here; published 48.1 PQ, 34.2 AP, 54.5 mIoU (model zoo of face
 
 from mmengine.config import read_base
 
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
     from ._base_.ade20k_panoptic import *

@@ -9,7 +9,7 @@ Expected: not run here; published 66.6 PQ, 82.9 mIoU (model zoo of facebookresea
 
 from mmengine.config import read_base
 
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
     from ._base_.cityscapes_panoptic import *

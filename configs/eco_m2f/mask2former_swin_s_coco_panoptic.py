@@ -8,7 +8,7 @@ Expected: not run here; published 54.6 PQ, 44.7 AP, 64.2 mIoU (model zoo of face
 
 from mmengine.config import read_base
 
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
     from ._base_.coco_panoptic import *

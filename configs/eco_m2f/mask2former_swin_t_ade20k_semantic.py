@@ -8,7 +8,7 @@ Expected: not run here; published 47.7 mIoU (model zoo of facebookresearch/Mask2
 
 from mmengine.config import read_base
 
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
     from ._base_.ade20k_semantic import *

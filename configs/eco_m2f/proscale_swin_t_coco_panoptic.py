@@ -8,7 +8,7 @@ Expected: not run here; published 52.88 PQ (README of abhishekaich27/proscale-py
 
 from mmengine.config import read_base
 
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
     from ._base_.coco_panoptic import *

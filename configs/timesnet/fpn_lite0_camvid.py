@@ -11,7 +11,7 @@ from mmengine.config import read_base
 
 from vislab.models.dense import SemanticSegmentor
 from vislab.models.fpn import FPNNetwork
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
     from ._base_.camvid import *

@@ -10,7 +10,7 @@ from mmengine.config import read_base
 
 from vislab.models.dense import DepthEstimator
 from vislab.models.dense_inference import DenseInference
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.systems.timesnet import TimesNet
 
 with read_base():

@@ -11,7 +11,7 @@ Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 
 from mmengine.config import read_base
 
 from vislab.models.dense import SemanticSegmentor
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.systems.timesnet import TimesNet
 
 with read_base():

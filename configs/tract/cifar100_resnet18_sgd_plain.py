@@ -10,7 +10,7 @@ from mmengine.config import read_base
 from mmengine.optim import LinearLR
 
 from vislab.datasets.torchvision_sets import CIFAR100
-from vislab.engine.schedulers import RelativeMultiStepLR
+from vislab.engine.optim.schedulers import RelativeMultiStepLR
 from vislab.models.classifier import ImageClassifier
 
 with read_base():

@@ -9,9 +9,9 @@ Expected: not run; 81.23 top-1, 95.70 top-5 accuracy after a further 50 epochs o
 from mmengine.config import read_base
 from torch.optim import AdamW
 
-from vislab.engine.amp import AmpOptimWrapper
-from vislab.engine.layer_decay import LayerDecayOptimConstructor
-from vislab.engine.schedulers import WarmupCosineLR
+from vislab.engine.optim.amp import AmpOptimWrapper
+from vislab.engine.optim.layer_decay import LayerDecayOptimConstructor
+from vislab.engine.optim.schedulers import WarmupCosineLR
 from vislab.losses import BinaryCrossEntropy
 from vislab.models.classifier import ImageClassifier
 

@@ -8,7 +8,7 @@ Expected: not run; 75.70 top-1, 92.74 top-5 accuracy, one seed (arXiv 2410.23970
 
 from mmengine.config import read_base
 
-from vislab.engine.schedulers import RelativeMultiStepLR
+from vislab.engine.optim.schedulers import RelativeMultiStepLR
 from vislab.models.classifier import ImageClassifier
 
 with read_base():

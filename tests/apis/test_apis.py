@@ -18,7 +18,7 @@ from vislab.apis.results import to_plain_results
 from vislab.apis.sampling import raw_batch
 from vislab.apis.testing import _use_tta
 from vislab.apis.training import training_config
-from vislab.engine.amp import AmpOptimWrapper
+from vislab.engine.optim.amp import AmpOptimWrapper
 from vislab.errors import CheckpointError, ConfigError
 from vislab.registry import OPTIM_WRAPPERS
 from vislab.structures import DataSample

@@ -17,13 +17,13 @@ import pytest
 import timm
 import torch
 import torchvision
-from local_server import serving
 from safetensors.torch import load_file
 
+from tests.helpers.local_server import serving
 from vislab.apis import small_data
 from vislab.apis.small_data import SETS, digest, prepare
-from vislab.engine.config import load_config
-from vislab.engine.config_source import scan
+from vislab.engine.config.load import load_config
+from vislab.engine.config.source import scan
 from vislab.errors import ConfigError, DataError
 from vislab.registry import DATASETS
 

@@ -6,8 +6,8 @@ import json
 import cv2
 import numpy as np
 import pytest
-from dataset_behaviour import DatasetBehaviour
 
+from tests.helpers.dataset_behavior import DatasetBehaviour
 from vislab.datasets.coco import CocoDataset
 from vislab.datasets.transforms import (
     LoadAnnotations,

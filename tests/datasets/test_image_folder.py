@@ -6,12 +6,12 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from dataset_behaviour import DatasetBehaviour
 
+from tests.helpers.dataset_behavior import DatasetBehaviour
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import LoadImage, PackInputs
-from vislab.datasets.transforms.files import read_rgb
 from vislab.errors import DataError
+from vislab.io.images import read_rgb
 
 
 def make_tree(root, names=("cat", "dog"), count=2):

@@ -5,8 +5,8 @@ import time
 import cv2
 import numpy as np
 import pytest
-from dataset_behaviour import DatasetBehaviour
 
+from tests.helpers.dataset_behavior import DatasetBehaviour
 from vislab.datasets.scenes import STUFF, THINGS, WALL_DEPTH, Scenes
 from vislab.datasets.transforms import LoadImage
 from vislab.structures import rotated_boxes as rb

@@ -13,7 +13,7 @@ import pytest
 from vislab.datasets import video_frames
 from vislab.datasets.transforms import PackInputs
 from vislab.datasets.video_frames import VideoFrames
-from vislab.engine.config_components import check_component
+from vislab.engine.config.components import check_component
 from vislab.errors import ConfigError, DataError, VislabError
 from vislab.registry import DATASETS
 

@@ -1,15 +1,14 @@
 """Two gloo processes train as one: the same losses at the same global batch, one set of files."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.processes import free_port, run, run_two
+from tests.helpers import HELPERS
+from tests.helpers.processes import free_port, run, run_two
 
-SCRIPT = Path(__file__).with_name("losses.py")
+SCRIPT = HELPERS / "losses.py"
 
 
 @pytest.mark.slow
@@ -31,7 +30,7 @@ def test_two_processes_equal_one(tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
 def test_two_processes_resume_inside_an_accumulation_window(tmp_path):
     """Each rank's own gradients and random states come back, bit for bit."""
-    text = run_two(Path(__file__).with_name("resumed_steps.py"), str(tmp_path))
+    text = run_two(HELPERS / "resumed_steps.py", str(tmp_path))
     assert text.count("iter_5.pth, equal: True") == 2
     assert len(torch.load(tmp_path / "broken/iter_5.pth", weights_only=True)["accumulation"]["gradients"]) == 2
 
@@ -50,8 +49,7 @@ def test_launcher_without_its_environment_says_what_to_do(monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
 def test_a_group_of_one_trains_on_the_cpu(tmp_path, monkeypatch):
     """The quick form of the test above: no CUDA device is asked for, the model is wrapped, the run ends."""
-    sys.path.insert(0, str(SCRIPT.parents[1] / "engine"))
-    from toy_run import make_runner
+    from tests.helpers.toy_run import make_runner
 
     for name, value in {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_PORT": free_port()}.items():
         monkeypatch.setenv(name, value)

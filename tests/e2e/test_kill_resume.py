@@ -3,11 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+from tests.helpers import HELPERS
 
 
 @pytest.mark.parametrize(
@@ -17,8 +16,8 @@ def test_kill_and_resume(tmp_path, kills, epochs):
     done = subprocess.run(
         [
             sys.executable,
-            str(HERE / "kill_resume.py"),
-            str(HERE / "toy_config.py"),
+            str(HELPERS / "kill_resume.py"),
+            str(HELPERS / "toy_config.py"),
             *("--kills", str(kills), "--work-dir", str(tmp_path)),
             *("--cfg-options", f"train_cfg.max_epochs={epochs}"),
         ],

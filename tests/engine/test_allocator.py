@@ -4,8 +4,8 @@ import sys
 
 import pytest
 import torch
-from toy_run import make_runner
 
+from tests.helpers.toy_run import make_runner
 from vislab.engine import runner as runner_module
 from vislab.engine.allocator import keep_freed_memory
 

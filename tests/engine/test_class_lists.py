@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.dataset import ConcatDataset, RepeatDataset
-from toy_run import ToyMetric, make_runner, plain
 
+from tests.helpers.toy_run import ToyMetric, make_runner, plain
 from vislab.datasets.base import BaseDataset
 from vislab.engine import class_lists
 from vislab.engine.class_lists import build_dataset, check_class_lists, say_other_classes

@@ -2,8 +2,7 @@
 
 import sys
 
-from toy_run import make_runner
-
+from tests.helpers.toy_run import make_runner
 from vislab.engine.environment import collect_environment
 
 

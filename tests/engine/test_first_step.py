@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
-from toy_run import Jitter, ToyDataset, ToyMetric, ToyModel, make_runner, plain, toy_config
 
+from tests.helpers.toy_run import Jitter, ToyDataset, ToyMetric, ToyModel, make_runner, plain, toy_config
 from vislab.engine.first_step import take_first_step
 from vislab.errors import ConfigError, DataError, TrainingError
 

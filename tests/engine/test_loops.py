@@ -3,8 +3,8 @@
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler
-from toy_run import Killed, ToyDataset, jitter, make_runner, stop_at, toy_config
 
+from tests.helpers.toy_run import Killed, ToyDataset, jitter, make_runner, stop_at, toy_config
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from vislab.errors import ConfigError
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer as MMEngineHistoryBuffer
-from toy_run import make_runner
 
+from tests.helpers.toy_run import make_runner
 from vislab.engine.message_hub import HistoryBuffer, MessageHub
 
 

@@ -3,10 +3,10 @@
 import json
 
 import torch
-from toy_run import Killed, make_runner, stop_at
 
-from vislab.engine.checkpoint import load_checkpoint, save_checkpoint
+from tests.helpers.toy_run import Killed, make_runner, stop_at
 from vislab.engine.report import write_metrics
+from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 
 
 def read(folder) -> dict:

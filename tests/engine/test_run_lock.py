@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from toy_run import make_runner
 
+from tests.helpers.toy_run import make_runner
 from vislab.engine import run_lock
 from vislab.engine.run_lock import LOCK_NAME, RunLock, hold_work_dir
 from vislab.errors import ConfigError

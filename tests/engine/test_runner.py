@@ -6,10 +6,10 @@ import random
 import numpy as np
 import pytest
 import torch
-from toy_run import Killed, ToyMetric, ToyModel, make_runner, plain, stop_at, toy_config
 
-from vislab.engine.checkpoint import load_checkpoint, save_checkpoint
+from tests.helpers.toy_run import Killed, ToyMetric, ToyModel, make_runner, plain, stop_at, toy_config
 from vislab.errors import CheckpointError, ConfigError, TrainingError
+from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 
 TIMES = ("time", "eta")
 

@@ -15,13 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine.toy_run import ToyModel, make_runner
 
-from vislab.engine.checkpoint import load_checkpoint, load_state
+from tests.helpers.toy_run import ToyModel, make_runner
 from vislab.errors import CheckpointError, VislabError
-from vislab.zoo.files import read_weights
+from vislab.io.checkpoint import load_checkpoint
+from vislab.io.weights import get_weights, load_state, read_weights
 from vislab.zoo.foreign import read_tensors
-from vislab.zoo.weights import get_weights
 
 SECONDS = 30  # for one case; a hang fails
 

@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from vislab.datasets.transforms import LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
-from vislab.datasets.transforms.files import read_indices, read_raw, read_rgb
-from vislab.datasets.video_files import read_frames
 from vislab.datasets.video_frames import VideoFrames
 from vislab.errors import DataError
+from vislab.io.images import read_indices, read_raw, read_rgb
+from vislab.io.video import read_frames
 
 pytestmark = pytest.mark.slow
 COUNT = int(os.environ.get("VISLAB_FUZZ", "300"))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from mmengine.structures import LabelData
-from model_behaviour import ModelBehaviour
 
+from tests.helpers.model_behavior import ModelBehaviour
 from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.losses.classification import BinaryCrossEntropy, CrossEntropy
 from vislab.models.batch_augment import RandomShiftFlip

@@ -5,7 +5,7 @@ import torch
 from mmengine.structures import PixelData
 from torch import nn
 
-from tests.model_behaviour import ModelBehaviour
+from tests.helpers.model_behavior import ModelBehaviour
 from vislab.errors import ConfigError, DataError
 from vislab.models.dense import DepthEstimator, SemanticSegmentor
 from vislab.models.dense_inference import DenseInference

@@ -9,8 +9,8 @@ import torch
 
 from vislab.errors import CheckpointError, ConfigError
 from vislab.models.mask2former import Mask2Former
+from vislab.models.mask2former.convert import blocks_to_unfold, convert, detect, unfold_to_blocks
 from vislab.zoo import load_foreign
-from vislab.zoo.mask2former import blocks_to_unfold, convert, detect, unfold_to_blocks
 
 PARTS = {
     "num_classes": 3, "num_queries": 4,

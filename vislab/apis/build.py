@@ -12,12 +12,13 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import vislab.engine  # noqa: F401  the mmengine fixes and the registered engine parts
-from vislab.engine.checkpoint import load_checkpoint, load_state
-from vislab.engine.config import load_config
-from vislab.engine.config_check import check_config
+from vislab.engine.config.check import check_config
+from vislab.engine.config.load import load_config
 from vislab.engine.device import usable_device
 from vislab.errors import ConfigError
-from vislab.paths import expand_path
+from vislab.io.checkpoint import load_checkpoint
+from vislab.io.paths import expand_path
+from vislab.io.weights import load_state
 from vislab.registry import MODELS
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]

@@ -17,10 +17,12 @@ from vislab.apis.build import build_model, load
 from vislab.apis.inputs import ImageLike, Job, collect, is_address, list_inputs, read_image
 from vislab.apis.results import to_plain_results, write_image
 from vislab.apis.video_writer import VideoWriter
-from vislab.datasets.video_files import read_frames, read_timing
 from vislab.engine.class_lists import say_other_classes
 from vislab.errors import ConfigError, DataError, VislabError
 from vislab.evaluation.frame import require_original_frame
+from vislab.io.checkpoint import load_checkpoint
+from vislab.io.video import read_frames, read_timing
+from vislab.registry import DATASETS, TRANSFORMS
 from vislab.structures import DataSample
 
 
@@ -200,8 +202,6 @@ def test_pipeline(cfg: Config) -> Compose:
     Raises:
         ConfigError: no loader of the config has a pipeline.
     """
-    from vislab.registry import TRANSFORMS
-
     dataset = _test_dataset(cfg)
     if not dataset or not dataset.get("pipeline"):
         raise ConfigError(
@@ -221,8 +221,6 @@ def _loads_labels(step: Mapping[str, Any]) -> bool:
 
 def _frame_fitter(cfg: Config) -> Callable[[np.ndarray], np.ndarray]:
     """How the config's dataset itself crops or resizes an image before its pipeline; most do not."""
-    from vislab.registry import DATASETS
-
     dataset = _test_dataset(cfg) or {}
     kind = dataset.get("type")
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
@@ -247,8 +245,6 @@ def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
     dataset = _test_dataset(cfg) or {}
     own = dict(dataset.get("metainfo") or getattr(dataset.get("type"), "METAINFO", {}))
     if checkpoint is not None:
-        from vislab.engine.checkpoint import load_checkpoint
-
         meta = load_checkpoint(checkpoint).get("meta") or {}
         if isinstance(meta.get("dataset_meta"), dict):
             say_other_classes(own, meta["dataset_meta"], str(checkpoint))

@@ -11,9 +11,9 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from PIL import Image, ImageOps
 
-from vislab.datasets.listing import IMAGE_SUFFIXES, choose_images, is_video, list_files
-from vislab.datasets.transforms.files import decode_rgb, read_rgb
 from vislab.errors import DataError
+from vislab.io.images import decode_rgb, read_rgb
+from vislab.io.listing import IMAGE_SUFFIXES, choose_images, is_video, list_files
 
 ImageLike: TypeAlias = np.ndarray | Image.Image | str | Path
 _TIMEOUT = 30  # seconds without an answer

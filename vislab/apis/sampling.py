@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from vislab.engine.runner import Runner
 from vislab.errors import ConfigError
+from vislab.structures import DataSample
 
 
 def build_loader(cfg: Config, split: str = "test", **changes: Any) -> DataLoader:
@@ -36,8 +37,6 @@ def raw_batch(cfg: Config, *, split: str = "test", shape: Sequence[int] | None =
         batch_size: number of images.
     """
     if shape:
-        from vislab.structures import DataSample
-
         height, width = (shape[0], shape[-1]) if len(shape) <= 2 else _refuse_shape(shape)
         generator = torch.Generator().manual_seed(0)
         images = torch.randint(0, 256, (batch_size, 3, height, width), dtype=torch.uint8, generator=generator)

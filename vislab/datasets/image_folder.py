@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vislab.datasets.archives import list_members, split_archive
 from vislab.datasets.class_list import checked_names, class_index, say_absent
 from vislab.datasets.in_memory import InMemoryImages
-from vislab.datasets.listing import IMAGE_SUFFIXES, choose_images, list_files
-from vislab.datasets.transforms.files import read_rgb
 from vislab.errors import DataError, did_you_mean
+from vislab.io.archives import list_members, split_archive
+from vislab.io.images import read_rgb
+from vislab.io.listing import IMAGE_SUFFIXES, choose_images, list_files
 from vislab.registry import DATASETS
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mmengine.logging import print_log
 
-from vislab.datasets.listing import list_files, plain_ending
 from vislab.errors import DataError
+from vislab.io.listing import list_files, plain_ending
 
 
 def pair_by_pattern(root: str | Path, images: str, labels: str) -> list[tuple[str, str, str]]:

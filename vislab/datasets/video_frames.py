@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 
 from vislab.datasets.base import BaseDataset
-from vislab.datasets.listing import IMAGE_SUFFIXES, choose_images, list_files
-from vislab.datasets.transforms.files import read_rgb
-from vislab.datasets.video_files import read_video
 from vislab.errors import ConfigError, DataError
-from vislab.paths import expand_path
+from vislab.io.images import read_rgb
+from vislab.io.listing import IMAGE_SUFFIXES, choose_images, list_files
+from vislab.io.paths import expand_path
+from vislab.io.video import read_video
 from vislab.registry import DATASETS
 
 CLIPS = {

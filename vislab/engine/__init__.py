@@ -1,8 +1,8 @@
-"""What drives a run: Runner, loops, hooks, checkpoints, configs.
+"""What drives a run: Runner, loops, hooks, optimization, resuming, configs.
 
 Importing this package registers its parts and puts the cures for mmengine's breakages in place.
 """
 
-from vislab.engine import amp, checkpoint, hooks, layer_decay, loops, runner, schedulers
+from vislab.engine import hooks, loaders, log_bridge, loops, optim, runner
 
-__all__ = ["amp", "checkpoint", "hooks", "layer_decay", "loops", "runner", "schedulers"]
+__all__ = ["hooks", "loaders", "log_bridge", "loops", "optim", "runner"]

@@ -13,7 +13,7 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.runner import BaseLoop, TestLoop, ValLoop
 
-from vislab.engine.config_components import Problem, problem
+from vislab.engine.config.components import Problem, problem
 from vislab.errors import CheckpointError, ConfigError, VislabError
 from vislab.registry import DATASETS
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from mmengine.device import get_device
 from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.model import MMDistributedDataParallel
+from mmengine.model import BaseTTAModel, MMDistributedDataParallel, is_model_wrapper
 from torch import nn
 
 from vislab.errors import ConfigError, VislabError
@@ -21,6 +21,13 @@ _VARIABLES = {  # how each launcher names (rank, local rank, world size)
     "slurm": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"),
 }
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Returns the model inside the wrappers for several processes and for test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
 
 
 def read_launcher(launcher: str) -> None:
@@ -108,7 +115,7 @@ def call_on_main(function: Callable[[], T]) -> T:
     return result
 
 
-def wrap_for_processes(model: nn.Module, *, find_unused_parameters: bool) -> nn.Module:
+def wrap_for_processes(model: nn.Module, find_unused_parameters: bool) -> nn.Module:
     """DistributedDataParallel around `model`, on the CPU or this process's GPU.
 
     Args:

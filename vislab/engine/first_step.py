@@ -13,7 +13,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import BaseLoop
 
 from vislab.cli import format_metrics
-from vislab.engine.checkpoint import find_latest_checkpoint
+from vislab.engine.resume.latest import find_latest_checkpoint
 from vislab.engine.runner import Runner
 
 _LOCAL_BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")

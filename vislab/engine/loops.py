@@ -18,7 +18,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import BatchSampler, DataLoader
 
 from vislab.datasets.samplers import sample_seed
-from vislab.engine.data_position import epoch_position, loader_size, saved_size, stream_position
+from vislab.engine.resume.data_position import epoch_position, loader_size, saved_size, stream_position
 from vislab.errors import ConfigError, TrainingError
 from vislab.registry import LOOPS
 

@@ -13,6 +13,9 @@ import torch
 from mmengine.logging import HistoryBuffer as MMEngineHistoryBuffer
 from mmengine.logging import MessageHub as MMEngineMessageHub
 
+from vislab.io.serialize import register_kind
+
+_HISTORY = "__history__"
 _MAX_WAITING = 64  # tensors kept unread; more would hold on to device memory for nothing
 
 
@@ -75,6 +78,22 @@ class HistoryBuffer(MMEngineHistoryBuffer):
     @property
     def _count_history(self) -> np.ndarray:
         return self._counts[: self._size]
+
+
+def _to_plain(history: MMEngineHistoryBuffer) -> dict[str, Any]:
+    values, counts = history.data
+    return {
+        _HISTORY: torch.tensor(values, dtype=torch.float64),
+        "counts": torch.tensor(counts, dtype=torch.int64),
+        "max_length": history.max_length,
+    }
+
+
+def _from_plain(plain: dict[str, Any]) -> HistoryBuffer:
+    return HistoryBuffer(plain[_HISTORY].numpy(), plain["counts"].numpy(), max_length=plain["max_length"])
+
+
+register_kind(_HISTORY, MMEngineHistoryBuffer, _to_plain, _from_plain)
 
 
 class MessageHub(MMEngineMessageHub):

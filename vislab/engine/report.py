@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MessageHub
 
-from vislab.engine.checkpoint import write_text_atomically
+from vislab.io.atomic import write_text_atomically
 
 
 def write_config(cfg: Config, folder: str | os.PathLike, timestamp: str) -> None:

@@ -28,19 +28,17 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch.utils.data import DataLoader
 
 from vislab.engine.allocator import keep_freed_memory
-from vislab.engine.checkpoint import get_weights, load_checkpoint, load_state, save_checkpoint
 from vislab.engine.class_lists import build_dataset, check_loaded, check_loop, dataset_meta
-from vislab.engine.distributed import call_on_main, prepare_processes, wrap_for_processes
+from vislab.engine.distributed import call_on_main, prepare_processes, unwrap, wrap_for_processes
 from vislab.engine.environment import collect_environment
-from vislab.engine.epoch_counts import check_hooks, check_schedules
-from vislab.engine.hook_state import HookStates
 from vislab.engine.hooks import DEFAULT_HOOKS, EarlyStoppingHook
 from vislab.engine.message_hub import MessageHub
-from vislab.engine.optim_state import optimizer_settings, schedule_settings, schedule_states
-from vislab.engine.plain import from_plain, to_plain
 from vislab.engine.quiet import keep_terminal_quiet
 from vislab.engine.report import closing_lines, logged_metrics, seconds_before, write_config, write_metrics
-from vislab.engine.resume import (
+from vislab.engine.resume.epoch_counts import check_hooks, check_schedules
+from vislab.engine.resume.hook_state import HookStates
+from vislab.engine.resume.optim_state import optimizer_settings, schedule_settings, schedule_states
+from vislab.engine.resume.restore import (
     check_averages,
     last_checkpoint,
     newest_checkpoint,
@@ -49,11 +47,14 @@ from vislab.engine.resume import (
     restore_optimization,
     tell_differences,
 )
+from vislab.engine.resume.run_state import check_run_state, reading_part
+from vislab.engine.resume.settings_diff import plain_settings
 from vislab.engine.run_lock import hold_work_dir
-from vislab.engine.run_state import check_run_state, reading_part
-from vislab.engine.settings_diff import plain_settings
 from vislab.engine.work_dir import work_dir_of
 from vislab.errors import ConfigError
+from vislab.io.checkpoint import load_checkpoint, save_checkpoint
+from vislab.io.serialize import from_plain, to_plain
+from vislab.io.weights import get_weights, load_state
 from vislab.registry import LOOPS, RUNNERS
 
 
@@ -136,8 +137,7 @@ class Runner(MMEngineRunner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         if not self.distributed or model_wrapper_cfg is not None or is_model_wrapper(model):
             return super().wrap_model(model_wrapper_cfg, model)
-        unused = self.cfg.get("find_unused_parameters", False)
-        return wrap_for_processes(model.to(get_device()), find_unused_parameters=unused)
+        return wrap_for_processes(model.to(get_device()), self.cfg.get("find_unused_parameters", False))
 
     def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
         chosen = copy.deepcopy(DEFAULT_HOOKS) | dict(hooks or {})
@@ -277,7 +277,7 @@ class Runner(MMEngineRunner):
         self.call_hook("collect_rank_states")
         if not is_main_process():
             return
-        model = self.model.module if is_model_wrapper(self.model) else self.model
+        model = unwrap(self.model)
         counts = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch), **(meta or {})}
         checkpoint: dict[str, Any] = {
             "meta": {
@@ -371,10 +371,10 @@ class Runner(MMEngineRunner):
         try:
             self.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMAHook swaps its weights with the model's
         except Exception:
-            load_state(self.model, checkpoint, filename, partial=not strict)  # says what is wrong, if this is why
+            load_state(unwrap(self.model), checkpoint, filename, partial=not strict)  # says what is wrong with it
             with reading_part(filename, "run's hooks"):
                 raise
-        load_state(self.model, checkpoint, filename, partial=not strict)
+        load_state(unwrap(self.model), checkpoint, filename, partial=not strict)
         self._has_loaded = True
         self.loaded_from = str(filename)
         self.logger.info(f"loaded {filename}")

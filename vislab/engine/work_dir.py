@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vislab.errors import ConfigError
-from vislab.paths import usable_folder
+from vislab.io.paths import usable_folder
 
 
 def work_dir_of(cfg: Mapping) -> str:

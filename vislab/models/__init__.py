@@ -5,10 +5,10 @@ from vislab.models import (
     classifier,
     dense,
     dense_inference,
+    encoders,
     fpn,
     mask2former,
     preprocessor,
-    timm_encoder,
 )
 
 __all__ = [
@@ -16,8 +16,8 @@ __all__ = [
     "classifier",
     "dense",
     "dense_inference",
+    "encoders",
     "fpn",
     "mask2former",
     "preprocessor",
-    "timm_encoder",
 ]

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError, DataError
 from vislab.losses.classification import CrossEntropy
+from vislab.models.encoders.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
 from vislab.models.finite import require_finite
 from vislab.models.preprocessor import ImagePreprocessor
-from vislab.models.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 

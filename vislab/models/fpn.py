@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.ops.images import normalize, pad_to_multiple
 from vislab.registry import MODELS
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from vislab.structures.rotated_boxes import rboxes_to_corners
+
 Color = tuple[int, int, int]
 BACKGROUND = (24, 24, 24)
 
@@ -84,8 +86,6 @@ def draw_rboxes(
     img: np.ndarray, rboxes: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
 ) -> np.ndarray:
     """Outlines of (N, 5) rotated boxes (radians, clockwise)."""
-    from vislab.structures.rotated_boxes import rboxes_to_corners
-
     corners = rboxes_to_corners(np.asarray(rboxes, np.float32).reshape(-1, 5))
     return draw_polygons(img, corners, colors, texts, dashed)
 

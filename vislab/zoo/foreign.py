@@ -4,8 +4,6 @@ Files are read as tensors only: torch and safetensors files by the project's own
 unpickler that knows nothing but arrays.
 """
 
-import pickle
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from vislab.errors import CheckpointError, ConfigError
-from vislab.zoo import mask2former
-from vislab.zoo.weights import check_types, get_weights, weight_entries
+from vislab.io.array_pickle import read_array_pickle
+from vislab.io.checkpoint import load_checkpoint
+from vislab.io.weights import check_types, get_weights, weight_entries
+from vislab.models.mask2former import convert as mask2former
 
 LAYOUTS = ("auto", "official", "hf", "mmdet", "vislab")
 
@@ -103,47 +103,12 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: missing, broken, or holding more than arrays and plain Python.
     """
-    from vislab.engine.checkpoint import load_checkpoint  # brings mmengine, hence late
-
     path = Path(path)
     if path.is_dir() and (path / "model.safetensors").is_file():
         path = path / "model.safetensors"
     if path.suffix not in (".pkl", ".pickle"):
         return load_checkpoint(path)
-    try:
-        with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's, about the dtypes of a damaged file
-            content = _ArrayUnpickler(file, encoding="latin1").load()
-    except FileNotFoundError:
-        raise CheckpointError(f"checkpoint {path} does not exist") from None
-    except Exception as error:  # a damaged pickle can raise any kind
-        raise CheckpointError(f"{path} is no pickle of arrays: {str(error) or type(error).__name__}") from error
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict of weights.")
-    return content
-
-
-class _ArrayUnpickler(pickle._Unpickler):
-    """Knows the constructors of NumPy arrays, and refuses every other name.
-
-    It is Python's own unpickler, not the one in C: a damaged file makes that one reserve tens of GB for its memo.
-    """
-
-    dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}
-    _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module in self._MODULES and name in ("_reconstruct", "scalar"):
-            return getattr(np._core.multiarray, name)
-        if module == "numpy" and name in ("ndarray", "dtype"):
-            return getattr(np, name)
-        if (module, name) == ("collections", "OrderedDict"):
-            return dict
-        if (module, name) == ("_codecs", "encode"):
-            import _codecs
-
-            return _codecs.encode
-        raise pickle.UnpicklingError(f"it holds a {f'{module}.{name}'!r}, and only arrays are read from pickles")
+    return read_array_pickle(path)
 
 
 def _tensors(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:

@@ -2,8 +2,8 @@
 
 from mmengine.config import read_base
 
-from vislab.engine.schedulers import WarmupCosineLR
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.engine.optim.schedulers import WarmupCosineLR
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.systems.eco_m2f import EcoM2F, SampleExitHook
 
 with read_base():

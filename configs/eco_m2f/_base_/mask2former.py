@@ -10,11 +10,11 @@ from torch.optim import AdamW
 
 from vislab.datasets.samplers import EpochSampler, InfiniteSampler
 from vislab.engine.hooks import CheckpointHook
-from vislab.engine.layer_decay import LayerDecayOptimConstructor
-from vislab.engine.schedulers import RelativeMultiStepLR
+from vislab.engine.optim.layer_decay import LayerDecayOptimConstructor
+from vislab.engine.optim.schedulers import RelativeMultiStepLR
 from vislab.models.mask2former import Mask2Former
 from vislab.models.preprocessor import ImagePreprocessor
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
     from ..._base_.default_runtime import *

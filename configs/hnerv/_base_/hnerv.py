@@ -10,7 +10,7 @@ from torch.optim import Adam
 from vislab.datasets.samplers import EpochSampler
 from vislab.datasets.transforms import PackInputs
 from vislab.engine.hooks import CheckpointHook, CurveHook, VisualizationHook
-from vislab.engine.schedulers import WarmupCosineLR
+from vislab.engine.optim.schedulers import WarmupCosineLR
 from vislab.evaluation.video import VideoQuality
 from vislab.losses import L2Loss
 from vislab.models.preprocessor import ImagePreprocessor

@@ -9,8 +9,8 @@ from torch.optim import AdamW
 
 from vislab.datasets.samplers import EpochSampler, InfiniteSampler
 from vislab.engine.hooks import CheckpointHook
-from vislab.engine.layer_decay import LayerDecayOptimConstructor
-from vislab.engine.schedulers import WarmupCosineLR
+from vislab.engine.optim.layer_decay import LayerDecayOptimConstructor
+from vislab.engine.optim.schedulers import WarmupCosineLR
 
 with read_base():
     from ..._base_.default_runtime import *

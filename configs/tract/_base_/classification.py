@@ -6,7 +6,7 @@ from torch.optim import SGD
 
 from vislab.datasets.samplers import EpochSampler
 from vislab.engine.hooks import CurveHook
-from vislab.engine.schedulers import WarmupCosineLR
+from vislab.engine.optim.schedulers import WarmupCosineLR
 from vislab.evaluation.classification import Accuracy
 
 with read_base():

@@ -17,7 +17,7 @@ from vislab.datasets.transforms import (
     RandomResizedCrop,
     Resize,
     ResizeShortest,
-    joint,
+    functional,
 )
 from vislab.errors import DataError
 
@@ -76,7 +76,7 @@ def test_min_visible_drops_what_is_mostly_outside():
     results = _image(100, 100)
     results["gt_bboxes"] = np.array([[0, 0, 20, 20], [0, 0, 60, 60], [80, 80, 99, 99]], np.float32)
     results["gt_labels"] = np.arange(3)
-    joint.crop(results, (10, 10, 60, 60), min_visible=0.5)
+    functional.crop(results, (10, 10, 60, 60), min_visible=0.5)
     assert results["gt_labels"].tolist() == [1] and results["gt_bboxes"].tolist() == [[0, 0, 50, 50]]
 
 
@@ -179,7 +179,7 @@ def test_masks_are_sampled_where_maps_are():
         results = _image(*shape)
         labels = rng.integers(0, 3, shape).astype(np.uint8)
         results |= {"gt_sem_seg": labels, "gt_masks": (labels[None] == np.arange(3)[:, None, None]).astype(np.uint8)}
-        joint.resize(results, size)
+        functional.resize(results, size)
         for k, mask in enumerate(results["gt_masks"]):
             np.testing.assert_array_equal(mask, results["gt_sem_seg"] == k)
 

@@ -1,15 +1,12 @@
 """Validations are logged at the step they were made at: the epoch in runs by epochs, the iteration in the others."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from mmengine.hooks import LoggerHook
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # toy_run
-from toy_run import make_runner
-
+from tests.helpers.toy_run import make_runner
 from vislab.engine.hooks import CurveHook
 
 

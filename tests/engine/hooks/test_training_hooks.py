@@ -1,19 +1,15 @@
 """The hooks that guard a run: checkpoints in a safe order, NaN stopped at once, validation that leaves no trace."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # toy_run
-
-from toy_run import ToyMetric, ToyModel, make_runner
-
-from vislab.engine.checkpoint import load_checkpoint
+from tests.helpers.toy_run import ToyMetric, ToyModel, make_runner
 from vislab.engine.hooks import CheckpointHook, NanGuardHook
 from vislab.errors import CheckpointError, ConfigError, TrainingError
+from vislab.io.checkpoint import load_checkpoint
 
 
 def files(folder: Path) -> set[str]:

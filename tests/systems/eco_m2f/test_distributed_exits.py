@@ -1,14 +1,14 @@
 """Step A in two gloo processes: the same exits, the same weights, those of one process on the joined batch."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.processes import run, run_two
+from tests.helpers import HELPERS
+from tests.helpers.processes import run, run_two
 
-SCRIPT = Path(__file__).with_name("sampled_exits.py")
+SCRIPT = HELPERS / "sampled_exits.py"
 
 
 @pytest.mark.slow

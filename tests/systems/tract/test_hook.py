@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
-from oracle import expected
 from torch import nn
 
+from tests.helpers.tract_oracle import expected
 from vislab.datasets.base import BaseDataset
 from vislab.engine.runner import Runner
 from vislab.errors import ConfigError

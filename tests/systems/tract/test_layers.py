@@ -3,10 +3,10 @@
 import pytest
 import timm
 import torch
-from oracle import tract_gradient
 from torch import nn
 from torch.nn import functional as F
 
+from tests.helpers.tract_oracle import tract_gradient
 from vislab.errors import ConfigError
 from vislab.systems.tract import apply_tract, find_first_layer
 

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from oracle import expected, output_rows, plain_gradients, rows
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from tests.helpers.tract_oracle import expected, output_rows, plain_gradients, rows
 from vislab.errors import ConfigError
 from vislab.systems.tract import apply_tract, get_tract, precondition, remove_tract
 from vislab.systems.tract.gram import gram, input_rows, weight_gradient

@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vislab.datasets.transforms import joint
+from vislab.datasets.transforms import functional
 from vislab.datasets.transforms.albu_steps import build_step
 from vislab.errors import ConfigError, DataError
 from vislab.registry import TRANSFORMS
@@ -58,7 +58,7 @@ class Albu:
     def __call__(self, results: dict) -> dict:
         seed = np.random.randint(2**31)
         self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        n = joint.count_instances(results) or 0
+        n = functional.count_instances(results) or 0
         data = self._pack(results, n)
         try:
             moved = self._compose(**data)
@@ -122,9 +122,9 @@ class Albu:
         if "gt_sem_seg" in results:
             results["gt_sem_seg"] = _decode_labels(moved["gt_sem_seg"], results["gt_sem_seg"].dtype)
         if self._moving:
-            joint.note_move(results, f"Albu {self._moving}")
+            functional.note_move(results, f"Albu {self._moving}")
         else:
-            joint.note_scale(results, (h, w), img.shape[:2])
+            functional.note_scale(results, (h, w), img.shape[:2])
         results["img_shape"] = img.shape[:2]
         if self._moving or img.shape[:2] != (h, w):
             results.pop("gt_areas", None)  # of whole instances in the frame before
@@ -137,14 +137,14 @@ class Albu:
         keep = np.ones(n, bool)
         if "gt_rbboxes" in results:
             if "gt_masks" in results:
-                joint.refit_rboxes(results)
+                functional.refit_rboxes(results)
             else:
                 results["gt_rbboxes"], whole = _refit(moved["keypoints"], moved["corner_ids"], n)
                 keep &= whole
         if "gt_bboxes" in results:
             boxes = np.zeros((n, 4), np.float32)
             if "gt_masks" in results:
-                boxes = np.stack([joint.mask_to_box(mask) for mask in results["gt_masks"]])
+                boxes = np.stack([functional.mask_to_box(mask) for mask in results["gt_masks"]])
             elif "gt_rbboxes" in results:
                 boxes = rb.rboxes_to_hboxes(results["gt_rbboxes"])
             else:
@@ -152,9 +152,9 @@ class Albu:
                 boxes[ids] = np.asarray(moved["bboxes"], np.float32).reshape(-1, 4)
                 keep &= np.isin(np.arange(n), ids)
             results["gt_bboxes"] = boxes
-        joint.keep_instances(results, keep)
-        joint.clip_instances(results, min_visible=self.min_visible)
-        joint.note_vanished(results, n - joint.count_instances(results))
+        functional.keep_instances(results, keep)
+        functional.clip_instances(results, min_visible=self.min_visible)
+        functional.note_vanished(results, n - functional.count_instances(results))
 
 
 def _size(img: np.ndarray) -> str:

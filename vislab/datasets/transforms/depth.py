@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from vislab.datasets.transforms import joint
+from vislab.datasets.transforms import functional
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
 
@@ -33,7 +33,7 @@ class NYUBorder:
             )
         (top, bottom), (left, right) = NYU_ROWS, NYU_COLUMNS
         if self.mode == "crop":
-            joint.crop(results, (top, left, bottom - top, right - left))
+            functional.crop(results, (top, left, bottom - top, right - left))
         elif "gt_depth" in results:
             inner = results["gt_depth"][top:bottom, left:right].copy()
             results["gt_depth"][...] = 0
@@ -58,7 +58,7 @@ class KittiCrop:
     """Cut image and labels to KITTI's common window of 352x1216, which becomes the frame of predictions too."""
 
     def __call__(self, results: dict) -> dict:
-        joint.crop(results, kitti_window(results["img"].shape[:2]))
+        functional.crop(results, kitti_window(results["img"].shape[:2]))
         results["ori_shape"] = results["img"].shape[
             :2
         ]  # the window is the new frame, nothing was moved or scaled in it

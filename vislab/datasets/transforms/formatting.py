@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from mmengine.structures import InstanceData, LabelData, PixelData
 
-from vislab.datasets.transforms import joint
+from vislab.datasets.transforms import functional
 from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
@@ -67,11 +67,11 @@ class PanopticToInstances:
         masks = np.zeros((n, *panoptic.shape), np.uint8)
         for i, segment in enumerate(segments):
             np.equal(panoptic, segment["id"], out=masks[i].view(bool))
-        joint.inherit_scale(results, "gt_panoptic")
+        functional.inherit_scale(results, "gt_panoptic")
         if results["gt_scale_factor"] != (1.0, 1.0):
-            joint.note_vanished(results, len(wanted) - n)
+            functional.note_vanished(results, len(wanted) - n)
         results["gt_masks"] = masks
-        results["gt_bboxes"] = np.array([joint.mask_to_box(m) for m in masks], np.float32).reshape(n, 4)
+        results["gt_bboxes"] = np.array([functional.mask_to_box(m) for m in masks], np.float32).reshape(n, 4)
         results["gt_labels"] = np.array([s["category"] for s in segments], np.int64)
         results["gt_ignore"] = np.zeros(n, bool)
         results["gt_ids"] = np.array([s["id"] for s in segments], np.int64)
@@ -96,7 +96,7 @@ class PackInputs:
 
     def __call__(self, results: dict) -> dict:
         sample = DataSample(metainfo={key: results[key] for key in self.meta_keys if key in results})
-        n = joint.count_instances(results)
+        n = functional.count_instances(results)
         if n is not None:
             sample.gt_instances = self._instances(results)
         if "gt_sem_seg" in results:
@@ -117,7 +117,7 @@ class PackInputs:
     @staticmethod
     def _instances(results: dict) -> InstanceData:
         packed = InstanceData()
-        lengths = {key: len(results[key]) for key in joint.INSTANCE_KEYS if key in results}
+        lengths = {key: len(results[key]) for key in functional.INSTANCE_KEYS if key in results}
         if len(set(lengths.values())) > 1:
             raise DataError(f"{results.get('img_path', 'sample')}: instance labels differ in number: {lengths}")
         for key in lengths:

@@ -1,8 +1,8 @@
 """Whether labels lie in the frame of their image: the checks that all loading transforms share."""
 
-from vislab.datasets.transforms.file_checks import warn_once
-from vislab.datasets.transforms.files import exif_orientation, read_bytes
 from vislab.errors import DataError
+from vislab.io.file_checks import warn_once
+from vislab.io.images import exif_orientation, read_bytes
 
 
 def sample_name(results: dict) -> str:

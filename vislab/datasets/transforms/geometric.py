@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vislab.datasets.transforms import joint
+from vislab.datasets.transforms import functional
 from vislab.registry import TRANSFORMS
 
 Size = int | tuple[int, int] | list[int]
@@ -29,8 +29,8 @@ def _range(values: Sequence[float], name: str) -> tuple[float, float]:
 
 
 def _check_interpolation(name: str) -> str:
-    if name not in joint.INTERPOLATIONS:
-        raise ValueError(f"interpolation={name!r} is not one of {', '.join(joint.INTERPOLATIONS)}")
+    if name not in functional.INTERPOLATIONS:
+        raise ValueError(f"interpolation={name!r} is not one of {', '.join(functional.INTERPOLATIONS)}")
     return name
 
 
@@ -63,7 +63,7 @@ class Resize:
             h, w = results["img"].shape[:2]
             fitted = _scaled((h, w), min(size[0] / h, size[1] / w))
             size = (min(fitted[0], size[0]), min(fitted[1], size[1]))
-        joint.resize(results, size, self.interpolation, self.scale_depth)
+        functional.resize(results, size, self.interpolation, self.scale_depth)
         return results
 
 
@@ -102,7 +102,7 @@ class ResizeShortest:
         factor = short * ratio / min(shape)
         if self.long is not None:
             factor = min(factor, self.long * ratio / max(shape))
-        joint.resize(results, _scaled(shape, factor), self.interpolation, self.scale_depth)
+        functional.resize(results, _scaled(shape, factor), self.interpolation, self.scale_depth)
         return results
 
 
@@ -141,17 +141,17 @@ class LargeScaleJitter:
     def __call__(self, results: dict) -> dict:
         h, w = results["img"].shape[:2]
         factor = np.random.uniform(*self.ratio_range) * min(self.size[0] / h, self.size[1] / w)
-        joint.resize(results, _scaled((h, w), factor), self.interpolation, self.scale_depth)
+        functional.resize(results, _scaled((h, w), factor), self.interpolation, self.scale_depth)
         _drop_small(results)
         _random_window(results, self.size, self.min_visible)
-        joint.pad(results, self.size, self.pad_value)
+        functional.pad(results, self.size, self.pad_value)
         return results
 
 
 def _drop_small(results: dict) -> None:
     """Instances without masks go when their box is smaller than a pixel, as they do in a crop."""
     if "gt_masks" not in results:
-        joint.clip_instances(results)
+        functional.clip_instances(results)
 
 
 def _draw_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -162,7 +162,7 @@ def _draw_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, in
 def _random_window(results: dict, size: tuple[int, int], min_visible: float) -> None:
     window = _draw_window(results["img"].shape[:2], size)
     if window[2:] != results["img"].shape[:2]:
-        joint.crop(results, window, min_visible)
+        functional.crop(results, window, min_visible)
 
 
 @TRANSFORMS.register_module()
@@ -194,7 +194,7 @@ class RandomCrop:
                     break
                 window = _draw_window(shape, self.size)
         if window[2:] != shape:
-            joint.crop(results, window, self.min_visible)
+            functional.crop(results, window, self.min_visible)
         return results
 
     def _mixed(self, labels: np.ndarray, window: tuple[int, int, int, int]) -> bool:
@@ -218,7 +218,7 @@ class CenterCrop:
     def __call__(self, results: dict) -> dict:
         shape = results["img"].shape[:2]
         h, w = min(self.size[0], shape[0]), min(self.size[1], shape[1])
-        joint.crop(results, ((shape[0] - h) // 2, (shape[1] - w) // 2, h, w))
+        functional.crop(results, ((shape[0] - h) // 2, (shape[1] - w) // 2, h, w))
         return results
 
 
@@ -250,8 +250,8 @@ class RandomResizedCrop:
         self.tries = tries
 
     def __call__(self, results: dict) -> dict:
-        joint.crop(results, self._window(*results["img"].shape[:2]))
-        joint.resize(results, self.size, self.interpolation)
+        functional.crop(results, self._window(*results["img"].shape[:2]))
+        functional.resize(results, self.size, self.interpolation)
         _drop_small(results)
         return results
 
@@ -290,15 +290,15 @@ class RandomFlip:
             raise ValueError(f"swap_labels={swap_labels!r} is not made of pairs of class indices")
         self.swap = {int(a): int(b) for pair in swap_labels for a, b in (pair, pair[::-1])}
         self.directions = [direction] if isinstance(direction, str) else list(direction)
-        unknown = [name for name in self.directions if name not in joint.DIRECTIONS]
+        unknown = [name for name in self.directions if name not in functional.DIRECTIONS]
         if unknown or not self.directions:
-            raise ValueError(f"direction={direction!r} is not made of {', '.join(joint.DIRECTIONS)}")
+            raise ValueError(f"direction={direction!r} is not made of {', '.join(functional.DIRECTIONS)}")
 
     def __call__(self, results: dict) -> dict:
         results.setdefault("flip", False)
         if np.random.rand() < self.prob:
             direction = self.directions[np.random.randint(len(self.directions))]
-            joint.flip(results, direction)
+            functional.flip(results, direction)
             if self.swap and direction != "diagonal":
                 self._swap_labels(results)
         return results
@@ -346,5 +346,5 @@ class Pad:
         if self.square:
             h = w = max(h, w)
         size = [-(-max(n, least) // self.divisor) * self.divisor for n, least in zip((h, w), self.size, strict=True)]
-        joint.pad(results, tuple(size), self.pad_value)
+        functional.pad(results, tuple(size), self.pad_value)
         return results

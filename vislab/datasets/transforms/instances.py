@@ -3,11 +3,11 @@
 import numpy as np
 
 from vislab.datasets.coco_entries import far_outside
-from vislab.datasets.transforms import joint
-from vislab.datasets.transforms.file_checks import warn_once
+from vislab.datasets.transforms import functional
 from vislab.datasets.transforms.frame import check_moves, sample_name
 from vislab.datasets.transforms.masks import decode_mask
 from vislab.errors import DataError
+from vislab.io.file_checks import warn_once
 from vislab.registry import TRANSFORMS
 from vislab.structures import rotated_boxes as rb
 
@@ -40,7 +40,7 @@ class LoadAnnotations:
 
     def __call__(self, results: dict) -> dict:
         if "instances" not in results:
-            if any(key in results for key in joint.INSTANCE_KEYS):
+            if any(key in results for key in functional.INSTANCE_KEYS):
                 return results  # the record came with arrays
             raise DataError(f"{sample_name(results)} has no instances to load: the dataset gives no boxes or masks")
         if "ori_shape" not in results:
@@ -61,7 +61,7 @@ class LoadAnnotations:
             results["gt_rbboxes"] = rb.normalize(np.array(rboxes, np.float32).reshape(n, 5))
         if self.mask:
             results["gt_masks"] = self._masks(results, instances, boxes)
-        joint.keep_instances(results, inside)
+        functional.keep_instances(results, inside)
         return results
 
     def _boxes(self, results: dict, instances: list[dict]) -> tuple[np.ndarray, np.ndarray]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from vislab.datasets.transforms.file_checks import warn_once
-from vislab.datasets.transforms.files import decode_rgb, read_bytes, read_indices, read_raw
 from vislab.datasets.transforms.frame import check_moves, check_shape, exif_hint, sample_name, warn_of_turn
 from vislab.errors import DataError
+from vislab.io.file_checks import warn_once
+from vislab.io.images import decode_rgb, read_bytes, read_indices, read_raw
 from vislab.registry import TRANSFORMS
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vislab.datasets.transforms import joint
+from vislab.datasets.transforms import functional
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
 
@@ -25,10 +25,10 @@ class SemSegToInstances:
         labels = np.unique(semantic)
         labels = labels[labels != self.ignore_index].astype(np.int64)
         masks = (semantic[None] == labels[:, None, None]).astype(np.uint8)
-        joint.inherit_scale(results, "gt_sem_seg")
+        functional.inherit_scale(results, "gt_sem_seg")
         results["gt_masks"] = masks
         results["gt_labels"] = labels
-        results["gt_bboxes"] = np.array([joint.mask_to_box(m) for m in masks], np.float32).reshape(len(labels), 4)
+        results["gt_bboxes"] = np.array([functional.mask_to_box(m) for m in masks], np.float32).reshape(len(labels), 4)
         results["gt_ignore"] = np.zeros(len(labels), bool)
         results["gt_ids"] = np.arange(len(labels))
         for key in ("gt_rbboxes", "gt_areas"):

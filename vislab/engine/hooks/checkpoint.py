@@ -9,16 +9,11 @@ from typing import Any
 from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 
-from vislab.engine.checkpoint import (
-    copy_atomically,
-    load_checkpoint,
-    remove_leftovers,
-    save_checkpoint,
-    write_text_atomically,
-)
 from vislab.engine.distributed import call_on_main
-from vislab.engine.latest import POINTER_NAME, starting_pointer, step_checkpoints
+from vislab.engine.resume.latest import POINTER_NAME, starting_pointer, step_checkpoints
 from vislab.errors import ConfigError
+from vislab.io.atomic import copy_atomically, remove_leftovers, write_text_atomically
+from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 from vislab.registry import HOOKS
 
 

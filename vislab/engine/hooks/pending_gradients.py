@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 
+from vislab.engine.distributed import unwrap
 from vislab.registry import HOOKS
 
 
@@ -98,7 +98,7 @@ def _wrappers(wrapper: OptimWrapper | OptimWrapperDict) -> Iterator[tuple[str, O
 
 
 def _model(runner) -> torch.nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return unwrap(runner.model)
 
 
 def _is_open(count: int, every: int) -> bool:

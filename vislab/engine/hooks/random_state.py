@@ -3,7 +3,7 @@
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook
 
-from vislab.engine.random_state import get_random_state, set_random_state
+from vislab.engine.resume.random_state import get_random_state, set_random_state
 from vislab.registry import HOOKS
 
 

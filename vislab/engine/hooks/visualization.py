@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from vislab.errors import ConfigError
+from vislab.io.images import read_rgb
 from vislab.registry import HOOKS
 
 
@@ -81,8 +82,6 @@ def original_image(image, sample: Mapping[str, Any]) -> np.ndarray:
         return pixels
     path = sample.get("img_path")
     if path and Path(path).is_file():
-        from vislab.datasets.transforms.files import read_rgb
-
         whole = read_rgb(path)
         if whole.shape[:2] == shape:
             return whole

@@ -4,7 +4,7 @@
     mask_decoder.py    queries with masked attention
     criterion.py       matching cost and losses at points
     inference.py       panoptic, instance and semantic rules in bounded memory
-    swin.py            timm's Swin with windows as dense prediction uses them
+    convert.py         names of the weights in the official project, transformers and mmdet
     model.py           Mask2Former with modes loss | predict | tensor
 
 Paper: Cheng et al., "Masked-attention Mask Transformer for Universal Image Segmentation", arXiv 2112.01527.

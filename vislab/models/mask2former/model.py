@@ -12,13 +12,13 @@ from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from vislab.errors import ConfigError, DataError
+from vislab.models.encoders.swin import use_dense_windows
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.models.finite import require_finite
 from vislab.models.mask2former import inference
 from vislab.models.mask2former.criterion import Mask2FormerLoss, Target
 from vislab.models.mask2former.mask_decoder import MaskDecoder
 from vislab.models.mask2former.pixel_decoder import PixelDecoder, Tokens
-from vislab.models.mask2former.swin import use_dense_windows
-from vislab.models.timm_encoder import TimmEncoder
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from vislab.engine.distributed import unwrap
 from vislab.errors import ConfigError
 from vislab.registry import HOOKS
 
@@ -50,4 +50,4 @@ def draw_exit(exits: Sequence[int], seed: int, step: int, weights: Sequence[floa
 
 
 def _unwrap(runner: Runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return unwrap(runner.model)

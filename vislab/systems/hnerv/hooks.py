@@ -8,9 +8,9 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from vislab.engine.distributed import unwrap
 from vislab.evaluation.video import psnr
 from vislab.registry import HOOKS
 
@@ -36,7 +36,7 @@ class VideoReportHook(Hook):
         if runner.val_loop is None or not is_main_process():
             return
         dataset = runner.val_dataloader.dataset
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         training = model.training
         model.eval()
         numbers = np.linspace(0, len(dataset) - 1, min(self.rows, len(dataset))).round().astype(int)

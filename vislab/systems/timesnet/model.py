@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError
 from vislab.layers.channel_norm import ChannelNorm
-from vislab.models.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.ops.images import normalize, pad_to_multiple
 from vislab.registry import MODELS
 from vislab.systems.timesnet.reshape import GateReShape, Kind, MapHead, ReShape

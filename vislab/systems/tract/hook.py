@@ -5,11 +5,11 @@ from functools import partial
 
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import Runner
 from torch import nn
 
+from vislab.engine.distributed import unwrap
 from vislab.errors import ConfigError
 from vislab.registry import HOOKS
 from vislab.systems.tract.apply import apply_tract, check_settings, get_tract, precondition, remove_tract
@@ -50,7 +50,7 @@ class TrActHook(Hook):
         self._loaded: list[dict] | None = None
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrap(runner.model)
         target = find_first_layer(model, self.layer)
         self._target = apply_tract(target, self.lam, self.reduce)
         self._name = next(name for name, part in model.named_modules() if part is target)

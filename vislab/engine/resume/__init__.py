@@ -1,0 +1,1 @@
+"""Resuming: which checkpoint a run continues from, and how its state is saved, compared and restored."""

@@ -1,0 +1,52 @@
+"""Reads pickles of arrays, the files of detectron2's model zoo, without running code in them."""
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vislab.errors import CheckpointError
+
+
+def read_array_pickle(path: str | Path) -> dict[str, Any]:
+    """The dict of arrays in a pickle file.
+
+    Raises:
+        CheckpointError: missing, broken, or holding more than NumPy arrays and plain Python.
+    """
+    try:
+        with open(path, "rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # NumPy's, about the dtypes of a damaged file
+            content = _ArrayUnpickler(file, encoding="latin1").load()
+    except FileNotFoundError:
+        raise CheckpointError(f"checkpoint {path} does not exist") from None
+    except Exception as error:  # a damaged pickle can raise any kind
+        raise CheckpointError(f"{path} is no pickle of arrays: {str(error) or type(error).__name__}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict of weights.")
+    return content
+
+
+class _ArrayUnpickler(pickle._Unpickler):
+    """Knows the constructors of NumPy arrays, and refuses every other name.
+
+    It is Python's own unpickler, not the one in C: a damaged file makes that one reserve tens of GB for its memo.
+    """
+
+    dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}
+    _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in self._MODULES and name in ("_reconstruct", "scalar"):
+            return getattr(np._core.multiarray, name)
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        if (module, name) == ("collections", "OrderedDict"):
+            return dict
+        if (module, name) == ("_codecs", "encode"):
+            import _codecs
+
+            return _codecs.encode
+        raise pickle.UnpicklingError(f"it holds a {f'{module}.{name}'!r}, and only arrays are read from pickles")

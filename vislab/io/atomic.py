@@ -1,0 +1,74 @@
+"""Writes files so that a path holds either its old content or all of the new one, and removes what killed runs left."""
+
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from vislab.errors import CheckpointError
+
+TEMPORARY_SUFFIX = ".tmp"
+_LEFTOVER = re.compile(r"(\.pth|\.json|^last_checkpoint)\.\d+\.tmp$")
+_LIVING_TEST = 3600  # seconds: an evaluation may be writing its metrics.json into the folder right now
+
+
+def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
+    """Call `write` with a binary file that replaces `path` in one step once it is complete and on the disk.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written; the file that was at `path` before is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{TEMPORARY_SUFFIX}")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write {path}: {error}. Is the disk full or the folder read-only? What was saved before is "
+            "untouched."
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    if hasattr(os, "O_DIRECTORY"):  # make the new name itself survive a power cut
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def write_text_atomically(text: str, path: str | os.PathLike) -> None:
+    """Replace the text file `path` in one step."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def copy_atomically(source: str | os.PathLike, target: str | os.PathLike) -> None:
+    """Copy a file so that `target` is either as it was or whole."""
+    with open(source, "rb") as stream:
+        write_atomically(target, lambda file: shutil.copyfileobj(stream, file))
+
+
+def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
+    """Delete what killed runs left half-written in `folder`, in which no other run trains; returns the paths."""
+    removed = []
+    for path in Path(folder).iterdir():
+        if not _LEFTOVER.search(path.name):
+            continue
+        try:
+            if ".json." in path.name and time.time() - path.stat().st_mtime < _LIVING_TEST:
+                continue
+            path.unlink()
+        except FileNotFoundError:  # it was not left over: its writer has just renamed it
+            continue
+        removed.append(path)
+    return removed

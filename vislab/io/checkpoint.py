@@ -1,0 +1,168 @@
+"""Reads and writes checkpoints: loading never runs code from a file, and writing never leaves half a file.
+
+Every load in the project goes through `load_checkpoint`, those of mmengine included (see engine/loaders.py).
+"""
+
+import difflib
+import itertools
+import os
+import pickletools
+import warnings
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from vislab.errors import CheckpointError
+from vislab.io.archive_check import check_archive, damaged, is_archive
+from vislab.io.atomic import write_atomically
+
+
+def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
+    """Write tensors and plain Python to `path` so that it holds either the old content or all of the new one.
+
+    Raises:
+        CheckpointError: the disk is full or cannot be written; what stood at `path` before is untouched.
+    """
+    write_atomically(path, lambda file: torch.save(obj, file))
+
+
+def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
+    """Read a checkpoint; no code in it is ever run.
+
+    Args:
+        path: A `.pth`/`.pt` file, a `.safetensors` file (returned as `{"state_dict": ...}`), or an http(s) address.
+        map_location: As in `torch.load`.
+
+    Raises:
+        CheckpointError: missing, truncated, not a checkpoint, or holding more than tensors and plain Python.
+    """
+    text = os.fspath(path)
+    if text.startswith(("http://", "https://")):
+        return load_from_http(text, map_location)
+    file = Path(os.path.expandvars(text)).expanduser()
+    check_readable(file)
+    if file.suffix == ".safetensors":
+        return _load_safetensors(file, map_location)
+    checkpoint = load_tensors(file, map_location)
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"{file} holds a {type(checkpoint).__name__}; a checkpoint is a dict of weights.")
+    return checkpoint
+
+
+def check_readable(file: Path) -> None:
+    if file.is_dir():
+        names = sorted(p.name for p in file.glob("*.pth"))
+        hint = f"give one of the files in it: {', '.join(names[-5:])}" if names else "there is no .pth file in it"
+        raise CheckpointError(f"{file} is a folder, not a checkpoint; {hint}.")
+    if not file.is_file():
+        raise CheckpointError(f"checkpoint {file} does not exist.{_nearest_names(file)}")
+    if file.stat().st_size == 0:
+        raise CheckpointError(f"checkpoint {file} is empty: it was never written completely. Use an earlier one.")
+    with open(file, "rb") as stream:
+        head = stream.read(200)
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{file} is a Git LFS pointer, not the weights themselves. Fetch them with `git lfs pull`."
+        )
+    if file.suffix != ".safetensors" and not head.startswith((b"PK", b"\x80")):
+        kind = "a text file" if _is_text(head) else "something else"
+        raise CheckpointError(f"{file} is no checkpoint but {kind}: it begins with {head[:24]!r}.")
+
+
+def _is_text(head: bytes) -> bool:
+    return all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head)
+
+
+def _nearest_names(file: Path) -> str:
+    folder = file.parent
+    if not folder.is_dir():
+        return f" The folder {folder} does not exist either."
+    names = [p.name for p in folder.iterdir() if p.suffix in (".pth", ".pt", ".safetensors")]
+    near = difflib.get_close_matches(file.name, names, n=3, cutoff=0.3)
+    return (
+        f" In the same folder: {', '.join(near or sorted(names)[-3:])}." if names else f" {folder} holds no checkpoint."
+    )
+
+
+def _load_safetensors(file: Path, map_location: Any) -> dict:
+    from safetensors.torch import load_file
+
+    try:
+        weights = load_file(file, device=str(map_location) if isinstance(map_location, (str, torch.device)) else "cpu")
+    except Exception as error:  # SafetensorError, but for odd headers TypeError, KeyError, OverflowError too
+        raise CheckpointError(f"{file} is no complete safetensors file: {error}. Copy or download it again.") from error
+    return {"state_dict": weights}
+
+
+def load_tensors(file: Path, map_location: Any, **options: Any) -> Any:
+    if is_archive(file):
+        check_archive(file)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocol, which an error follows where it matters
+            return torch.load(file, map_location=map_location, weights_only=True, **options)
+    except Exception as error:  # a damaged or odd pickle can raise any kind: AssertionError, TypeError, MemoryError ...
+        names = _what_is_unsafe(file) if isinstance(error, UnpicklingError) else []
+        if not names and "Unsupported operand" in str(error) and is_archive(file):  # whole, as its checksums say
+            raise CheckpointError(
+                f"{file} was not loaded: its pickle is of a kind that torch cannot read without running code, such as "
+                "protocol 4. Save it again with the default protocol, where it was made: torch.save(weights, path)"
+            ) from None
+        if not names:
+            raise damaged(file, _reason(error)) from error
+        raise CheckpointError(
+            f"{file} was not loaded: besides tensors it holds {', '.join(names[:5])}, and loading that would run code "
+            "from the file. Take a file of weights only; or, in a project that trusts it, load it there and save its "
+            'weights alone: torch.save({"state_dict": checkpoint["state_dict"]}, "weights.pth")'
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of torch's message, without its advice to load the file unsafely."""
+    text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
+    return text.strip().splitlines()[0].split(". ")[0][:160] if text.strip() else type(error).__name__
+
+
+def _what_is_unsafe(file: Path) -> list[str]:
+    """Names of the functions and classes that loading would call, read without calling them."""
+    try:
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
+    except Exception:  # only the zip form can be listed by torch
+        names = _names_in_pickle(file)
+    return sorted(set(names))
+
+
+def _names_in_pickle(file: Path) -> list[str]:
+    names, texts = [], []
+    try:
+        with open(file, "rb") as stream:
+            pickles = (pickletools.genops(stream) for _ in range(5))  # torch's old form is five of them in a row
+            for operation, argument, _ in itertools.islice(itertools.chain.from_iterable(pickles), 10_000):
+                if operation.name == "GLOBAL":
+                    names.append(argument.replace(" ", "."))
+                elif operation.name == "STACK_GLOBAL":
+                    names.append(".".join(texts[-2:]))
+                elif isinstance(argument, str):
+                    texts.append(argument)
+    except Exception:  # what was found so far is told all the same
+        pass
+    return [name for name in names if not name.startswith(("torch.", "collections."))]
+
+
+def load_from_http(url: str, map_location: Any = "cpu") -> dict:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    target = folder / os.path.basename(url.split("?", 1)[0])
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if not target.is_file() and (not distributed or torch.distributed.get_rank() == 0):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(url, str(target), progress=False)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot download {url}: {error}. Download it by other means and give its path."
+            ) from error
+    if distributed:
+        torch.distributed.barrier()
+    return load_checkpoint(target, map_location)

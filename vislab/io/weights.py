@@ -1,0 +1,224 @@
+"""Finds the weights in a checkpoint and puts them into a model, or says why they do not belong there."""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from vislab.errors import CheckpointError
+from vislab.io.checkpoint import load_checkpoint
+from vislab.io.paths import expand_path
+
+logger = logging.getLogger(__name__)
+
+# Where projects keep the weights in a checkpoint, in the order they are looked for.
+_WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "params")
+
+
+class LoadReport(NamedTuple):
+    """Which names did not meet: in the model only, in the checkpoint only, in both with different shapes."""
+
+    missing: list[str]
+    unexpected: list[str]
+    mismatched: list[str]
+
+
+def get_weights(checkpoint: Mapping, source: str | os.PathLike = "checkpoint") -> dict[str, torch.Tensor]:
+    """The weights inside a checkpoint: its `state_dict`, its `model`, or itself; a leading `module.` is cut off.
+
+    Raises:
+        CheckpointError: there are no weights in it, or some are not plain dense tensors in memory.
+    """
+    entries = weight_entries(checkpoint)
+    weights = {}
+    for key, value in entries.items():
+        if isinstance(value, torch.Tensor) and isinstance(key, str):
+            kind = _unusual_kind(value)
+            if kind:
+                raise CheckpointError(
+                    f"{source}: {key} is {kind}; weights are dense tensors. Convert it where it was saved "
+                    "(to_dense(), dequantize()), and save it again."
+                )
+            weights[key.removeprefix("module.")] = value
+    if not weights:
+        raise CheckpointError(f"{source} holds no weights; its top-level keys are {_some(list(map(str, checkpoint)))}.")
+    return weights
+
+
+def read_weights(path: str, what: str = "pretrained") -> dict[str, torch.Tensor]:
+    """All weights of a .safetensors or .pth file, or of a checkpoint, by name.
+
+    Args:
+        path: The file; `$VISLAB_DATA` in it is expanded.
+        what: The setting it comes from, for messages.
+
+    Raises:
+        CheckpointError: missing, broken, unsafe, or without weights.
+        DataError: an environment variable in `path` is not set.
+    """
+    return get_weights(load_checkpoint(expand_path(path, what)), path)
+
+
+def weight_entries(checkpoint: Mapping) -> Mapping:
+    """The mapping inside a checkpoint that holds the weights, with everything else that stands in it."""
+    for _ in range(4):  # {"state_dict": {"model": {...}}}
+        if any(isinstance(value, (torch.Tensor, np.ndarray)) for value in checkpoint.values()):
+            break
+        inner = next((checkpoint[key] for key in _WEIGHT_KEYS if isinstance(checkpoint.get(key), Mapping)), None)
+        if inner is None:
+            break
+        checkpoint = inner
+    return checkpoint
+
+
+def _unusual_kind(value: torch.Tensor) -> str | None:
+    if value.is_quantized:
+        return "a quantized tensor"
+    if value.is_nested:
+        return "a nested tensor"
+    if value.layout != torch.strided:
+        return f"a sparse tensor ({value.layout})"
+    return "without content (device meta)" if value.is_meta else None
+
+
+def load_state(
+    model: torch.nn.Module, checkpoint: Mapping, source: str | os.PathLike = "checkpoint", *, partial: bool = False
+) -> LoadReport:
+    """Put a checkpoint's weights into a model.
+
+    Args:
+        model: The model itself, without a wrapper for several processes.
+        checkpoint: What `load_checkpoint` returned.
+        source: Its path, for the messages.
+        partial: Accept that some weights are missing or have another shape, as for a new head on old features; they
+            keep their initial values and one warning lists them. Otherwise each is an error. Weights that the model has
+            no place for are always left out with a warning.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another model, or its weights are of another type.
+    """
+    weights = get_weights(checkpoint, source)
+    own = model.state_dict()
+    wrong = {
+        key: f"{key} ({_shape(weights[key])} in the file, {_shape(own[key])} in the model)"
+        for key in weights
+        if key in own and isinstance(own[key], torch.Tensor) and own[key].shape != weights[key].shape
+    }
+    mismatched = list(wrong.values())
+    fitting = {key: value for key, value in weights.items() if key not in wrong}
+    check_types(own, fitting, source)
+    if not partial and mismatched or (own and not any(key in own for key in fitting) and not _has_load_hooks(model)):
+        raise CheckpointError(_other_model(model, source, weights, own, mismatched, checkpoint))
+    try:
+        missing, unexpected = model.load_state_dict(fitting, strict=False)
+    except RuntimeError as error:
+        raise CheckpointError(f"{source} does not fit {type(model).__name__}: {error}") from error
+    missing = [key for key in missing if key not in wrong and not key.endswith("num_batches_tracked")]
+    if not partial and missing or (own and len(missing) + len(wrong) >= len(own)):
+        raise CheckpointError(_other_model(model, source, weights, own, mismatched, checkpoint))
+    report = LoadReport(missing, list(unexpected), mismatched)
+    if any(report):
+        logger.warning(_summary(report, source))
+    return report
+
+
+def check_types(own: Mapping[str, Any], weights: Mapping[str, torch.Tensor], source: Any) -> None:
+    """Refuse weights that would be cast to something else, and say which are not finite.
+
+    `copy_` turns integers into floats and drops imaginary parts without an error: quantized or packed weights would
+    load as if they were right.
+
+    Args:
+        own: The model's state dict.
+        weights: Those of the file, of the same shapes; names the model does not know are passed over.
+        source: Path of the file, for the messages.
+
+    Raises:
+        CheckpointError: a number type of the file does not go into the model's.
+    """
+    pairs = [(key, own[key], value) for key, value in weights.items() if isinstance(own.get(key), torch.Tensor)]
+    wrong = [
+        f"{key} ({_type(value)} in the file, {_type(mine)} in the model)"
+        for key, mine, value in pairs
+        if _number_kind(mine) != _number_kind(value) and not _is_same_number(key, mine, value)
+    ]
+    if wrong:
+        raise CheckpointError(
+            f"{source} holds weights of another number type than the model's: {_some(wrong, 3)}. Quantized or packed "
+            "weights are not converted; take the file with the original ones."
+        )
+    broken = [key for key, mine, value in pairs if not _is_finite(value) and _is_finite(mine)]
+    if broken:
+        logger.warning(
+            f"{source}: {len(broken)} of {len(pairs)} weights hold NaN or infinity: {_some(broken)}. Unless they are "
+            "masks, the training that wrote them had diverged: use an earlier checkpoint."
+        )
+
+
+def _number_kind(value: torch.Tensor) -> str:
+    return "complex" if value.is_complex() else "float" if value.is_floating_point() else "integer"
+
+
+def _is_same_number(key: str, mine: torch.Tensor, value: torch.Tensor) -> bool:
+    """Whether a counter or index that was saved as float (as averages of weights do) is a whole number again."""
+    if _number_kind(mine) != "integer" or not value.is_floating_point():
+        return False
+    return key.endswith("num_batches_tracked") or torch.equal(value.to(mine.dtype).to(value.dtype), value)
+
+
+def _is_finite(value: torch.Tensor) -> bool:
+    """Whether there is neither NaN nor infinity; a sum is the fastest look at memory and needs none of its own."""
+    if not value.is_floating_point() or value.is_meta or not value.numel():
+        return True
+    if value.dtype.itemsize == 1:  # float8 has no sum
+        value = value.float()
+    total = value.sum(dtype=torch.float32 if value.dtype.itemsize < 4 else None)
+    return bool(torch.isfinite(total)) or bool(torch.isfinite(value).all())
+
+
+def _type(tensor: torch.Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _has_load_hooks(model: torch.nn.Module) -> bool:
+    """Whether some module renames weights while loading, so that names cannot be judged beforehand."""
+    return any(module._load_state_dict_pre_hooks for module in model.modules())
+
+
+def _shape(tensor: torch.Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "") or "none"
+
+
+def _other_model(
+    model: torch.nn.Module, source: Any, weights: Mapping, own: Mapping, mismatched: list[str], checkpoint: Mapping
+) -> str:
+    missing, unknown = [k for k in own if k not in weights], [k for k in weights if k not in own]
+    strange = [f"{key} (a {kind})" for key, kind in _non_tensors(checkpoint) if key in own]
+    lines = [
+        f"{source} belongs to another model than {type(model).__name__}: "
+        f"{len(own) - len(missing) - len(mismatched)} of the model's {len(own)} weights are in it with the right shape."
+    ]
+    lines += [f"  missing in the file ({len(missing)}): {_some(missing)}"] if missing else []
+    lines += [f"  in the file, but no tensor ({len(strange)}): {_some(strange)}"] if strange else []
+    lines += [f"  unknown to the model ({len(unknown)}): {_some(unknown)}"] if unknown else []
+    lines += [f"  of another shape ({len(mismatched)}): {_some(mismatched, 3)}"] if mismatched else []
+    return "\n".join([*lines, "Use the config the checkpoint was trained with, or a checkpoint of this config."])
+
+
+def _non_tensors(checkpoint: Mapping) -> Iterator[tuple[str, str]]:
+    for key, value in weight_entries(checkpoint).items():
+        if isinstance(key, str) and not isinstance(value, torch.Tensor):
+            yield key.removeprefix("module."), type(value).__name__
+
+
+def _summary(report: LoadReport, source: Any) -> str:
+    kinds = ("not in the file, kept at their initial values", "not in the model, left out", "of another shape, skipped")
+    parts = [f"{len(names)} {kind}: {_some(names)}" for kind, names in zip(kinds, report, strict=True) if names]
+    return f"loaded {source} except for weights\n  " + "\n  ".join(parts)

@@ -1,0 +1,192 @@
+"""Any timm model as an encoder: a list of 2-D maps with known channels and strides, classifier removed.
+
+Hierarchical models (ResNet, ConvNeXt, Swin, EfficientNet ...) give their stages of stride 4 and more; plain vision
+transformers give evenly spaced blocks, their tokens put back on the grid. Parameter names are timm's own under
+`model.`, so timm checkpoints, timm's layer grouping and this encoder agree.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.errors import CheckpointError, ConfigError
+from vislab.models.encoders.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
+from vislab.registry import MODELS
+
+# What lets a transformer take images of any size; a family knows at most one of them.
+_ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+
+
+@MODELS.register_module()
+class TimmEncoder(nn.Module):
+    """Maps of a timm model: `encoder(images)` gives a list of (B, channels[i], ~H/strides[i], ~W/strides[i]).
+
+    Sizes that are no multiple of a stride are legal; a side is then rounded up or down as the timm model does.
+
+    Args:
+        name: timm model name, e.g. "resnet50" or "vit_small_patch16_224".
+        pretrained: True: timm's own weights (downloaded once); False: random; a path: a .safetensors or .pth file with
+            timm's names, `$VISLAB_DATA` in it is expanded; a classifier in the file is ignored. A whole vislab
+            checkpoint with such an encoder works too.
+        out_indices: which entries of timm's feature list to give, negative from the end. Default: all of stride 4 and
+            more; for a plain transformer four evenly spaced blocks, the last included. Later layers are removed.
+        in_channels: of the input; timm adapts pre-trained first layers.
+        img_size: side or (H, W) that position embeddings are made for; other sizes are interpolated in any case.
+        drop_path: stochastic depth rate, rising from 0 to this over the layers. Default: the timm model's own.
+        out_norm: "final": timm's last norm, on the outputs that timm defines it for (every block of a plain
+            transformer); "layer": a new LayerNorm over the channels of each output; "none".
+        frozen_stages: how many leading groups get no gradient and stay in eval mode; the stem is the first; -1: all.
+        norm_eval: keep batch norms in eval mode while training; their weight and bias still learn.
+        frozen_norms: keep batch norms as they are: statistics, weight and bias ("FrozenBN" in detectron2).
+        checkpointing: recompute activations in backward instead of keeping them (batch-norm statistics then count
+            each batch twice).
+        normalize: subtract `mean` and divide by `std` inside, for images in [0, 1].
+        model_args: further arguments of the timm model.
+
+    Attributes:
+        channels, strides: tuples, one entry an output.
+        mean, std: per channel, in [0, 1] units, that the weights were trained with.
+
+    Raises:
+        ConfigError: unknown name, argument, or index.
+        CheckpointError: the file is missing or fits another model.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        pretrained: bool | str = False,
+        out_indices: Sequence[int] | None = None,
+        in_channels: int = 3,
+        img_size: int | Sequence[int] | None = None,
+        drop_path: float | None = None,
+        out_norm: Literal["none", "final", "layer"] = "none",
+        frozen_stages: int = 0,
+        norm_eval: bool = False,
+        frozen_norms: bool = False,
+        checkpointing: bool = False,
+        normalize: bool = False,
+        model_args: dict | None = None,
+    ) -> None:
+        super().__init__()
+        if out_norm not in ("none", "final", "layer"):
+            raise ConfigError(f"TimmEncoder: out_norm={out_norm!r} is not one of 'none', 'final', 'layer'")
+        args = dict(model_args or {}, in_chans=in_channels, num_classes=0)
+        args.update({"img_size": img_size} if img_size is not None else {})
+        args.update({"drop_path_rate": drop_path} if drop_path is not None else {})
+        self.model = create_model(name, args, owner="TimmEncoder", download=pretrained is True, alternatives=_ANY_SIZE)
+        _check_intermediates(self.model, name)
+        info = list(self.model.feature_info)
+        strides, channels = [f["reduction"] for f in info], [f["num_chs"] for f in info]
+        self.out_indices = _choose_outputs(name, strides, out_indices)
+        self.strides = tuple(strides[i] for i in self.out_indices)
+        self.channels = tuple(channels[i] for i in self.out_indices)
+        self.name, self.out_norm, self.normalize = name, out_norm, normalize
+        self.norm_eval, self.frozen_norms = norm_eval or frozen_norms, frozen_norms
+        stats = self.model.pretrained_cfg
+        self.mean, self.std = tuple(stats["mean"]), tuple(stats["std"])
+        if normalize and in_channels != len(self.mean):
+            raise ConfigError(
+                f"TimmEncoder: normalize=True knows {len(self.mean)} channels, in_channels={in_channels}: "
+                "normalise in the data preprocessor instead"
+            )
+        self.patch = _patch_size(self.model)
+
+        missing = load_weights(self.model, pretrained) if isinstance(pretrained, str) else []
+        self.model.prune_intermediate_layers(list(self.out_indices), prune_norm=out_norm != "final", prune_head=True)
+        lost = [key for key in missing if key in self.model.state_dict()]
+        if lost:
+            raise CheckpointError(
+                f"{pretrained} does not fit timm model {name!r}: {len(lost)} parameters are not in it, "
+                f"e.g. {', '.join(lost[:3])}"
+            )
+        if checkpointing:
+            switch_on_checkpointing(self.model, name, owner="TimmEncoder")
+        self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels) if out_norm == "layer" else None
+        self._freeze(frozen_stages)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """(B, in_channels, H, W) float -> the maps, from fine to coarse."""
+        if self.normalize:
+            shape = (1, -1, 1, 1)
+            images = (images - images.new_tensor(self.mean).view(shape)) / images.new_tensor(self.std).view(shape)
+        height, width = images.shape[-2:]
+        below, right = -height % self.patch[0], -width % self.patch[1]
+        if below or right:
+            images = F.pad(images, (0, right, 0, below))
+        maps = self.model.forward_intermediates(
+            images, indices=list(self.out_indices), norm=self.out_norm == "final", intermediates_only=True
+        )
+        if self.norms is not None:
+            pairs = zip(self.norms, maps, strict=True)
+            maps = [norm(m.permute(0, 2, 3, 1)).permute(0, 3, 1, 2) for norm, m in pairs]
+        return maps
+
+    def train(self, mode: bool = True) -> "TimmEncoder":
+        super().train(mode)
+        if mode:
+            for module in self._frozen_modules:
+                module.eval()
+            if self.norm_eval:
+                for module in self._batch_norms():
+                    module.eval()
+        return self
+
+    def _batch_norms(self) -> list[nn.Module]:
+        return [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+
+    def layer_ids(self) -> dict[str, int]:
+        """Depth of each parameter for layer-wise learning rates: 0 = stem; what is not named is as deep as the head."""
+        ids = layer_groups(self.model, coarse=False)
+        return {f"model.{name}": depth for name, depth in ids.items()}
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that timm trains without weight decay (position embeddings, class token ...)."""
+        names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
+        return {f"model.{name}" for name in names}
+
+    def _freeze(self, stages: int) -> None:
+        groups = layer_groups(self.model, coarse=True)
+        count = max(groups.values()) + 1
+        stages = count if stages == -1 else stages
+        if not 0 <= stages <= count:
+            raise ConfigError(f"TimmEncoder: frozen_stages={stages}, {self.name!r} has 0..{count}, the stem included")
+        for name, parameter in self.model.named_parameters():
+            if groups[name] < stages:
+                parameter.requires_grad_(False)
+        if self.frozen_norms:
+            for module in self._batch_norms():
+                module.requires_grad_(False)
+        frozen = [m for m in self.model.modules() if any(True for _ in m.parameters())]
+        self._frozen_modules = [m for m in frozen if not any(p.requires_grad for p in m.parameters())]
+        self.train(self.training)
+
+
+def _check_intermediates(model: nn.Module, name: str) -> None:
+    if not hasattr(model, "forward_intermediates") or not hasattr(model, "prune_intermediate_layers"):
+        raise ConfigError(f"TimmEncoder: timm model {name!r} cannot give intermediate maps (no forward_intermediates)")
+
+
+def _choose_outputs(name: str, strides: list[int], wanted: Sequence[int] | None) -> tuple[int, ...]:
+    count = len(strides)
+    if wanted is None:
+        if strides[0] == strides[-1]:  # a plain transformer
+            wanted = sorted({max(round(count * quarter / 4) - 1, 0) for quarter in (1, 2, 3, 4)})
+        else:
+            wanted = [i for i, stride in enumerate(strides) if stride >= 4]
+    chosen = [i + count if i < 0 else i for i in wanted]
+    if not chosen or sorted(set(chosen)) != chosen or not 0 <= chosen[0] <= chosen[-1] < count:
+        raise ConfigError(
+            f"TimmEncoder: out_indices={list(wanted)} must be rising indices below {count}; "
+            f"the strides of {name!r} are {strides}"
+        )
+    return tuple(chosen)
+
+
+def _patch_size(model: nn.Module) -> tuple[int, int]:
+    """What the sides must be multiples of: transformers cut the image into patches, others take any size."""
+    size = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
+    return (size, size) if isinstance(size, int) else tuple(size)

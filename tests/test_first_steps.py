@@ -5,12 +5,10 @@ Sizes and batches are made small; models, losses, optimizers, schedules, hooks a
 
 from pathlib import Path
 
-import av
-import cv2
-import numpy as np
 import pytest
 import torchvision
 
+from tests.helpers.small_configs import load_cifar_names, small, write_clip
 from tests.helpers.standin_data import make_published, make_small
 
 REPOSITORY = Path(__file__).parents[1]
@@ -22,16 +20,6 @@ FAST = {
     "timesnet/fpn_lite0_camvid",
     "timesnet/fpn_lite0_rgbd_kitchen",
     "tract/cifar10_subset_resnet_sgd_cpu_tract",
-}
-SMALL = 64
-SHRUNK = {  # what fits the stand-ins, by transform
-    "ResizeShortest": {"short": SMALL, "long": 2 * SMALL},
-    "RandomCrop": {"size": (SMALL, SMALL)},
-    "RandomResizedCrop": {"size": (SMALL, SMALL)},
-    "CenterCrop": {"size": SMALL},
-    "LargeScaleJitter": {"size": (SMALL, SMALL)},
-    "Pad": {"size": (SMALL, SMALL)},
-    "Resize": {"size": (SMALL, 2 * SMALL)},
 }
 
 
@@ -47,17 +35,6 @@ def standins(tmp_path_factory) -> Path:
     return folder
 
 
-def write_clip(path: Path) -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (3, 9, 16, 3), np.uint8)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=10)
-        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
-        for frame in noise:
-            frame = cv2.resize(frame, (1280, 720))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
 @pytest.fixture
 def place(request, standins, monkeypatch) -> Path:
     """The working folder, where `data/...` and $VISLAB_DATA are stand-ins."""
@@ -68,54 +45,8 @@ def place(request, standins, monkeypatch) -> Path:
     monkeypatch.setenv("VISLAB_DATA", str(standins / "small"))
     for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):
         monkeypatch.setattr(kind, "_check_integrity", lambda self: True)
-    monkeypatch.setattr(torchvision.datasets.CIFAR10, "_load_meta", _load_meta)
+    monkeypatch.setattr(torchvision.datasets.CIFAR10, "_load_meta", load_cifar_names)
     return standins
-
-
-def _load_meta(self) -> None:
-    """torchvision's own, without the checksum."""
-    import pickle
-
-    content = pickle.loads(Path(self.root, self.base_folder, self.meta["filename"]).read_bytes())
-    self.classes = content[self.meta["key"]]
-    self.class_to_idx = {name: i for i, name in enumerate(self.classes)}
-
-
-def shrink(node) -> None:
-    """Small images, no downloads: in place, through the whole config."""
-    if isinstance(node, dict):
-        kind = node.get("type")
-        for key, value in SHRUNK.get(getattr(kind, "__name__", kind), {}).items():
-            if node.get(key) is not None:
-                node[key] = value
-        if node.get("pretrained") is True:
-            node["pretrained"] = False
-        if node.get("source") == "bunny":
-            node["source"] = "clip.avi"
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        shrink(child)
-
-
-def small(path: Path):
-    from vislab.engine.config.load import load_config
-
-    cfg = load_config(path)
-    shrink(cfg._cfg_dict)
-    batch = 128 if path.parent.name == "tract" and "cifar" in path.name else 2
-    for split in ("train", "val", "test"):
-        cfg[f"{split}_dataloader"].update(batch_size=min(batch, cfg[f"{split}_dataloader"].batch_size))
-    if "kitti" in path.name or "nyu" in path.name:  # whole frames
-        resize = {"type": "Resize", "size": (SMALL, 2 * SMALL)}
-        cfg.train_dataloader.dataset.pipeline.insert(-1, resize)
-        for loader in (cfg.val_dataloader, cfg.test_dataloader):
-            loader.update(batch_size=1)
-            if "nyu" in path.name:
-                loader.dataset.pipeline.insert(1, resize)  # before the labels, which keep their size
-    if "deit" in path.name:
-        cfg.model.img_size = SMALL
-    if "hnerv" in path.name:
-        cfg.train_dataloader.batch_size = 1
-    return cfg
 
 
 @pytest.mark.parametrize(

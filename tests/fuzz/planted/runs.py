@@ -1,0 +1,181 @@
+"""What fits no run: optimizers, schedules, hooks, samplers, loops, classes and metrics that contradict each other."""
+
+from math import nan
+
+from tests.fuzz.planted.edits import (
+    ADE,
+    DEPTH,
+    HNERV,
+    IMAGENET,
+    INSTANCE,
+    MIXED,
+    PANOPTIC,
+    PLAIN,
+    PYRAMID,
+    SCENES,
+    SEGMENTS,
+    SEMANTIC,
+    TRACT,
+    VIT,
+    append,
+    both,
+    case,
+    put,
+)
+
+LOADER, PIPELINE = "train_dataloader", "train_dataloader.dataset.pipeline"
+OPTIMIZER, SCHEDULE = "optim_wrapper.optimizer", "param_scheduler"
+CHECKPOINT = "default_hooks.checkpoint"
+
+OPTIMIZERS = [
+    case(HNERV, put(f"{OPTIMIZER}.betas", (0.9, 1.5)), "above one", "beta"),
+    case(HNERV, put(f"{OPTIMIZER}.betas", 0.9), "one number for two", "betas"),
+    case(DEPTH, put(f"{OPTIMIZER}.betas", (0.9,)), "one of two", "betas"),
+    case(DEPTH, put(f"{OPTIMIZER}.eps", -1e-8), "negative", "eps"),
+    case(SEGMENTS, put(f"{OPTIMIZER}.weight_decay", -0.05), "negative", "weight_decay"),
+    case(PANOPTIC, put(f"{OPTIMIZER}.momentum", 0.9), "AdamW has none", "momentum"),
+    case(PANOPTIC, put(f"{OPTIMIZER}.foreach", True), "fused and foreach", "foreach"),
+    case(TRACT, put(f"{OPTIMIZER}.momentum", -0.9), "negative", "momentum"),
+    case(TRACT, put(f"{OPTIMIZER}.betas", (0.9, 0.999)), "SGD has none", "betas"),
+    case(PLAIN, both(put(f"{OPTIMIZER}.nesterov", True), put(f"{OPTIMIZER}.momentum", 0)), "no momentum", "nesterov"),
+    case(PLAIN, put(f"{OPTIMIZER}.lr", -0.1), "negative", "lr"),
+    case(VIT, put(f"{OPTIMIZER}.amsgrad", "yes"), "text for a flag", "amsgrad"),
+    case(IMAGENET, put("optim_wrapper.paramwise_cfg.layer_decay", 0.0), "all but the last layer stand", "layer_decay"),
+    case(IMAGENET, put("optim_wrapper.loss_scale", "dynamical"), "another form", "loss_scale"),
+    case(DEPTH, put("optim_wrapper.paramwise_cfg.lr_mult", {"encodr": 0.1}), "no such parameters", "encodr"),
+    case(SCENES, put("optim_wrapper.paramwise_cfg.lr_mult", {"backbone": -0.2}), "negative rate", "lr_mult"),
+    case(PYRAMID, put("optim_wrapper.clip_grad.norm_type", "l2"), "text for a number", "norm_type"),
+]
+
+SCHEDULES = [
+    case(HNERV, put(f"{SCHEDULE}.0.warmup", 1.5), "longer than the run", "warmup"),
+    case(HNERV, put(f"{SCHEDULE}.0.begin", 40), "after the end of the run", "begin"),
+    case(HNERV, put(SCHEDULE, [{"type": "CosineAnnealingLR", "T_max": 0}]), "zero period", "T_max"),
+    case(HNERV, put(SCHEDULE, [{"type": "MultiStepLR", "milestones": [60, 80]}]), "beyond the run", "milestones"),
+    case(HNERV, put(SCHEDULE, [{"type": "MultiStepLR", "milestones": 20}]), "number for a list", "milestones"),
+    case(DEPTH, put(f"{SCHEDULE}.0.by_epoch", True), "epochs in a run of iterations", "by_epoch"),
+    case(DEPTH, put(SCHEDULE, [{"type": "PolyLR", "power": 0.9}]), "counts epochs by default", "by_epoch"),
+    case(DEPTH, both(put(f"{SCHEDULE}.0.begin", 300), put(f"{SCHEDULE}.0.end", 200)), "begins after its end", "end"),
+    case(SEGMENTS, put(SCHEDULE, [{"type": "LinearLR", "end": 1000, "by_epoch": False}]), "longer than the run", "end"),
+    case(SEGMENTS, put(SCHEDULE, [{"type": "StepLR", "by_epoch": False}]), "step size missing", "step_size"),
+    case(
+        SEGMENTS,
+        put(SCHEDULE, [{"type": "StepLR", "step_size": 0, "by_epoch": False}]),
+        "zero step",
+        "step_size",
+    ),
+    case(
+        PANOPTIC,
+        put(SCHEDULE, [{"type": "LinearLR", "start_factor": 0.0, "end": 100, "by_epoch": False}]),
+        "must be above zero",
+        "start_factor",
+    ),
+    case(
+        PANOPTIC,
+        put(SCHEDULE, [{"type": "ReduceOnPlateauLR", "monitor": "pq"}]),
+        "a metric that none makes",
+        "monitor",
+    ),
+    case(INSTANCE, put(f"{SCHEDULE}.0.milestones", (8 / 9, 1.2)), "a share above one", "milestones"),
+    case(INSTANCE, put(f"{SCHEDULE}.0.milestones", (327778, 355092)), "counts for shares", "milestones"),
+    case(ADE, put(f"{SCHEDULE}.0.power", "0.9"), "text for a number", "power"),
+    case(TRACT, put(f"{SCHEDULE}.0.begin", -1), "negative", "begin"),
+    case(TRACT, put(SCHEDULE, [{"type": "ReduceOnPlateauLR", "monitor": "accuracy"}]), "cut short", "monitor"),
+    case(
+        TRACT,
+        put(SCHEDULE, [{"type": "ReduceOnPlateauLR", "monitor": "accuracy/top1", "rule": "max"}]),
+        "another framework's word",
+        "rule",
+    ),
+    case(PLAIN, put(SCHEDULE, [{"type": "CosineRestartLR", "periods": [15]}]), "without eta_min", "eta_min"),
+    case(
+        PLAIN, put(SCHEDULE, [{"type": "CosineAnnealingLR", "eta_min": 0.0, "eta_min_ratio": 0.1}]), "both", "eta_min"
+    ),
+    case(PLAIN, put(SCHEDULE, [{"type": "ExponentialLR"}]), "gamma missing", "gamma"),
+    case(VIT, put(SCHEDULE, [{"type": "OneCycleLR", "eta_max": 0.1, "total_steps": 0}]), "no steps", "total_steps"),
+    case(IMAGENET, put(f"{SCHEDULE}.0.warmup", -0.1), "negative share", "warmup"),
+    case(MIXED, put(f"{SCHEDULE}.0.final_factor", nan), "NaN", "final_factor"),
+    case(SCENES, put(f"{SCHEDULE}.0.convert_to_iter_based", True), "iterations already", "convert_to"),
+]
+
+EMA = {"type": "EMAHook"}
+HOOKS = [
+    case(HNERV, both(append("custom_hooks", EMA), append("custom_hooks", EMA)), "two of one kind", "EMAHook"),
+    case(HNERV, put("custom_hooks.1.metrics", ["psnr", "ssim"]), "a metric that none makes", "ssim"),
+    case(HNERV, put("custom_hooks.0.number", -1), "negative count", "number"),
+    case(HNERV, put(f"{CHECKPOINT}.save_best", "PSNR"), "another case", "save_best"),
+    case(DEPTH, put(f"{CHECKPOINT}.save_best", "absrel"), "missing underscore", "save_best"),
+    case(DEPTH, put("default_hooks.checkpoint.type", "LoggerHook"), "a logger in the slot of another", "checkpoint"),
+    case(DEPTH, put(f"{CHECKPOINT}.by_epoch", True), "epochs in a run of iterations", "by_epoch"),
+    case(SEGMENTS, put("default_hooks.logger.interval", 0), "zero interval", "logger.interval"),
+    case(SEGMENTS, put("default_hooks.chekpoint", {"type": "CheckpointHook"}), "no such slot", "chekpoint"),
+    case(SEGMENTS, append("custom_hooks", {**EMA, "priority": "HIGHER"}), "no such priority", "priority"),
+    case(SEGMENTS, append("custom_hooks", {**EMA, "begin_iter": 500}), "beyond the run", "begin_iter"),
+    case(SEGMENTS, append("custom_hooks", {**EMA, "begin_epoch": 2}), "epochs in a run of iterations", "begin_epoch"),
+    case(PANOPTIC, put(f"{CHECKPOINT}.interval", 0), "zero interval", "checkpoint.interval"),
+    case(PANOPTIC, put("custom_hooks.0.weights", (1, 2, 3)), "three weights for six exits", "weights"),
+    case(PANOPTIC, append("custom_hooks", {"type": "SampleExitHook"}), "two of one kind", "SampleExitHook"),
+    case(INSTANCE, append("custom_hooks", {"type": "SampleExitHook"}), "its model has no exits", "SampleExitHook"),
+    case(TRACT, append("custom_hooks", {"type": "TrActHook", "lam": 0.2}), "two of one kind", "TrActHook"),
+    case(TRACT, put("custom_hooks.1.layer", "conv0"), "no such layer", "conv0"),
+    case(TRACT, put("custom_hooks.0.metrics", ["top1"]), "without its prefix", "top1"),
+    case(TRACT, put(f"{CHECKPOINT}.save_best", "acc/top1"), "cut short", "save_best"),
+    case(
+        PLAIN,
+        append("custom_hooks", {"type": "EarlyStoppingHook", "monitor": "accuracy/top3"}),
+        "a metric that none makes",
+        "monitor",
+    ),
+    case(
+        PLAIN,
+        append("custom_hooks", {"type": "EarlyStoppingHook", "monitor": "accuracy/top1", "rule": "larger"}),
+        "another word",
+        "rule",
+    ),
+    case(PLAIN, append("custom_hooks", {**EMA, "momentum": 1.5}), "above one", "momentum"),
+    case(PLAIN, append("custom_hooks", {**EMA, "ema_type": "ExpMomentumEMA"}), "mmdet's class", "ema_type"),
+    case(VIT, append("custom_hooks", {**EMA, "begin_epoch": 20}), "beyond the run", "begin_epoch"),
+    case(VIT, both(append("custom_hooks", {**EMA, "begin_epoch": 2, "begin_iter": 9})), "both beginnings", "begin"),
+    case(VIT, put("custom_hooks.0.metrics", "accuracy/top1"), "text for a sequence", "metrics"),
+    case(IMAGENET, put(f"{CHECKPOINT}.save_begin", 500), "beyond the run", "save_begin"),
+    case(IMAGENET, put("default_hooks.logger.type", "CheckpointHook"), "in the slot of another", "logger"),
+]
+
+ENDLESS = {"type": "InfiniteSampler", "shuffle": True}
+LOOPS = [
+    case(HNERV, put(f"{LOADER}.sampler", ENDLESS), "an epoch that never ends", "InfiniteSampler"),
+    case(TRACT, put("val_dataloader.sampler", ENDLESS), "a validation that never ends", "val_dataloader.sampler"),
+    case(DEPTH, put("test_dataloader.sampler", ENDLESS), "a test that never ends", "test_dataloader.sampler"),
+    case(HNERV, put("train_cfg.val_begin", 40), "beyond the run", "val_begin"),
+    case(SEGMENTS, put("train_cfg.val_begin", 1000), "beyond the run", "val_begin"),
+    case(SEGMENTS, put("train_cfg.val_interval", -5), "negative", "val_interval"),
+    case(PANOPTIC, put(f"{LOADER}.batch_size", 0), "empty batch", "batch_size"),
+    case(PANOPTIC, put("train_cfg.max_epochs", 3), "both lengths", "max_epochs"),
+    case(TRACT, put("train_cfg.by_epoch", False), "iterations without their number", "max_iters"),
+    case(SCENES, put("train_cfg.by_epoch", True), "epochs without their number", "max_epochs"),
+    case(VIT, put(f"{LOADER}.shuffle", True), "beside a sampler", "shuffle"),
+    case(VIT, put(f"{LOADER}.batch_sampler", {"type": "BatchSampler"}), "beside a sampler", "batch_sampler"),
+    case(DEPTH, put("train_cfg.dynamic_intervals", [(100,)]), "one number for two", "dynamic_intervals"),
+    case(PYRAMID, put(f"{LOADER}.prefetch_factor", -1), "negative", "prefetch_factor"),
+    case(IMAGENET, put(f"{LOADER}.collate_fn", {"type": "no_collate"}), "no such function", "collate_fn"),
+]
+
+CLASSES_AND_METRICS = [
+    case(SEGMENTS, put("model.num_classes", 12), "CamVid has 11", "num_classes"),
+    case(PYRAMID, put("model.num_classes", 19), "CamVid has 11", "num_classes"),
+    case(PANOPTIC, put("model.num_classes", 80), "COCO panoptic has 133", "num_classes"),
+    case(SEMANTIC, put("model.num_classes", 150), "CamVid has 11", "num_classes"),
+    case(SCENES, put("model.num_classes", 3), "scenes have 5", "num_classes"),
+    case(ADE, put("model.num_classes", 151), "ADE20K has 150", "num_classes"),
+    case(PANOPTIC, put("model.things", 200), "more things than classes", "things"),
+    case(DEPTH, put("val_evaluator", {"type": "SemSegMetric"}), "of another task", "SemSegMetric"),
+    case(SEGMENTS, put("val_evaluator", {"type": "DepthMetric"}), "of another task", "DepthMetric"),
+    case(HNERV, put("val_evaluator", {"type": "Accuracy"}), "of another task", "Accuracy"),
+    case(TRACT, put("val_evaluator", {"type": "CocoMetric"}), "of another task", "CocoMetric"),
+    case(SEMANTIC, put("val_evaluator", {"type": "PanopticMetric"}), "the model predicts none", "PanopticMetric"),
+    case(INSTANCE, put("val_evaluator.kinds", ("mask",)), "another word", "kinds"),
+    case(SCENES, append("val_evaluator", {"type": "PanopticMetric"}), "twice the same", "PanopticMetric"),
+    case(DEPTH, put("val_evaluator.min_depth", 6.0), "above max_depth", "min_depth"),
+    case(PANOPTIC, put("val_evaluator", []), "no metric", "val_evaluator"),
+    case(MIXED, put("val_evaluator.0.prefix", 3), "number for a text", "prefix"),
+]

@@ -1,0 +1,79 @@
+"""Shipped configs made small: sizes and batches that fit the made-up data, for first steps in seconds."""
+
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from mmengine.config import Config
+
+from vislab.engine.config.load import load_config
+
+SMALL = 64
+SHRUNK = {  # what fits the stand-ins, by transform
+    "ResizeShortest": {"short": SMALL, "long": 2 * SMALL},
+    "RandomCrop": {"size": (SMALL, SMALL)},
+    "RandomResizedCrop": {"size": (SMALL, SMALL)},
+    "CenterCrop": {"size": SMALL},
+    "LargeScaleJitter": {"size": (SMALL, SMALL)},
+    "Pad": {"size": (SMALL, SMALL)},
+    "Resize": {"size": (SMALL, 2 * SMALL)},
+}
+
+
+def shrink(node: Any) -> None:
+    """Small images, no downloads: in place, through the whole config."""
+    if isinstance(node, dict):
+        kind = node.get("type")
+        for key, value in SHRUNK.get(getattr(kind, "__name__", kind), {}).items():
+            if node.get(key) is not None:
+                node[key] = value
+        if node.get("pretrained") is True:
+            node["pretrained"] = False
+        if node.get("source") == "bunny":
+            node["source"] = "clip.avi"
+    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
+        shrink(child)
+
+
+def small(path: Path) -> Config:
+    """The config at `path` with small images and batches, which fit the made-up data."""
+    cfg = load_config(path)
+    shrink(cfg._cfg_dict)
+    batch = 128 if path.parent.name == "tract" and "cifar" in path.name else 2
+    for split in ("train", "val", "test"):
+        cfg[f"{split}_dataloader"].update(batch_size=min(batch, cfg[f"{split}_dataloader"].batch_size))
+    if "kitti" in path.name or "nyu" in path.name:  # whole frames
+        resize = {"type": "Resize", "size": (SMALL, 2 * SMALL)}
+        cfg.train_dataloader.dataset.pipeline.insert(-1, resize)
+        for loader in (cfg.val_dataloader, cfg.test_dataloader):
+            loader.update(batch_size=1)
+            if "nyu" in path.name:
+                loader.dataset.pipeline.insert(1, resize)  # before the labels, which keep their size
+    if "deit" in path.name:
+        cfg.model.img_size = SMALL
+    if "hnerv" in path.name:
+        cfg.train_dataloader.batch_size = 1
+    return cfg
+
+
+def write_clip(path: Path) -> None:
+    """A video of three frames of 1280x720."""
+    noise = np.random.default_rng(0).integers(0, 256, (3, 9, 16, 3), np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        for frame in noise:
+            frame = cv2.resize(frame, (1280, 720))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def load_cifar_names(self: Any) -> None:
+    """torchvision's CIFAR10._load_meta without the checksum."""
+    import pickle
+
+    content = pickle.loads(Path(self.root, self.base_folder, self.meta["filename"]).read_bytes())
+    self.classes = content[self.meta["key"]]
+    self.class_to_idx = {name: i for i, name in enumerate(self.classes)}

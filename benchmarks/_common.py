@@ -40,7 +40,7 @@ def interleave(fns: dict[str, Callable[[], object]], pairs: int = 7, warmup: int
     """Time functions in turn, A B A B ..., so that a change of the machine's load meets all of them alike.
 
     Args:
-        fns: name -> function without arguments; a GPU function must synchronise before it returns.
+        fns: name -> function without arguments; a GPU function must synchronize before it returns.
         pairs: timed rounds, each calling every function once. The order turns round from one round to the next.
         warmup: rounds before, not timed.
 
@@ -169,7 +169,7 @@ def result(**values: object) -> str:
     """Print the script's last line, `RESULT key=value key=value ...`, and return it; floats get 4 digits."""
     bad = [key for key, value in values.items() if " " in str(value)]
     if bad:
-        raise ValueError(f"a RESULT value holds a space: {bad[0]}={values[bad[0]]!r}; the line is split at spaces")
+        raise ValueError(f"a RESULT value contains a space: {bad[0]}={values[bad[0]]!r}; the line is split at spaces")
     line = "RESULT " + " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
     print(line, flush=True)
     return line

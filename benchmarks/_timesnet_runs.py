@@ -16,11 +16,11 @@ from vislab.datasets.base import seeded
 from vislab.datasets.rgbd import RGBDFolder
 from vislab.datasets.semantic import CamVid
 from vislab.datasets.transforms import (
-    ColorJitter,
     LoadDepth,
     LoadImage,
     LoadSemSeg,
     PackInputs,
+    PhotoMetricDistortion,
     RandomCrop,
     RandomFlip,
     Resize,
@@ -131,7 +131,7 @@ def train_once(job: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(seed)
     model, rules = build(task, job["variant"], job["output_mult"])
     train, test = (records(task, job["split"], part)[: job["images"]] for part in ("train", "test"))
-    augment = [RandomCrop(size=SIZE), RandomFlip(), ColorJitter(), PackInputs()]
+    augment = [RandomCrop(size=SIZE), RandomFlip(), PhotoMetricDistortion(), PackInputs()]
     wrapper = LayerDecayOptimConstructor(
         {
             "type": "OptimWrapper",

@@ -125,7 +125,7 @@ def times(args, work: Path, size: tuple[int, int]) -> tuple[dict, dict]:
 
         def run(k: int, images=images):
             with torch.inference_mode():
-                model(images, exit=k)
+                model(images, num_layers=k)
 
         timed = _common.interleave(
             {str(k): lambda k=k: run(k) for k in model.exits}, pairs=3 if args.quick else 31, warmup=2
@@ -170,7 +170,7 @@ def agreement(works: list[Path]) -> float | None:
     return float(np.corrcoef(gains)[np.triu_indices(len(gains), 1)].mean())
 
 
-def summarise(seeds: list[dict]) -> tuple[list[dict], list[dict], dict]:
+def summarize(seeds: list[dict]) -> tuple[list[dict], list[dict], dict]:
     """Tables over seeds: policies, exits; and the RESULT values."""
     rows, gains = [], []
     key = "set_quality" if "set_quality" in seeds[0]["rows"][0] else "quality"
@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, help="of step A; default by --data")
     parser.add_argument("--weights", help="EfficientNet-Lite0's ImageNet weights; default: below VISLAB_DATA")
     parser.add_argument("--work", default="work_dirs/eco_frontier")
-    parser.add_argument("--picture", help="draw what --work holds of all data sets to this file")
+    parser.add_argument("--picture", help="draw what --work contains of all data sets to this file")
     args = parser.parse_args()
     if not args.weights and not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA or --weights, EfficientNet-Lite0's ImageNet weights")
@@ -273,7 +273,7 @@ def main() -> None:
     keep(results, file)
     results = json.loads(file.read_text())  # again, for the keys
     chosen = [results[str(seed)] for seed in seeds]
-    rows, exits, values = summarise(chosen)
+    rows, exits, values = summarize(chosen)
     r2 = ", ".join(f"{seed['r2']:.2f}" for seed in chosen)
     agreed = agreement([folder / f"seed{seed}" for seed in seeds])
     head = (
@@ -284,7 +284,7 @@ def main() -> None:
     )
     head += "" if agreed is None else f"; two parents' gains of an image correlate by {agreed:.2f}"
     notes = (
-        "Points, mean +- sd over seeds. over random: same shares of exits, drawn blindly; over fixed: neighbouring "
+        "Points, mean +- sd over seeds. over random: same shares of exits, drawn blindly; over fixed: neighboring "
         "exits mixed to the same cost; error: standard error over test images of one seed. Below, share: of the "
         "deepest exit's multiply-accumulates, with and without sampling; time share: of its time in the same round."
     )

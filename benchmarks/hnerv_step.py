@@ -1,6 +1,6 @@
 """A training step of HNeRV against the original repository's model, on the CPU: same weights, size, batch and frames.
 
-Needs a checkout of the original repository (haochen-rye/HNeRV on GitHub) beside the project; it carries no licence, so
+Needs a checkout of the original repository (haochen-rye/HNeRV on GitHub) beside the project; it carries no license, so
 it is run where it lies and nothing of it is kept here. Its unused imports are stubbed.
 
     python benchmarks/hnerv_step.py --peer-dir ../HNeRV [--quick]
@@ -27,7 +27,7 @@ SIZES = {  # frame size, decoder width
 def import_peer(folder: str):
     """The original's module model_all, with empty stand-ins for what only its data loading needs."""
     if not Path(folder, "model_all.py").is_file():
-        sys.exit(f"error: {folder!r} holds no model_all.py. Give a checkout of haochen-rye/HNeRV with --peer-dir.")
+        sys.exit(f"error: {folder!r} contains no model_all.py. Give a checkout of haochen-rye/HNeRV with --peer-dir.")
 
     def stub(name: str, **names) -> None:
         sys.modules.setdefault(name, types.ModuleType(name)).__dict__.update(names)

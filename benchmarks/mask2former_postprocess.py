@@ -57,7 +57,7 @@ def strips(task: str, classes, masks):
         return inference.panoptic(classes, masks, frames, things, overlap_threshold=0.0)
     if task == "semantic":
         return inference.semantic(classes, masks, frames)
-    return inference.instances(classes, masks, frames, things, run_lengths=True)
+    return inference.instances(classes, masks, frames, things, rle_masks=True)
 
 
 def parity(classes, masks) -> float:

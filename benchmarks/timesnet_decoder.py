@@ -58,7 +58,7 @@ def _job(split: str, stage: dict, task: str, variant: str, lr: float, output_mul
 
 
 def run_all(jobs: list[dict], store: Path, workers: int) -> list[dict]:
-    """Returns the runs of all jobs; those that `store` holds already are not run again, the others are added to it."""
+    """Return the runs of all jobs; only those that are not in `store` yet are run, and added to it."""
     runs = json.loads(store.read_text()) if store.exists() else []
     stored = lambda job: next((r for r in runs if job.items() <= r.items()), None)
     missing = [job for job in jobs if stored(job) is None]

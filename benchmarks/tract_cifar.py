@@ -124,8 +124,8 @@ def epochs_to(curve: list[float], goal: float) -> int | None:
     return next((i + 1 for i, value in enumerate(curve) if value >= goal), None)
 
 
-def summarise(runs: dict, form: dict) -> list[dict]:
-    """One row a network and optimiser: means and standard deviations over seeds, and the paired difference."""
+def summarize(runs: dict, form: dict) -> list[dict]:
+    """One row a network and optimizer: means and standard deviations over seeds, and the paired difference."""
 
     def text(values: list[float]) -> str:
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -141,7 +141,7 @@ def summarise(runs: dict, form: dict) -> list[dict]:
         rows.append(
             {
                 "network": network,
-                "optimiser": kind,
+                "optimizer": kind,
                 "plain": text([p["accuracy"][-1] for p, _ in pairs]),
                 "TrAct": text([t["accuracy"][-1] for _, t in pairs]),
                 "difference": text([t["accuracy"][-1] - p["accuracy"][-1] for p, t in pairs]),
@@ -164,12 +164,12 @@ def draw(runs: dict, form: dict, path: Path) -> None:
     epochs = range(1, form["epochs"] + 1)
     for column, (network, kind) in enumerate(RATES):
         for row, quantity in enumerate(("accuracy", "loss")):
-            for name, colour in (("plain", "tab:gray"), ("TrAct", "tab:red")):
+            for name, color in (("plain", "tab:gray"), ("TrAct", "tab:red")):
                 curves = [runs[f"{network} {kind} {name} {s}"][quantity] for s in range(form["seeds"])]
                 for curve in curves:
-                    axes[row, column].plot(epochs, curve, color=colour, alpha=0.3, linewidth=0.8)
+                    axes[row, column].plot(epochs, curve, color=color, alpha=0.3, linewidth=0.8)
                 axes[row, column].plot(
-                    epochs, [statistics.mean(v) for v in zip(*curves, strict=True)], color=colour, label=name
+                    epochs, [statistics.mean(v) for v in zip(*curves, strict=True)], color=color, label=name
                 )
             axes[row, 0].set_ylabel("test accuracy (%)" if quantity == "accuracy" else "training loss")
         axes[0, column].set_title(f"{network}, {kind}")
@@ -181,7 +181,7 @@ def draw(runs: dict, form: dict, path: Path) -> None:
 
 def main() -> None:
     parser = _common.parser(__doc__)
-    parser.add_argument("--data", default=os.environ.get("VISLAB_DATA"), help="folder that holds cifar10_subset.zip")
+    parser.add_argument("--data", default=os.environ.get("VISLAB_DATA"), help="folder that contains cifar10_subset.zip")
     parser.set_defaults(threads=2)
     args = parser.parse_args()
     if not args.data:
@@ -210,7 +210,7 @@ def main() -> None:
                     f"{key}: {run['accuracy'][-1]:.2f} %, loss {run['loss'][-1]:.3f}, {run['seconds']:.0f} s",
                     flush=True,
                 )
-    rows = summarise(runs, form)
+    rows = summarize(runs, form)
     table = _common.print_table(rows)
     if not args.no_record:
         head = (
@@ -220,7 +220,7 @@ def main() -> None:
     if not args.quick:
         draw(runs, form, FOLDER / "docs" / "tract_cifar.png")
     _common.result(
-        **{f"{r['network']}_{r['optimiser']}".replace("/", "_"): r["difference"].split()[0] for r in rows},
+        **{f"{r['network']}_{r['optimizer']}".replace("/", "_"): r["difference"].split()[0] for r in rows},
         runs=len(runs),
     )
 

@@ -42,7 +42,7 @@ def make_layer(kind: str, size: tuple):
     kernel, stride, padding, channels, batch, side = size
     torch.manual_seed(0)
     layer = nn.Conv2d(3, channels, kernel, stride, padding)
-    # neighbouring pixels alike, as in images
+    # neighboring pixels alike, as in images
     x = nn.functional.avg_pool2d(torch.randn(batch, 3, side, side), 5, 1, 2) * 5
     if kind == "ours":
         from vislab.systems.tract import apply_tract
@@ -86,7 +86,7 @@ def peak(kind: str, name: str) -> float:
 
 def child(kind: str, name: str, count: str) -> None:
     import torch
-    import torch._dynamo  # every optimiser loads it; ours does at its first call, which would be counted as memory
+    import torch._dynamo  # every optimizer loads it; ours does at its first call, which would be counted as memory
 
     torch.set_num_threads(1)
     layer, x = make_layer(kind, SIZES[name])

@@ -112,7 +112,7 @@ def test_decay_of_deit():
 
 @pytest.mark.parametrize("kind", ["plain", "tract"])
 def test_statistics_of_cifar(kind):
-    """Against means and deviations over all training images in grey levels, as they are commonly listed."""
+    """Against means and deviations over all training images in gray levels, as they are commonly listed."""
     ten = load_config(CONFIGS / f"tract/cifar10_resnet18_sgd_{kind}.py").model.data_preprocessor
     hundred = load_config(CONFIGS / f"tract/cifar100_resnet18_sgd_{kind}.py").model.data_preprocessor
     assert [255 * m for m in ten.mean] == pytest.approx([125.3, 122.95, 113.87], abs=0.1)

@@ -62,7 +62,7 @@ def read_run(path: Path) -> dict[str, Curve]:
     files = sorted(path.glob("*/vis_data/scalars.json")) + sorted(path.glob("vis_data/scalars.json"))
     files = [path] if path.is_file() else files
     if not files:
-        raise DataError(f"{path} holds no log (expected {path}/<time>/vis_data/scalars.json)")
+        raise DataError(f"{path} contains no log (expected {path}/<time>/vis_data/scalars.json)")
     merged: dict[str, dict[int, float]] = {}
     for file in files:  # named by their starting time
         part: dict[str, dict[int, float]] = {}

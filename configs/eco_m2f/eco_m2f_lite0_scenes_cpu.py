@@ -44,4 +44,4 @@ val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
 val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric)]
 test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric)]
-model.update(num_classes=5, things=3, tasks=("panoptic", "semantic"))
+model.update(num_classes=5, thing_classes=3, tasks=("panoptic", "semantic"))

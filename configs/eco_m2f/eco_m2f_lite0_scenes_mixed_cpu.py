@@ -16,8 +16,8 @@ from vislab.datasets.scenes import Scenes
 with read_base():
     from .eco_m2f_lite0_scenes_cpu import *
 
-one_large = dict(type=Scenes, size=size, num_objects=(1, 1), lengths=(1.2, 2.4), slimness=(0.6, 0.9))
-many_small = dict(type=Scenes, size=size, num_objects=(6, 10), lengths=(0.6, 1.2), slimness=(0.25, 0.45))
+one_large = dict(type=Scenes, size=size, num_objects=(1, 1), object_length=(1.2, 2.4), aspect_ratio=(0.6, 0.9))
+many_small = dict(type=Scenes, size=size, num_objects=(6, 10), object_length=(0.6, 1.2), aspect_ratio=(0.25, 0.45))
 
 train_dataloader["dataset"] = dict(
     type=ConcatDataset,

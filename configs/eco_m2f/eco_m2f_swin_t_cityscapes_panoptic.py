@@ -16,7 +16,11 @@ with read_base():
     from ._base_.cityscapes_panoptic import *
 
 model["backbone"] = dict(
-    type=TimmEncoder, name="swin_tiny_patch4_window7_224.ms_in1k", pretrained=False, out_norm="layer", drop_path=0.3
+    type=TimmEncoder,
+    name="swin_tiny_patch4_window7_224.ms_in1k",
+    pretrained=False,
+    out_norm="layer",
+    drop_path_rate=0.3,
 )
 model.update(type=EcoM2F, exits=(2, 3, 4, 5, 6), exit_mode="sample", alpha="linear")
 custom_hooks = [dict(type=SampleExitHook)]

@@ -14,5 +14,9 @@ with read_base():
     from ._base_.coco_instance import *
 
 model["backbone"] = dict(
-    type=TimmEncoder, name="swin_base_patch4_window12_384.ms_in22k", pretrained=False, out_norm="layer", drop_path=0.3
+    type=TimmEncoder,
+    name="swin_base_patch4_window12_384.ms_in22k",
+    pretrained=False,
+    out_norm="layer",
+    drop_path_rate=0.3,
 )

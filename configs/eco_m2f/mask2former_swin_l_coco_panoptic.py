@@ -14,7 +14,11 @@ with read_base():
     from ._base_.coco_panoptic import *
 
 model["backbone"] = dict(
-    type=TimmEncoder, name="swin_large_patch4_window12_384.ms_in22k", pretrained=False, out_norm="layer", drop_path=0.3
+    type=TimmEncoder,
+    name="swin_large_patch4_window12_384.ms_in22k",
+    pretrained=False,
+    out_norm="layer",
+    drop_path_rate=0.3,
 )
 model.update(num_queries=200)
 train_cfg.update(max_iters=737500)

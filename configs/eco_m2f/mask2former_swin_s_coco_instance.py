@@ -14,5 +14,9 @@ with read_base():
     from ._base_.coco_instance import *
 
 model["backbone"] = dict(
-    type=TimmEncoder, name="swin_small_patch4_window7_224.ms_in1k", pretrained=False, out_norm="layer", drop_path=0.3
+    type=TimmEncoder,
+    name="swin_small_patch4_window7_224.ms_in1k",
+    pretrained=False,
+    out_norm="layer",
+    drop_path_rate=0.3,
 )

@@ -23,7 +23,7 @@ model = dict(
     name="deit3_small_patch16_224",
     img_size=size,
     num_classes=1000,
-    drop_path=0.05,
+    drop_path_rate=0.05,
     loss=dict(type=BinaryCrossEntropy),
     mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0),
     data_preprocessor=data_preprocessor,

@@ -104,7 +104,7 @@ def test_inputs_get_unique_names_and_missing_ones_a_message(tmp_path):
     jobs, problems = collect([tmp_path / n for n in ("x", "y", "film.MP4", "y/a.PNG", "empty", "gone.png")])
     assert [job.name for job in jobs] == ["a", "deep/a", "a_2", "film", "a_3"]
     assert jobs[3] == Job(tmp_path / "film.MP4", "film", True)
-    assert "empty: the folder holds no images" in problems[0] and "gone.png: there is no such" in problems[1]
+    assert "empty: the folder contains no images" in problems[0] and "gone.png: there is no such" in problems[1]
 
 
 def test_video_writer_keeps_frames_and_rate(tmp_path):

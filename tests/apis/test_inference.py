@@ -88,8 +88,8 @@ def test_every_kind_of_input_gives_the_same(predictor, tmp_path):
     assert predictor(str(tmp_path / "a.png"))[0].img_path == str(tmp_path / "a.png")
     assert redness(predictor([RED, tmp_path / "a.png", Image.fromarray(RED)])) == expected * 3
     assert redness(predictor(np.stack([RED, RED]))) == expected * 2
-    grey = np.full((24, 40), 77, np.uint8)
-    assert redness(predictor([grey, grey[..., None], Image.fromarray(grey)])) == [77] * 3
+    gray = np.full((24, 40), 77, np.uint8)
+    assert redness(predictor([gray, gray[..., None], Image.fromarray(gray)])) == [77] * 3
     assert predictor([]) == [] and predictor(()) == [] and predictor(np.zeros((0, 24, 40, 3), np.uint8)) == []
 
 
@@ -227,7 +227,7 @@ def test_results_of_one_input_do_not_replace_those_of_another(tmp_path):
     assert [job.name for job in jobs] == ["a", "a_2", "a_sem_seg_2"]
 
 
-def test_depth_beyond_16_bits_of_millimetres(tmp_path):
+def test_depth_beyond_16_bits_of_millimeters(tmp_path):
     for depth, name in ((1.5, "x_depth.png"), (80.25, "x_depth.tiff")):
         sample = DataSample(pred_depth=PixelData(data=torch.full((1, 4, 6), depth)))
         assert to_plain_results(sample, tmp_path, "x")["depth"] == name

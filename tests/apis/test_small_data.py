@@ -181,7 +181,7 @@ def test_what_is_no_such_archive_is_one_message_and_leaves_nothing(site, tmp_pat
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("other/file.txt", "")
     site.files["/camvid.zip"] = buffer.getvalue()  # the page is not taken for it a second time
-    with pytest.raises(DataError, match="holds no folder CamVid/train"):
+    with pytest.raises(DataError, match="contains no folder CamVid/train"):
         prepare("camvid", tmp_path)
     site.files["/camvid.zip"] = camvid_zip()
     site.sets["camvid"] = dataclasses.replace(site.sets["camvid"], digest="00")

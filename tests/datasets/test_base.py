@@ -68,7 +68,7 @@ def test_broken_record_names_its_file(tmp_path, workers):
         list(DataLoader(dataset, sampler=[3], num_workers=workers))
 
 
-def test_misspelt_argument_is_refused(tmp_path):
+def test_misspelled_argument_is_refused(tmp_path):
     with pytest.raises(TypeError, match="pipelin"):
         Records(data_root=str(tmp_path), pipelin=[])
 

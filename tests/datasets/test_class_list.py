@@ -37,7 +37,7 @@ def test_image_folder(tmp_path):
     dataset = ImageFolder(data_root=str(tmp_path), split="val", metainfo={"classes": ["a", "b", "c"]})
     assert [dataset.get_data_info(i)["label"] for i in range(2)] == [0, 2]
     assert dataset.metainfo["classes"] == ("a", "b", "c")
-    with pytest.raises(DataError, match="holds the class 'c', which is not among the 2"):
+    with pytest.raises(DataError, match="contains the class 'c', which is not among the 2"):
         ImageFolder(data_root=str(tmp_path), split="val", metainfo={"classes": ["a", "b"]})
     # `classes` chooses folders, the list in metainfo numbers them
     chosen = ImageFolder(data_root=str(tmp_path), split="val", classes=["c"], metainfo={"classes": ["b", "c"]})
@@ -62,7 +62,7 @@ def test_coco(tmp_path):
     assert dataset.get_data_info(0)["instances"][0]["label"] == 2
     assert dataset.metainfo["classes"] == ("a", "b", "c") and dataset.metainfo["category_ids"] == (10, None, 20)
     assert dataset.metainfo["thing_classes"] == ("a", "b", "c")
-    with pytest.raises(DataError, match="holds the class 'Car'.*did you mean 'car'"):
+    with pytest.raises(DataError, match="contains the class 'Car'.*did you mean 'car'"):
         _coco(tmp_path, ["a", "Car"], 20, metainfo={"classes": ["a", "car"]})
     # a category that no annotation has, as exports of labeling tools begin with, does no harm
     dataset = _coco(tmp_path, ["objects", "a"], 20, metainfo={"classes": ["b", "a"]})
@@ -91,9 +91,9 @@ def test_semantic(tmp_path):
     listed = {"classes": ["c", "b", "a"]}
     assert labels(classes=["a", "c"], metainfo=listed) == (("c", "b", "a"), [[2, 0, 255]])
     assert labels(classes=["a", "c"], label_map={0: 1, 1: 255, 255: 255}, metainfo=listed)[1] == [[0, 255, 255]]
-    with pytest.raises(DataError, match="holds the class 'd'"):
+    with pytest.raises(DataError, match="contains the class 'd'"):
         labels(classes=["a", "d"], metainfo=listed)
-    with pytest.raises(DataError, match="holds the value 1"):  # a value that the list has no name for
+    with pytest.raises(DataError, match="contains the value 1"):  # a value that the list has no name for
         labels(metainfo={"classes": ["a"]})
 
 
@@ -105,7 +105,7 @@ def test_sets_with_names_of_their_own(tmp_path):
     reversed_order = CamVid(**options, metainfo={"classes": names})
     assert reversed_order[0]["gt_sem_seg"].tolist() == [[10, 0, 255]] and "palette" not in reversed_order.metainfo
     assert CamVid(**options)[0]["gt_sem_seg"].tolist() == [[0, 10, 255]]
-    with pytest.raises(DataError, match="CamVid holds the class 'sky'"):
+    with pytest.raises(DataError, match="CamVid contains the class 'sky'"):
         CamVid(**options, metainfo={"classes": names[:-1]})
     assert Scenes(length=1, metainfo={"classes": Scenes.METAINFO["classes"]}).metainfo["classes"]
     with pytest.raises(DataError, match="Scenes draws the classes"):

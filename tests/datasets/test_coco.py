@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.dataset_behavior import DatasetBehaviour
+from tests.helpers.dataset_behavior import DatasetBehavior
 from vislab.datasets.coco import CocoDataset
 from vislab.datasets.transforms import (
     LoadAnnotations,
@@ -78,15 +78,15 @@ def build(root, kind="instances", **arguments) -> CocoDataset:
     )
 
 
-class TestInstancesBehaviour(DatasetBehaviour):
-    loaders = (LoadImage, lambda: LoadAnnotations(mask=True))
+class TestInstancesBehavior(DatasetBehavior):
+    loaders = (LoadImage, lambda: LoadAnnotations(with_mask=True))
 
     def build(self, tmp_path, pipeline):
         make_tree(tmp_path)
         return build(tmp_path, pipeline=pipeline)
 
 
-class TestPanopticBehaviour(DatasetBehaviour):
+class TestPanopticBehavior(DatasetBehavior):
     loaders = (LoadImage, LoadPanoptic, PanopticToSemSeg, PanopticToInstances)
 
     def build(self, tmp_path, pipeline):
@@ -247,7 +247,7 @@ def test_what_exporters_write_differently_is_understood(tree):
     _change(tree, "categories", 0, color="#010203", isthing=False, id="92")
     _change(tree, "annotations", 0, iscrowd=None, image_id=5.0, category_id="3", segmentation=[10, 5, 30, 5, 30, 15])
     _change(tree, "annotations", 1, iscrowd=True)
-    dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations(mask=True)])
+    dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations(with_mask=True)])
     assert dataset.metainfo["palette"][2] == (1, 2, 3) and dataset.metainfo["category_ids"] == (3, 7, 92)
     first = dataset[0]
     assert first["gt_ignore"].tolist() == [False, True] and first["gt_masks"][0].sum() > 50
@@ -358,7 +358,7 @@ def test_map_with_an_id_of_another_image_is_refused(tree):
     path = tree / "panoptic_val" / "000000000005.png"
     path.write_bytes((tree / "panoptic_val" / "000000000011.png").read_bytes())
     dataset = build(tree, "panoptic", pipeline=[LoadImage(), LoadPanoptic(), PackInputs()])
-    with pytest.raises(DataError, match="holds segment id 3 "):
+    with pytest.raises(DataError, match="contains segment id 3 "):
         dataset[0]
 
 
@@ -370,7 +370,7 @@ def test_real_photos_of_both_kinds(data_root, split):
         ann_file=f"annotations/panoptic_{split}.json",
         instances_file=f"annotations/instances_{split}.json",
         data_prefix={"img": split, "panoptic": f"panoptic_{split}"},
-        pipeline=[LoadImage(), LoadPanoptic(), PanopticToSemSeg(), LoadAnnotations(mask=True), PackInputs()],
+        pipeline=[LoadImage(), LoadPanoptic(), PanopticToSemSeg(), LoadAnnotations(with_mask=True), PackInputs()],
     )
     assert len(dataset) == {"train": 70, "val": 30}[split] and len(dataset.metainfo["classes"]) == 133
     assert len(dataset.metainfo["thing_classes"]) == 80

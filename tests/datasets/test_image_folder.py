@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.dataset_behavior import DatasetBehaviour
+from tests.helpers.dataset_behavior import DatasetBehavior
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import LoadImage, PackInputs
 from vislab.errors import DataError
@@ -24,7 +24,7 @@ def make_tree(root, names=("cat", "dog"), count=2):
     return root
 
 
-class TestImageFolderBehaviour(DatasetBehaviour):
+class TestImageFolderBehavior(DatasetBehavior):
     loaders = (LoadImage,)
 
     def build(self, tmp_path, pipeline):
@@ -57,7 +57,7 @@ def test_labels_follow_the_alphabet_or_the_given_order(tmp_path):
         ({"split": "trian"}, "trian is not a folder"),
         ({"split": "train/cat"}, "no class folders"),
         ({"split": "train", "classes": ["cta"]}, "'cta'.*did you mean 'cat'"),
-        ({"split": "train"}, "empty holds no images"),
+        ({"split": "train"}, "empty contains no images"),
     ],
 )
 def test_wrong_trees_are_refused_at_start(tmp_path, arguments, message):

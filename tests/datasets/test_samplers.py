@@ -105,7 +105,7 @@ def test_the_seed_reaches_the_dataset_through_a_loader(workers):
     assert [item for batch in loader for item in batch] == drawn(EpochSampler(Seeds(), seed=1))
 
 
-def test_seeds_of_neighbours_are_unrelated():
+def test_seeds_of_neighbors_are_unrelated():
     seeds = [sample_seed(r, e, p) for r in range(10) for e in range(10) for p in range(100)]
     assert len(set(seeds)) == len(seeds)
     assert len({seed & 0xFFFFFFFF for seed in seeds}) > len(seeds) - 10  # numpy takes 32 bits

@@ -6,13 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.dataset_behavior import DatasetBehaviour
+from tests.helpers.dataset_behavior import DatasetBehavior
 from vislab.datasets.scenes import STUFF, THINGS, WALL_DEPTH, Scenes
 from vislab.datasets.transforms import LoadImage
 from vislab.structures import rotated_boxes as rb
 
 
-class TestScenesBehaviour(DatasetBehaviour):
+class TestScenesBehavior(DatasetBehavior):
     loaders = (LoadImage,)
 
     def build(self, tmp_path, pipeline):
@@ -93,22 +93,22 @@ def test_drawing_is_fast():
 
 @pytest.mark.parametrize(
     "bad",
-    [{"length": 0}, {"size": 8}, {"num_objects": (3, 1)}, {"lengths": (0, 1)}, {"slimness": (0.5, 0.4)},
-     {"slimness": (0.5, 1.1)}],
+    [{"length": 0}, {"size": 8}, {"num_objects": (3, 1)}, {"object_length": (0, 1)}, {"aspect_ratio": (0.5, 0.4)},
+     {"aspect_ratio": (0.5, 1.1)}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(bad):
     with pytest.raises(ValueError, match=r"expected (length|0 < least)"):
         Scenes(**bad)
 
 
-def test_lengths_and_slimness_shape_the_objects():
+def test_object_length_and_aspect_ratio_shape_the_objects():
     def sizes(**shape) -> np.ndarray:
         scenes = Scenes(length=40, size=128, num_objects=(1, 1), **shape)
         return np.array([scenes.get_data_info(i)["gt_rbboxes"][0, 2:4] for i in range(40)])
 
-    small, large = sizes(lengths=(0.3, 0.4)), sizes(lengths=(1.5, 2.0))
+    small, large = sizes(object_length=(0.3, 0.4)), sizes(object_length=(1.5, 2.0))
     assert np.median(large.max(1)) > 2.5 * np.median(small.max(1))
-    slim, stout = sizes(slimness=(0.2, 0.3)), sizes(slimness=(0.9, 1.0))
+    slim, stout = sizes(aspect_ratio=(0.2, 0.3)), sizes(aspect_ratio=(0.9, 1.0))
     assert np.median(slim.min(1) / slim.max(1)) < 0.45 < 0.75 < np.median(stout.min(1) / stout.max(1))
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.dataset_behavior import DatasetBehaviour
+from tests.helpers.dataset_behavior import DatasetBehavior
 from vislab.datasets.depth_lists import KittiEigen, NYUDepth
 from vislab.datasets.rgbd import RGBDFolder
 from vislab.datasets.semantic import ADE20K, CamVid, Cityscapes, SemSegFolder
@@ -24,13 +24,13 @@ def image(shape=(40, 50)) -> np.ndarray:
     return RNG.integers(0, 256, (*shape, 3), np.uint8)
 
 
-def millimetres(shape=(40, 50)) -> np.ndarray:
+def millimeters(shape=(40, 50)) -> np.ndarray:
     depth = RNG.integers(500, 9000, shape, np.uint16)
     depth[:3] = 0
     return depth
 
 
-class _Depth(DatasetBehaviour):
+class _Depth(DatasetBehavior):
     loaders = (LoadImage, LoadDepth)
 
     def test_metainfo_names_the_classes(self):
@@ -41,7 +41,7 @@ class TestRGBDFolder(_Depth):
     def build(self, root, pipeline):
         for i in range(5):
             write(root / f"frame-{i:02d}.color.jpg", image())
-            write(root / f"frame-{i:02d}.depth.png", millimetres())
+            write(root / f"frame-{i:02d}.depth.png", millimeters())
         return RGBDFolder(data_root=str(root), frames=(1, 4), pipeline=pipeline)
 
     def test_range_of_frames(self, tmp_path):
@@ -58,7 +58,7 @@ class TestRGBDFolder(_Depth):
     def test_folders_and_their_subfolders(self, tmp_path):
         for name in ("a/1", "b/1"):
             write(tmp_path / "rgb" / f"{name}.png", image())
-            write(tmp_path / "depth" / f"{name}.png", millimetres())
+            write(tmp_path / "depth" / f"{name}.png", millimeters())
         assert len(RGBDFolder(data_root=str(tmp_path), color="rgb/**.png", depth="depth/**.png")) == 2
         assert len(RGBDFolder(data_root=str(tmp_path), color="rgb/a/*.png", depth="depth/a/*.png")) == 1
         with pytest.raises(DataError, match="no image in"):
@@ -66,7 +66,7 @@ class TestRGBDFolder(_Depth):
         with pytest.raises(DataError, match="where the name of the image stands"):
             RGBDFolder(data_root=str(tmp_path), color="rgb/a.png", depth="depth/*.png")
 
-    @pytest.mark.parametrize("wrong", ["all invalid", "other size", "colours", "small"])
+    @pytest.mark.parametrize("wrong", ["all invalid", "other size", "colors", "small"])
     def test_bad_input(self, tmp_path, wrong):
         dataset = self.build(tmp_path, [LoadImage(min_size=32), LoadDepth(invalid=(0, 65535))])
         path, message = tmp_path / "frame-01.depth.png", ""
@@ -74,9 +74,9 @@ class TestRGBDFolder(_Depth):
             write(path, np.full((40, 50), 65535, np.uint16))
             message = r"frame-01.depth.png has no known depth: all 2000 pixels are invalid"
         elif wrong == "other size":
-            write(path, millimetres((20, 25)))
+            write(path, millimeters((20, 25)))
             message = r"frame-01.depth.png is 20x25 \(h x w\), its image .*frame-01.color.jpg is 40x50"
-        elif wrong == "colours":
+        elif wrong == "colors":
             write(path, image())
             message = "has 3 channels; a depth map has one"
         else:
@@ -93,7 +93,7 @@ class TestNYU(_Depth):
         lines = []
         for i in range(2):
             write(root / "sync" / "kitchen_0001" / f"rgb_{i:05d}.jpg", image((480, 640)))
-            write(root / "sync" / "kitchen_0001" / f"sync_depth_{i:05d}.png", millimetres((480, 640)))
+            write(root / "sync" / "kitchen_0001" / f"sync_depth_{i:05d}.png", millimeters((480, 640)))
             lines.append(f"/kitchen_0001/rgb_{i:05d}.jpg /kitchen_0001/sync_depth_{i:05d}.png 518.8579")
         (root / "train.txt").write_text("\n".join(lines))
         return NYUDepth(data_root=str(root), ann_file="train.txt", pipeline=pipeline)
@@ -128,7 +128,7 @@ class TestKitti(_Depth):
             drive = f"2011_09_26_drive_000{i}_sync"
             write(root / "raw" / "2011_09_26" / drive / "image_02/data/0000000005.png", image((375, 1242)))
             depth = f"{drive}/proj_depth/groundtruth/image_02/0000000005.png"
-            write(root / "data_depth_annotated" / split / depth, millimetres((375, 1242)))
+            write(root / "data_depth_annotated" / split / depth, millimeters((375, 1242)))
             lines.append(f"2011_09_26/{drive}/image_02/data/0000000005.png {depth} 721.5377")
         lines.append(f"2011_09_26/{drive}/image_02/data/0000000006.png None 721.5377")
         (root / "eigen.txt").write_text("\n".join(lines))
@@ -145,7 +145,7 @@ class TestKitti(_Depth):
             dataset.fit_frame(image())
 
 
-class TestADE20K(DatasetBehaviour):
+class TestADE20K(DatasetBehavior):
     loaders = (LoadImage, lambda: LoadSemSeg(num_classes=150))
 
     def build(self, root, pipeline):
@@ -167,11 +167,11 @@ class TestADE20K(DatasetBehaviour):
             twice[0]
         shifted = np.where(raw == 0, 255, raw - 1).astype(np.uint8)  # a file that somebody has shifted before
         write(tmp_path / "annotations" / "training" / "ADE_train_00000000.png", shifted)
-        with pytest.raises(DataError, match=r"holds the value 255 .* files of this dataset hold 0..150"):
+        with pytest.raises(DataError, match=r"contains the value 255 .* files of this dataset hold 0..150"):
             dataset[0]
 
 
-class TestCityscapes(DatasetBehaviour):
+class TestCityscapes(DatasetBehavior):
     loaders = (LoadImage, LoadSemSeg)
 
     def build(self, root, pipeline):
@@ -188,7 +188,7 @@ class TestCityscapes(DatasetBehaviour):
         assert sorted(set(CITYSCAPES_IDS.values())) == [*range(19), 255]
 
 
-class TestCamVid(DatasetBehaviour):
+class TestCamVid(DatasetBehavior):
     loaders = (LoadImage, LoadSemSeg)
 
     def build(self, root, pipeline):
@@ -204,10 +204,10 @@ class TestCamVid(DatasetBehaviour):
         dataset = self.build(tmp_path, [LoadImage(), LoadSemSeg()])
         assert set(np.unique(dataset[0]["gt_sem_seg"])) == {*range(11), 255}
         write(tmp_path / "trainannot" / "0.png", np.full((40, 50), 12, np.uint8))
-        with pytest.raises(DataError, match=r"0.png holds the value 12 \(at 2000 pixels\).*hold 0..11"):
+        with pytest.raises(DataError, match=r"0.png contains the value 12 \(at 2000 pixels\).*hold 0..11"):
             dataset[0]
         write(tmp_path / "trainannot" / "0.png", image())
-        with pytest.raises(DataError, match="mode RGB; a label image holds one class index a pixel"):
+        with pytest.raises(DataError, match="mode RGB; a label image contains one class index a pixel"):
             dataset[0]
         (tmp_path / "train.txt").write_text("train/0.png trainannot/9.png")
         with pytest.raises(DataError, match="names 1 files that do not exist"):
@@ -219,7 +219,7 @@ def test_any_folder_of_labels(tmp_path):
     write(tmp_path / "labels" / "a.png", np.full((40, 50), 2, np.uint8))
     pipeline = [LoadImage(), LoadSemSeg()]
     assert SemSegFolder(data_root=str(tmp_path), classes=("x", "y", "z"), pipeline=pipeline)[0]["gt_sem_seg"].max() == 2
-    with pytest.raises(DataError, match="holds the value 2"):
+    with pytest.raises(DataError, match="contains the value 2"):
         SemSegFolder(data_root=str(tmp_path), classes=("x", "y"), pipeline=pipeline)[0]
 
 

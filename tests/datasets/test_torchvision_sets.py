@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.dataset_behavior import DatasetBehaviour
+from tests.helpers.dataset_behavior import DatasetBehavior
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.torchvision_sets import CIFAR10, FashionMNIST
 from vislab.datasets.transforms import LoadImage, PackInputs
@@ -32,7 +32,7 @@ def zipped(folder):
     return path
 
 
-class TestZip(DatasetBehaviour):
+class TestZip(DatasetBehavior):
     loaders = (LoadImage,)
     cache = False
 
@@ -100,7 +100,7 @@ class FakeFashionMNIST(FakeCIFAR10):
         self.data, self.targets = torch.tensor(self.data[..., 0]), torch.tensor(self.targets)
 
 
-class TestTorchvision(DatasetBehaviour):
+class TestTorchvision(DatasetBehavior):
     loaders = (LoadImage,)
 
     @pytest.fixture(autouse=True)
@@ -121,10 +121,10 @@ class TestTorchvision(DatasetBehaviour):
         dataset = CIFAR10(data_root=str(tmp_path), metainfo={"classes": ["car", "ship", "plane"]})
         assert [dataset.get_data_info(i)["label"] for i in range(5)] == [2, 0, 2, 0, 0]
         assert dataset.metainfo["classes"] == ("car", "ship", "plane")
-        with pytest.raises(DataError, match="CIFAR10 holds the class 'car'"):
+        with pytest.raises(DataError, match="CIFAR10 contains the class 'car'"):
             CIFAR10(data_root=str(tmp_path), metainfo={"classes": ["plane"]})
 
-    def test_grey_is_repeated(self, tmp_path):
+    def test_gray_is_repeated(self, tmp_path):
         item = FashionMNIST(data_root=str(tmp_path), train=False, pipeline=[LoadImage(), PackInputs()])[2]
         assert item["inputs"].shape == (3, 32, 32) and torch.equal(item["inputs"][0], item["inputs"][2])
 

@@ -185,7 +185,7 @@ class TestWhatCanBeWrong:
         assert "cannot be read as a video" in self.message(source=str(tmp_path / "text.mp4"))
 
     def test_empty_folder(self, tmp_path):
-        assert "holds no images" in self.message(source=str(tmp_path))
+        assert "contains no images" in self.message(source=str(tmp_path))
 
     def test_broken_image_in_a_folder(self, tmp_path, frames):
         folder = write_images(tmp_path / "images", frames[:3])

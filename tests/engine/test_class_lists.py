@@ -8,7 +8,7 @@ from mmengine.dataset import ConcatDataset, RepeatDataset
 from tests.helpers.toy_run import ToyMetric, make_runner, plain
 from vislab.datasets.base import BaseDataset
 from vislab.engine import class_lists
-from vislab.engine.class_lists import build_dataset, check_class_lists, say_other_classes
+from vislab.engine.class_lists import build_dataset, check_class_lists, warn_other_classes
 from vislab.engine.runner import Runner
 from vislab.errors import CheckpointError, ConfigError
 
@@ -111,8 +111,8 @@ def test_runs_compare_splits_and_checkpoints(tmp_path, monkeypatch):
 def test_prediction_says_other_classes(monkeypatch):
     said = []
     monkeypatch.setattr(class_lists, "print_log", lambda text, **options: said.append(text))
-    say_other_classes({"classes": ABC}, {"classes": list(ABC)}, "a.pth")
-    say_other_classes({}, {"classes": ABC}, "a.pth")
+    warn_other_classes({"classes": ABC}, {"classes": list(ABC)}, "a.pth")
+    warn_other_classes({}, {"classes": ABC}, "a.pth")
     assert said == []
-    say_other_classes({"classes": ("a", "c", "b")}, {"classes": ABC}, "a.pth")
+    warn_other_classes({"classes": ("a", "c", "b")}, {"classes": ABC}, "a.pth")
     assert "named as in the checkpoint" in said[0] and "order differs" in said[0]

@@ -65,7 +65,7 @@ class Strange(ToyMetric):
         raise DataError("a sample has no error")
 
 
-class Labelled(ToyDataset):
+class Labeled(ToyDataset):
     METAINFO = {"classes": ("a", "b", "c")}
 
 
@@ -103,7 +103,7 @@ FAULTS = {
         "3 samples, fewer than one batch",
     ),
     "classes of the validation data": (
-        {"model": {"type": Classifier, "num_classes": 2}, "val_dataloader": loader(Labelled)},
+        {"model": {"type": Classifier, "num_classes": 2}, "val_dataloader": loader(Labeled)},
         ConfigError,
         "validation data.*3 classes: 'a', 'b', 'c'",
     ),

@@ -48,7 +48,7 @@ def sample(seed: int, size=(60, 80), exact: bool = False) -> dict:
 
 
 def evaluate(samples, **options) -> dict:
-    metric = CocoMetric(kinds=("bbox", "segm"), **options)
+    metric = CocoMetric(iou_types=("bbox", "segm"), **options)
     metric.process({}, samples)
     return metric.compute_metrics(metric.results)
 
@@ -90,8 +90,8 @@ def test_what_is_missing_is_named():
     del item["pred_instances"]["masks"]
     with pytest.raises(DataError, match=r"0\.jpg has instances without masks"):
         evaluate([item])
-    with pytest.raises(ConfigError, match="kinds"):
-        CocoMetric(kinds=("boxes",))
+    with pytest.raises(ConfigError, match="iou_types"):
+        CocoMetric(iou_types=("boxes",))
 
 
 # ------------------------------------------------------------------------ against pycocotools, fed from its own files
@@ -140,7 +140,7 @@ def _independent(folder: Path, seed: int):
     categories = [{"id": i, "name": n} for i, n in ((3, "a"), (7, "b"), (20, "c"))]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "a.json").write_text(json.dumps(content))
-    pipeline = [LoadImage(), LoadAnnotations(mask=True), PackInputs()]
+    pipeline = [LoadImage(), LoadAnnotations(with_mask=True), PackInputs()]
     dataset = CocoDataset(data_root=str(folder), ann_file="a.json", pipeline=pipeline, test_mode=True)
     samples = []
     for i in range(len(dataset)):
@@ -177,10 +177,10 @@ def test_equals_pycocotools_on_the_files_themselves(tmp_path, seed):
     dataset, samples, results = _independent(tmp_path, seed)
     official = {kind: _official(tmp_path / "a.json", results[kind], kind) for kind in ("bbox", "segm")}
     assert official["bbox"]["bbox_mAP_s"] != official["segm"]["segm_mAP_s"]
-    for kinds in (("bbox",), ("segm",), ("bbox", "segm")):
-        expected = {key: value for kind in kinds for key, value in official[kind].items()}
+    for iou_types in (("bbox",), ("segm",), ("bbox", "segm")):
+        expected = {key: value for kind in iou_types for key, value in official[kind].items()}
         for backend in ("faster", "pycocotools"):
-            metric = CocoMetric(kinds=kinds, backend=backend, classwise=True)
+            metric = CocoMetric(iou_types=iou_types, backend=backend, classwise=True)
             metric.dataset_meta = dataset.metainfo
             metric.process({}, samples)
             assert metric.compute_metrics(metric.results) == pytest.approx(expected, abs=1e-9)
@@ -191,8 +191,8 @@ def test_area_comes_from_the_file_whatever_is_measured():
     count = len(item["gt_instances"]["labels"])
     item["gt_instances"]["areas"] = np.full(count, 10_000.0)  # though all boxes have under 1,000 pixels
     item["gt_instances"]["ignore"] = torch.zeros(count, dtype=torch.bool)
-    for kinds in (("bbox",), ("bbox", "segm")):
-        metric = CocoMetric(kinds=kinds)
+    for iou_types in (("bbox",), ("bbox", "segm")):
+        metric = CocoMetric(iou_types=iou_types)
         metric.process({}, [item])
         assert metric.compute_metrics(metric.results).keys() >= {"bbox_mAP_l"}
         assert "bbox_mAP_s" not in metric.compute_metrics(metric.results)

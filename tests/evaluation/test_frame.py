@@ -28,7 +28,7 @@ POLYGONS = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in BOXES]
 RESIZE = Resize(size=(120, 240))
 
 
-def evaluate(*steps, kinds=("bbox",)) -> dict[str, float]:
+def evaluate(*steps, iou_types=("bbox",)) -> dict[str, float]:
     """AP of perfect detections in the original frame; the image is 60x80."""
     instances = [
         {"bbox": b, "label": 0, "mask": m, "id": 1, "area": None} for b, m in zip(BOXES, POLYGONS, strict=True)
@@ -46,7 +46,7 @@ def evaluate(*steps, kinds=("bbox",)) -> dict[str, float]:
         scores=torch.tensor([0.9, 0.8]),
         masks=masks,
     )
-    metric = CocoMetric(kinds=kinds)
+    metric = CocoMetric(iou_types=iou_types)
     metric.process({}, [sample.to_dict()])
     return metric.compute_metrics(metric.results)
 
@@ -57,7 +57,7 @@ def evaluate(*steps, kinds=("bbox",)) -> dict[str, float]:
         [LoadAnnotations(), RESIZE],
         [RESIZE, LoadAnnotations()],
         [Resize(size=(30, 40)), LoadAnnotations(), RESIZE],
-        [LoadAnnotations(mask=True), RESIZE],
+        [LoadAnnotations(with_mask=True), RESIZE],
         [LoadAnnotations(), Albu(transforms=[{"name": "Resize", "height": 120, "width": 240, "p": 1}])],
         [LoadAnnotations(), RandomFlip(prob=0), CenterCrop(size=100), Pad(size=5)],
     ],
@@ -68,9 +68,9 @@ def test_boxes_are_compared_in_the_original_frame(steps):
 
 
 def test_masks_behind_a_resize_are_compared_and_before_it_refused():
-    assert evaluate(RESIZE, LoadAnnotations(mask=True), kinds=("bbox", "segm"))["segm_mAP"] == 100
+    assert evaluate(RESIZE, LoadAnnotations(with_mask=True), iou_types=("bbox", "segm"))["segm_mAP"] == 100
     with pytest.raises(DataError, match=r"masks of a\.jpg"):
-        evaluate(LoadAnnotations(mask=True), RESIZE, kinds=("segm",))
+        evaluate(LoadAnnotations(with_mask=True), RESIZE, iou_types=("segm",))
 
 
 def test_ground_truth_that_vanished_in_a_resize_is_not_lost_silently():
@@ -78,7 +78,7 @@ def test_ground_truth_that_vanished_in_a_resize_is_not_lost_silently():
         with pytest.raises(
             DataError, match=r"1 labeled instances of a\.jpg lost their last pixel.*LoadAnnotations beh"
         ):
-            evaluate(LoadAnnotations(mask=True), shrink)
+            evaluate(LoadAnnotations(with_mask=True), shrink)
 
 
 @pytest.mark.parametrize(

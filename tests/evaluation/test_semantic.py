@@ -19,7 +19,7 @@ def sample(label, prediction, **more) -> dict:
 def test_equals_numpy_over_the_set():
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 5, (3, 20, 30)), rng.integers(0, 6, (3, 20, 30))
-    labels[:, :4] = 255  # class 5 is never labelled, but predicted; class 6 does not occur at all
+    labels[:, :4] = 255  # class 5 is never labeled, but predicted; class 6 does not occur at all
     metric = SemSegMetric(num_classes=7)
     for label, prediction in zip(labels, predictions, strict=True):
         metric.process({}, [sample(label, prediction)])
@@ -45,7 +45,7 @@ def test_counts_of_two_processes_add_up():
 
 def test_mistakes_are_named():
     metric = SemSegMetric(num_classes=3)
-    with pytest.raises(DataError, match="label of a.png holds class 7, there are 3"):
+    with pytest.raises(DataError, match="label of a.png contains class 7, there are 3"):
         metric.process({}, [sample(np.full((4, 4), 7), np.zeros((4, 4), int), img_path="a.png")])
     with pytest.raises(DataError, match=r"is \(4, 4\) \(h, w\), its prediction \(4, 5\)"):
         metric.process({}, [sample(np.zeros((4, 4), int), np.zeros((4, 5), int))])
@@ -75,8 +75,8 @@ def test_classes_without_a_labeled_pixel_are_named(said):
 def test_maps_of_no_class_are_refused():
     zeros = np.zeros((4, 4), int)
     cases = (
-        (zeros, zeros - 1, "x.png: the prediction holds class -1"),
-        (zeros - 1, zeros, "x.png: the label holds class -1"),
+        (zeros, zeros - 1, "x.png: the prediction contains class -1"),
+        (zeros - 1, zeros, "x.png: the label contains class -1"),
         (zeros, np.full((4, 4), np.nan), "a predicted map is float64; expected integers"),
     )
     for label, prediction, message in cases:

@@ -9,7 +9,7 @@ from tests.fuzz.planted.edits import Case
 
 MISTAKES: dict[str, list[Case]] = {
     "unknown setting": names.SETTINGS,
-    "misspelt argument": names.MODEL_ARGUMENTS + names.DATA_ARGUMENTS + names.RUN_ARGUMENTS,
+    "misspelled argument": names.MODEL_ARGUMENTS + names.DATA_ARGUMENTS + names.RUN_ARGUMENTS,
     "missing": names.MISSING,
     "wrong kind of value": values.KINDS,
     "wrong number": values.NUMBERS,

@@ -185,7 +185,7 @@ def spoil_files(root: Path, rng: random.Random) -> str:
 def samples(root: Path, kind: str, resize: bool, strict: bool = True) -> dict[int, object]:
     """Build the dataset and read all of it, by image id."""
     loaders = {
-        "instances": [LoadAnnotations(mask=True)],
+        "instances": [LoadAnnotations(with_mask=True)],
         "panoptic": [LoadPanoptic(), PanopticToSemSeg(), PanopticToInstances()],
     }[kind]
     dataset = CocoDataset(

@@ -62,7 +62,7 @@ IMAGES: dict[str, bytes] = {
     "a.jpg": pillow("JPEG"),
     "progressive.jpg": pillow("JPEG", progressive=True),
     "cmyk.jpg": pillow("JPEG", "CMYK"),
-    "grey.jpg": pillow("JPEG", "L"),
+    "gray.jpg": pillow("JPEG", "L"),
     "a.png": pillow("PNG"),
     "rgba.png": pillow("PNG", "RGBA"),
     "la.png": pillow("PNG", "LA"),

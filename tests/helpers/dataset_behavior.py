@@ -1,4 +1,4 @@
-"""What every dataset must do; a dataset's tests inherit from DatasetBehaviour and say how to build one."""
+"""What every dataset must do; a dataset's tests inherit from DatasetBehavior and say how to build one."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from vislab.datasets.transforms import PackInputs, RandomFlip
 from vislab.structures import DataSample
 
 
-class DatasetBehaviour:
+class DatasetBehavior:
     """Subclasses define `build(tmp_path, pipeline) -> BaseDataset` and `loaders`, the first steps of its pipeline."""
 
     loaders: tuple = ()

@@ -15,14 +15,14 @@ SWIN_T = {
 }  # fmt: skip
 
 
-def build_peer(size: dict, drop_path: float = 0.0):
+def build_peer(size: dict, drop_path_rate: float = 0.0):
     """transformers' model with random weights; what starts at zero is random too."""
     from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, SwinConfig
 
     torch.manual_seed(0)
     swin = SwinConfig(
         image_size=224, patch_size=4, embed_dim=size["embed_dim"], depths=list(size["depths"]),
-        num_heads=list(size["num_heads"]), window_size=7, drop_path_rate=drop_path,
+        num_heads=list(size["num_heads"]), window_size=7, drop_path_rate=drop_path_rate,
         out_features=["stage1", "stage2", "stage3", "stage4"],
     )  # fmt: skip
     config = Mask2FormerConfig(
@@ -41,11 +41,11 @@ def build_peer(size: dict, drop_path: float = 0.0):
     return peer
 
 
-def build_ours(size: dict, drop_path: float = 0.0) -> Mask2Former:
+def build_ours(size: dict, drop_path_rate: float = 0.0) -> Mask2Former:
     """This project's, with random weights of its own."""
     return Mask2Former(
         backbone={
-            "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "drop_path": drop_path,
+            "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "drop_path_rate": drop_path_rate,
             "model_args": {
                 "embed_dim": size["embed_dim"], "depths": size["depths"], "num_heads": size["num_heads"]
             },
@@ -63,9 +63,9 @@ def build_ours(size: dict, drop_path: float = 0.0) -> Mask2Former:
     )  # fmt: skip
 
 
-def build_pair(size: dict, drop_path: float = 0.0):
+def build_pair(size: dict, drop_path_rate: float = 0.0):
     """(transformers' model, ours) with equal random weights."""
-    peer, ours = build_peer(size, drop_path), build_ours(size, drop_path)
+    peer, ours = build_peer(size, drop_path_rate), build_ours(size, drop_path_rate)
     report = load_foreign(ours, peer.state_dict(), layout="hf")
     assert not report.missing and not report.unexpected and not report.mismatched, str(report)
     return peer, ours

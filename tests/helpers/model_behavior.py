@@ -1,6 +1,6 @@
 """What every system's model must do, as a base class of tests: inherit it, say how to build the model and its input.
 
-    class TestMyModel(ModelBehaviour):
+    class TestMyModel(ModelBehavior):
         def build(self): return MyModel(width=8)
         def inputs(self, count): return torch.rand(count, 3, 32, 32)
 
@@ -36,7 +36,7 @@ def same(a, b, tolerance: float = 0.0) -> bool:
     return bool(pairs) and all(torch.allclose(x.float(), y.float(), rtol=0, atol=tolerance) for x, y in pairs)
 
 
-class ModelBehaviour:
+class ModelBehavior:
     """Tests inherited by each model; the attributes say where a model rightly differs."""
 
     batch_tolerance = 1e-5

@@ -29,7 +29,7 @@ def configuration(out: Path, batch_size: int, launcher: str, steps: int) -> dict
         "model": {
             "type": EcoM2F,
             "backbone": {"name": "resnet10t", "norm_eval": True, "model_args": {"zero_init_last": False}},
-            "num_classes": 5, "things": 3, "num_queries": 8, "exits": tuple(range(1, LAYERS + 1)),
+            "num_classes": 5, "thing_classes": 3, "num_queries": 8, "exits": tuple(range(1, LAYERS + 1)),
             "exit_mode": "sample",
             "pixel_decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 48, "num_layers": LAYERS},
             "decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 48, "num_layers": 2},

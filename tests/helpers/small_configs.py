@@ -12,7 +12,7 @@ from vislab.engine.config.load import load_config
 
 SMALL = 64
 SHRUNK = {  # what fits the stand-ins, by transform
-    "ResizeShortest": {"short": SMALL, "long": 2 * SMALL},
+    "ResizeShortestEdge": {"short_edge_length": SMALL, "max_size": 2 * SMALL},
     "RandomCrop": {"size": (SMALL, SMALL)},
     "RandomResizedCrop": {"size": (SMALL, SMALL)},
     "CenterCrop": {"size": SMALL},

@@ -1,7 +1,7 @@
 """Small made-up data in the layouts that the published data sets have: enough for the first step of every config.
 
-`make_small(folder)` writes what VISLAB_DATA holds for the configs for CPUs, `make_published(folder)` the published sets
-in the trees of data/README.md.
+`make_small(folder)` writes what VISLAB_DATA contains for the configs for CPUs, `make_published(folder)` the published
+sets in the trees of data/README.md.
 """
 
 import json

@@ -78,7 +78,7 @@ def test_http_downloads_are_loaded_without_code(tmp_path, monkeypatch):
     assert not proof.exists()
 
 
-def test_missing_file_names_its_neighbours(tmp_path):
+def test_missing_file_names_its_neighbors(tmp_path):
     for name in ("epoch_1.pth", "epoch_12.pth", "other.txt"):
         (tmp_path / name).touch()
     with pytest.raises(
@@ -117,7 +117,7 @@ def test_not_a_checkpoint(tmp_path, content, message):
 
 def test_checkpoint_that_is_no_dict(tmp_path):
     save_checkpoint([1, 2], tmp_path / "list.pth")
-    with pytest.raises(CheckpointError, match="holds a list"):
+    with pytest.raises(CheckpointError, match="contains a list"):
         load_checkpoint(tmp_path / "list.pth")
 
 

@@ -35,8 +35,8 @@ def save(path, array, **options) -> str:
     return str(path)
 
 
-def grey_png(path, values, bits) -> str:
-    """A grey PNG of 1, 2, 4 or 8 bits a pixel, written by hand: Pillow only writes some."""
+def gray_png(path, values, bits) -> str:
+    """A gray PNG of 1, 2, 4 or 8 bits a pixel, written by hand: Pillow only writes some."""
 
     def chunk(name, data):
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -124,7 +124,7 @@ def test_the_first_of_several_pages_is_taken_and_said(tmp_path, said):
         frames = [i.quantize(16) for i in (first, second)] if suffix == "gif" else [first, second]
         path = save(tmp_path / f"a.{suffix}", frames[0], save_all=True, append_images=frames[1:], **options)
         np.testing.assert_array_equal(read_rgb(path), np.asarray(frames[0].convert("RGB")))
-        assert "holds 2 pages or frames" in said[0]
+        assert "contains 2 pages or frames" in said[0]
     save(tmp_path / "one.gif", first.quantize(16))
     save(tmp_path / "one.tif", first)
     file_checks._said.clear()
@@ -152,7 +152,7 @@ def test_names_that_no_file_can_have():
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_labels_of_few_bits_are_not_stretched(tmp_path, bits):
     values = (np.arange(2400).reshape(40, 60) % min(2**bits, 200)).astype(np.uint8)
-    np.testing.assert_array_equal(read_indices(grey_png(tmp_path / "grey.png", values, bits)), values)
+    np.testing.assert_array_equal(read_indices(gray_png(tmp_path / "gray.png", values, bits)), values)
     image = Image.fromarray(values, "P")
     image.putpalette(list(range(256)) * 3)
     np.testing.assert_array_equal(read_indices(save(tmp_path / "palette.png", image, bits=bits)), values)
@@ -198,7 +198,7 @@ def test_masks_of_0_and_255_are_said_once(tmp_path, said):
     labels_of(tmp_path, np.zeros((8, 8), np.uint8), load)  # an image without the object tells nothing
     assert not said
     labels_of(tmp_path, mask, load)
-    assert "holds no values but 0 and 255" in said[0] and "25% of it" in said[0] and "255: 1}" in said[0]
+    assert "contains no values but 0 and 255" in said[0] and "25% of it" in said[0] and "255: 1}" in said[0]
     labels_of(tmp_path, mask, load)
     assert len(said) == 1
 
@@ -235,7 +235,7 @@ def test_more_than_255_classes_are_refused(tmp_path):
             labels_of(tmp_path, np.zeros((2, 2), np.uint8), LoadSemSeg(), seg_label_map=label_map)
     for wrong in (np.full((4, 4), 299, np.uint16), np.full((4, 4), -1, np.int64)):
         results = {"img": np.zeros((4, 4, 3), np.uint8), "gt_sem_seg": wrong}
-        with pytest.raises(DataError, match=r"gt_sem_seg holds (299..299|-1..-1)"):
+        with pytest.raises(DataError, match=r"gt_sem_seg contains (299..299|-1..-1)"):
             PackInputs()(results)
     results["gt_sem_seg"] = np.full((4, 4), 255, np.int64)
     assert PackInputs()(results)["data_samples"].gt_sem_seg.data.unique().tolist() == [255]
@@ -250,7 +250,7 @@ def depth_of(tmp_path, name, values, **settings) -> np.ndarray:
     return LoadDepth(**settings)({"depth_path": str(path), "ori_shape": (20, 30)})["gt_depth"]
 
 
-def test_eight_bits_are_no_millimetres(tmp_path, said):
+def test_eight_bits_are_no_millimeters(tmp_path, said):
     values = np.linspace(1, 255, 600).reshape(20, 30).astype(np.uint8)
     with pytest.raises(DataError, match="a.png has 8 bits.*10 / 255"):
         depth_of(tmp_path, "a.png", values)
@@ -265,7 +265,7 @@ def test_eight_bits_are_no_millimetres(tmp_path, said):
 )
 def test_depths_that_no_room_has_are_said(tmp_path, said, values, scale):
     depth_of(tmp_path, "a.npy", values, scale=scale)
-    assert "a.npy: with scale=" in said[0] and "0.001 for millimetres" in said[0]
+    assert "a.npy: with scale=" in said[0] and "0.001 for millimeters" in said[0]
 
 
 def test_usual_depths_are_taken_without_a_word(tmp_path, said):

@@ -103,7 +103,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 def test_a_frame_twice_is_refused(tmp_path):
     for name in ("1.png", "2.png", "2.jpg"):
         cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="holds 2.(png|jpg) and 2.(png|jpg), which would be one frame twice"):
+    with pytest.raises(DataError, match="contains 2.(png|jpg) and 2.(png|jpg), which would be one frame twice"):
         VideoFrames(source=str(tmp_path))
 
 

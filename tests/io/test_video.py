@@ -132,13 +132,13 @@ def test_of_two_films_the_larger_is_read_and_said(tmp_path, monkeypatch):
             stream.disposition = 0
             encode(container, stream, frames)
     assert next(read_video(tmp_path / "v.mkv")).shape == large[0].shape
-    assert "holds 2 video streams" in said[0] and "stream 1 is read" in said[0]
+    assert "contains 2 video streams" in said[0] and "stream 1 is read" in said[0]
 
 
 def test_a_sound_file_with_a_cover_picture_is_no_video(tmp_path):
     with av.open(str(tmp_path / "sound.mp4"), "w") as container:
         encode_sound(container, container.add_stream("aac", rate=48000), 1)
-    with pytest.raises(DataError, match="sound.mp4 holds no video stream"):
+    with pytest.raises(DataError, match="sound.mp4 contains no video stream"):
         list(read_video(tmp_path / "sound.mp4"))
     with av.open(str(tmp_path / "cover.mp4"), "w") as container:
         picture = add_stream(container, (96, 96), "mjpeg", "yuvj420p")
@@ -146,7 +146,7 @@ def test_a_sound_file_with_a_cover_picture_is_no_video(tmp_path):
         sound = container.add_stream("aac", rate=48000)
         encode(container, picture, noise(1, 96, 96))
         encode_sound(container, sound, 1)
-    with pytest.raises(DataError, match="cover.mp4 holds only a cover picture"):
+    with pytest.raises(DataError, match="cover.mp4 contains only a cover picture"):
         list(read_video(tmp_path / "cover.mp4"))
 
 
@@ -178,7 +178,7 @@ def test_a_file_is_whole_or_refused(tmp_path, suffix, codec, options):
     for share in (0.13, 0.6, 0.97):
         cut = tmp_path / f"cut.{suffix}"
         cut.write_bytes(data[: int(len(data) * share)])
-        with pytest.raises(DataError, match=rf"cut\.{suffix} (breaks off|cannot be read|holds no video)"):
+        with pytest.raises(DataError, match=rf"cut\.{suffix} (breaks off|cannot be read|contains no video)"):
             list(read_video(cut))
 
 
@@ -202,7 +202,7 @@ def test_a_whole_avi_whose_header_counts_one_frame_too_many(tmp_path, monkeypatc
         struct.pack_into("<I", data, at, 13)
     path.write_bytes(data)
     assert len(list(read_video(path))) == 12
-    assert "v.avi is whole and holds 12 frames, 1 fewer than its header announces" in said[0]
+    assert "v.avi is whole and contains 12 frames, 1 fewer than its header announces" in said[0]
     path.write_bytes(data[:-200])
     with pytest.raises(DataError, match="v.avi breaks off"):
         list(read_video(path))

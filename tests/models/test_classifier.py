@@ -1,11 +1,11 @@
-"""The classifier: behaviour of every model, stems, targets, mixup, weights from files, depths for layer decay."""
+"""The classifier: behavior of every model, stems, targets, mixup, weights from files, depths for layer decay."""
 
 import numpy as np
 import pytest
 import torch
 from mmengine.structures import LabelData
 
-from tests.helpers.model_behavior import ModelBehaviour
+from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.losses.classification import BinaryCrossEntropy, CrossEntropy
 from vislab.models.batch_augment import RandomShiftFlip
@@ -16,11 +16,11 @@ RESNET = {"layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16], "zero_init_last": 
 VIT = {"patch_size": 4, "depth": 2, "num_heads": 2, "embed_dim": 16}
 
 
-def labelled(*labels: int) -> list[DataSample]:
+def labeled(*labels: int) -> list[DataSample]:
     return [DataSample(gt_label=LabelData(label=torch.tensor([label]))) for label in labels]
 
 
-class TestResNet(ModelBehaviour):
+class TestResNet(ModelBehavior):
     def build(self):
         return ImageClassifier(name="resnet18", num_classes=10, stem="cifar", model_args=RESNET)
 
@@ -28,7 +28,7 @@ class TestResNet(ModelBehaviour):
         return torch.randn(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
     def samples(self, count):
-        return labelled(*range(count))
+        return labeled(*range(count))
 
 
 class TestViT(TestResNet):
@@ -52,9 +52,9 @@ def test_predictions_and_losses_have_a_meaning():
     logits = model(inputs)["logits"]
     labels = logits.argmax(dim=1)
     wrong = (labels + 1) % 10
-    (sample, *_) = model(inputs, labelled(*labels), mode="predict")
+    (sample, *_) = model(inputs, labeled(*labels), mode="predict")
     assert sample.pred_label.label == labels[0] and sample.pred_label.score.sum().item() == pytest.approx(1)
-    losses = model(inputs, labelled(labels[0], labels[1], labels[2], wrong[3]), mode="loss")
+    losses = model(inputs, labeled(labels[0], labels[1], labels[2], wrong[3]), mode="loss")
     assert losses["accuracy"] == 75
     assert model.parse_losses(losses)[0] == losses["loss"]  # accuracy is shown, not trained
 
@@ -68,12 +68,12 @@ def test_mixup_mixes_in_training_only():
     before = inputs.clone()
     model.network.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
     np.random.seed(0)
-    assert "accuracy" not in model.train()(inputs, labelled(1, 2, 3, 4), mode="loss")
+    assert "accuracy" not in model.train()(inputs, labeled(1, 2, 3, 4), mode="loss")
     assert not torch.equal(seen[0], before) and torch.equal(inputs, before)
-    assert "accuracy" in model.eval()(inputs, labelled(1, 2, 3, 4), mode="loss")
+    assert "accuracy" in model.eval()(inputs, labeled(1, 2, 3, 4), mode="loss")
     assert torch.equal(seen[1], before)
     with pytest.raises(ConfigError, match="even batch_size"):
-        model.train()(inputs[:3], labelled(1, 2, 3), mode="loss")
+        model.train()(inputs[:3], labeled(1, 2, 3), mode="loss")
 
 
 def test_losses_on_hard_and_soft_targets_agree():
@@ -124,7 +124,7 @@ def test_mistakes_are_named():
     with pytest.raises(DataError, match="gt_label"):
         model(torch.zeros(1, 3, 32, 32), [DataSample()], mode="loss")
     with pytest.raises(DataError, match=r"10\.\.10, expected 0\.\.9"):
-        model(torch.zeros(1, 3, 32, 32), labelled(10), mode="loss")
+        model(torch.zeros(1, 3, 32, 32), labeled(10), mode="loss")
 
 
 def test_shift_and_flip_move_whole_images():

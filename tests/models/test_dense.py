@@ -5,7 +5,7 @@ import torch
 from mmengine.structures import PixelData
 from torch import nn
 
-from tests.helpers.model_behavior import ModelBehaviour
+from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError, DataError
 from vislab.models.dense import DepthEstimator, SemanticSegmentor
 from vislab.models.dense_inference import DenseInference
@@ -15,7 +15,7 @@ from vislab.structures import DataSample
 ATTO = {"name": "convnext_atto", "model_args": {"depths": (1, 1, 1, 1), "dims": (16, 32, 64, 128)}}
 
 
-class TestFPN(ModelBehaviour):
+class TestFPN(ModelBehavior):
     def build(self):
         return DepthEstimator(network=FPNNetwork(encoder=ATTO, width=16))
 

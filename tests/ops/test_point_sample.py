@@ -6,12 +6,12 @@ from vislab.ops import point_sample as module
 from vislab.ops.point_sample import point_sample, point_sample_rows
 
 
-def test_pixel_centres_give_the_pixels():
+def test_pixel_centers_give_the_pixels():
     maps = torch.rand(3, 4, 5)
     y, x = torch.meshgrid(torch.arange(4), torch.arange(5), indexing="ij")
-    centres = torch.stack(((x + 0.5) / 5, (y + 0.5) / 4), -1).view(1, -1, 2)
-    torch.testing.assert_close(point_sample(maps, centres), maps.flatten(1))
-    torch.testing.assert_close(point_sample_rows(maps, centres[0]), maps.flatten(1).T)
+    centers = torch.stack(((x + 0.5) / 5, (y + 0.5) / 4), -1).view(1, -1, 2)
+    torch.testing.assert_close(point_sample(maps, centers), maps.flatten(1))
+    torch.testing.assert_close(point_sample_rows(maps, centers[0]), maps.flatten(1).T)
 
 
 def test_shared_points_equal_repeated_ones_and_rows():

@@ -41,8 +41,8 @@ def test_small_images_use_fewer_scales_and_refuse_more():
         ssim(image[..., :9], other[..., :9])
 
 
-def test_weights_of_fewer_scales_are_renormalised():
-    """With one scale, MS-SSIM is SSIM; without renormalising it would be SSIM ** 0.0448."""
+def test_weights_of_fewer_scales_are_renormalized():
+    """With one scale, MS-SSIM is SSIM; without renormalizing it would be SSIM ** 0.0448."""
     image, other = pair(20, 20)
     assert torch.allclose(ms_ssim(image, other), ssim(image, other), atol=1e-5)
 

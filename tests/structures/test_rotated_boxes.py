@@ -12,9 +12,9 @@ from vislab.structures import rotated_boxes as rb
 
 def _random(n: int = 500, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    centre = rng.uniform(-100, 100, (n, 2))
+    center = rng.uniform(-100, 100, (n, 2))
     size = rng.uniform(1, 60, (n, 2))
-    return np.concatenate([centre, size, rng.uniform(-10, 10, (n, 1))], axis=1)
+    return np.concatenate([center, size, rng.uniform(-10, 10, (n, 1))], axis=1)
 
 
 def _same_rectangle(a: np.ndarray, b: np.ndarray, tolerance: float = 1e-6) -> None:

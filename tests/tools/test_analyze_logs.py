@@ -35,7 +35,7 @@ def test_parts_are_joined_and_half_lines_skipped(tmp_path, capsys):
 
 
 def test_runs_without_a_log_are_named(tmp_path):
-    with pytest.raises(DataError, match="holds no log"):
+    with pytest.raises(DataError, match="contains no log"):
         logs.read_run(tmp_path)
     write(tmp_path, "1", [])
     with pytest.raises(DataError, match="before its first log interval"):

@@ -34,7 +34,7 @@ def test_pairs(tmp_path, convert):
     h5py = pytest.importorskip("h5py")
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (3, 3, 640, 480), np.uint8)
-    images[:] = images.mean(axis=(2, 3), keepdims=True)  # flat colours survive JPEG
+    images[:] = images.mean(axis=(2, 3), keepdims=True)  # flat colors survive JPEG
     depth = rng.uniform(0.5, 9, (3, 640, 480)).astype(np.float32)
     with h5py.File(tmp_path / "labeled.mat", "w") as file:
         file["images"], file["rawDepths"] = images, depth

@@ -172,7 +172,7 @@ def test_check_trains_nothing(place):
     assert not (place / "work_dirs").exists()
 
 
-def test_misspelt_option(place):
+def test_misspelled_option(place):
     message = refused(run("train.py", "tiny.py", "--cfg-options", "optim_wrapper.optimizer.lrr=1", cwd=place))
     assert "lrr" in message and "'lr'" in message
 

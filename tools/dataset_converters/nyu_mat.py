@@ -1,10 +1,10 @@
-"""Make NYU Depth v2's test pairs (and the 795 labelled training pairs) from the official files.
+"""Make NYU Depth v2's test pairs (and the 795 labeled training pairs) from the official files.
 
     python tools/dataset_converters/nyu_mat.py nyu_depth_v2_labeled.mat splits.mat --out data/nyu
 
-Writes official_splits/{test,train}/<scene type>/rgb_NNNNN.jpg and sync_depth_NNNNN.png (16-bit millimetres, 0 =
+Writes official_splits/{test,train}/<scene type>/rgb_NNNNN.jpg and sync_depth_NNNNN.png (16-bit millimeters, 0 =
 unknown) and the lists nyu_test.txt and nyu_train795.txt. Depth is the sensor's own (`rawDepths`), not the in-painted
-one; the colour image is black outside the region that both cameras see, as in the published evaluation. Needs h5py
+one; the color image is black outside the region that both cameras see, as in the published evaluation. Needs h5py
 (pip install h5py), because the .mat file is of version 7.3.
 """
 
@@ -52,7 +52,7 @@ def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
         total = len(file["images"])
         for split, indices in numbers.items():
             if len(indices) and max(indices) >= total:
-                raise DataError(f"{splits} names image {max(indices) + 1}, {labeled} holds {total}")
+                raise DataError(f"{splits} names image {max(indices) + 1}, {labeled} contains {total}")
             name = "nyu_test.txt" if split == "test" else "nyu_train795.txt"
             out.mkdir(parents=True, exist_ok=True)
             with (out / name).open("w") as lines:
@@ -82,7 +82,7 @@ def _write_pair(file, index: int, folder: Path) -> str:
     scene = "".join(chr(c) for c in np.asarray(file[reference]).ravel())
     # the file's axes run backwards: (3, columns, rows) and (columns, rows)
     rgb = np.asarray(file["images"][index]).transpose(2, 1, 0)  # (480, 640, 3)
-    depth = np.asarray(file["rawDepths"][index]).T  # metres
+    depth = np.asarray(file["rawDepths"][index]).T  # meters
     seen = np.zeros_like(rgb)
     seen[SEEN_ROWS, SEEN_COLUMNS] = rgb[SEEN_ROWS, SEEN_COLUMNS]
     color_name, depth_name = f"{scene}/rgb_{index:05d}.jpg", f"{scene}/sync_depth_{index:05d}.png"

@@ -17,7 +17,7 @@ from vislab.apis.build import build_model, load
 from vislab.apis.inputs import ImageLike, Job, collect, is_address, list_inputs, read_image
 from vislab.apis.results import to_plain_results, write_image
 from vislab.apis.video_writer import VideoWriter
-from vislab.engine.class_lists import say_other_classes
+from vislab.engine.class_lists import warn_other_classes
 from vislab.errors import ConfigError, DataError, VislabError
 from vislab.evaluation.frame import require_original_frame
 from vislab.io.checkpoint import load_checkpoint
@@ -241,13 +241,13 @@ def _test_dataset(cfg: Config) -> Mapping[str, Any] | None:
 
 
 def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
-    """Class names and colours: those of the data that the checkpoint was trained on, else the config's."""
+    """Class names and colors: those of the data that the checkpoint was trained on, else the config's."""
     dataset = _test_dataset(cfg) or {}
     own = dict(dataset.get("metainfo") or getattr(dataset.get("type"), "METAINFO", {}))
     if checkpoint is not None:
         meta = load_checkpoint(checkpoint).get("meta") or {}
         if isinstance(meta.get("dataset_meta"), dict):
-            say_other_classes(own, meta["dataset_meta"], str(checkpoint))
+            warn_other_classes(own, meta["dataset_meta"], str(checkpoint))
             return dict(meta["dataset_meta"])
     return own
 

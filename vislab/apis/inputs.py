@@ -24,7 +24,7 @@ def read_image(source: ImageLike, name: str = "the image") -> np.ndarray:
     """Returns an image as (H, W, 3) uint8 RGB.
 
     Args:
-        source: an array (H, W, 3) uint8 RGB, (H, W) grey or (H, W, 4) with alpha, which is dropped; a PIL image, turned
+        source: an array (H, W, 3) uint8 RGB, (H, W) gray or (H, W, 4) with alpha, which is dropped; a PIL image, turned
             as its EXIF orientation says; the path of an image file; an address that begins with http:// or https://.
         name: what messages call an array or a PIL image.
 
@@ -67,7 +67,7 @@ def _from_array(array: np.ndarray, name: str) -> np.ndarray:
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (1, 3, 4):
         raise DataError(f"{given}: give image.transpose(1, 2, 0)")
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        raise DataError(f"{given}, or grey (H, W)")
+        raise DataError(f"{given}, or gray (H, W)")
     if array.dtype != np.uint8:
         raise DataError(f"{given} with values 0..255: convert it, e.g. (image * 255).astype('uint8') for 0..1")
     if array.ndim == 2 or array.shape[2] == 1:
@@ -158,7 +158,7 @@ def _find(source: str | Path) -> tuple[list[tuple[Path | str, str]], str | None]
             files = [Path(file) for file in sorted(choose_images(list_files(path), path))]
         except DataError as error:
             return [], str(error)
-        none = None if files else f"{path}: the folder holds no images ({' '.join(IMAGE_SUFFIXES)})"
+        none = None if files else f"{path}: the folder contains no images ({' '.join(IMAGE_SUFFIXES)})"
         return [(file, str(file.relative_to(path).with_suffix(""))) for file in files], none
     try:
         found = path.is_file()

@@ -7,7 +7,7 @@ Each dict is plain Python and NumPy arrays, in the frame of the original image:
 - `img_path`: text or None; `size`: (height, width);
 - `label`: int, with `score`: (C,) float32, of a classified image;
 - `sem_seg`: (H, W) class indices; `panoptic`: (H, W) segment ids, with `segments`: list of dict(id, category, ...);
-  both in the smallest unsigned type that holds them;
+  both in the smallest unsigned type that contains them;
 - `depth`: (H, W) float32 meters; `image`: (H, W, 3) uint8 RGB;
 - `instances`: dict of labels (N,), scores (N,) float32, bboxes (N, 4) float32 xyxy, rbboxes (N, 5) float32, and masks:
   N COCO run lengths, which `pycocotools.mask.decode(masks)` turns into (H, W, N).
@@ -86,7 +86,7 @@ def _instances(fields: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in fields.items():
         if name == "masks":
-            found[name] = [run_lengths(mask) for mask in value]
+            found[name] = [encode_rle(mask) for mask in value]
         elif name == "labels":
             found[name] = smallest(_array(value))
         elif name in ("scores", "bboxes", "rbboxes"):
@@ -94,7 +94,7 @@ def _instances(fields: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def run_lengths(mask: Any) -> dict[str, Any]:
+def encode_rle(mask: Any) -> dict[str, Any]:
     """COCO's compressed run lengths of a (H, W) mask; those that are some already stay."""
     if isinstance(mask, Mapping):
         return dict(mask)
@@ -102,7 +102,7 @@ def run_lengths(mask: Any) -> dict[str, Any]:
 
 
 def smallest(values: np.ndarray) -> np.ndarray:
-    """The same whole numbers in the smallest integer type that holds them, unsigned where none is negative."""
+    """The same whole numbers in the smallest integer type that contains them, unsigned where none is negative."""
     if not np.issubdtype(values.dtype, np.integer):
         return values
     low, high = int(values.min(initial=0)), int(values.max(initial=0))

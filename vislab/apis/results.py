@@ -16,7 +16,7 @@ def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[s
     Args:
         sample: a DataSample.
         folder: where maps are written as NAME_<kind>.png: class indices and segment ids (8 or 16 bits), depth in
-            millimetres (16 bits; beyond 65.5 m float32 metres as .tiff); None: maps are left out.
+            millimeters (16 bits; beyond 65.5 m float32 meters as .tiff); None: maps are left out.
         name: beginning of the file names.
         classes: names, to stand beside label numbers.
     """
@@ -54,12 +54,12 @@ def _instances(found, classes: Sequence[str] | None) -> list[dict]:
             if key in found:
                 row[plain] = [round(float(v), 4) for v in found[key][i]]
         if "masks" in found:
-            row["mask"] = _run_lengths(np.asarray(found.masks[i]))
+            row["mask"] = _encode_rle(np.asarray(found.masks[i]))
         rows.append(row)
     return rows
 
 
-def _run_lengths(mask: np.ndarray) -> dict[str, Any]:
+def _encode_rle(mask: np.ndarray) -> dict[str, Any]:
     from pycocotools import mask as coco
 
     coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))

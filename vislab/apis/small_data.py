@@ -53,7 +53,7 @@ def prepare(name: str, root: str | Path, source: str | None = None) -> Path:
         The file or folder of the set.
 
     Raises:
-        DataError: no such set, its source cannot be had, or holds something else.
+        DataError: no such set, its source cannot be had, or contains something else.
     """
     if name not in SETS:
         raise DataError(f"there is no small set {name!r}; there are {', '.join(SETS)}")
@@ -198,7 +198,7 @@ def _members(archive: zipfile.ZipFile, folder: str) -> dict[str, str]:
     names = [n for n in archive.namelist() if folder in n and not n.endswith("/")]
     found = {n.rsplit("/", 1)[1]: n for n in names if n.endswith(folder + n.rsplit("/", 1)[1])}
     if not found:
-        raise KeyError(f"it holds no folder {folder.strip('/')}")
+        raise KeyError(f"it contains no folder {folder.strip('/')}")
     return found
 
 

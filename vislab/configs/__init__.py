@@ -1,6 +1,6 @@
 """The shipped configs under one name: `from vislab.configs.hnerv.hnerv_bunny_160x320_cpu import *` below read_base().
 
-An installation holds them here; in a checkout they lie in the folder configs/ beside the package.
+An installation contains them here; in a checkout they lie in the folder configs/ beside the package.
 """
 
 from pathlib import Path

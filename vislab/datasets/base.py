@@ -45,7 +45,7 @@ class BaseDataset(MMEngineDataset):
     A subclass writes `load_data_list() -> list[dict]`: it reads and checks annotations, never pixels.
 
     Args:
-        data_root: Folder of the dataset; may hold `$VISLAB_DATA`. Empty: the paths below stand alone.
+        data_root: Folder of the dataset; may contain `$VISLAB_DATA`. Empty: the paths below stand alone.
         ann_file: Annotation file, relative to `data_root`.
         data_prefix: Folders by kind of file, relative to `data_root`.
         pipeline: Transforms, as objects or as dicts with a `type`.

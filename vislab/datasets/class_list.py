@@ -47,7 +47,7 @@ def checked_names(classes: Any, place: str) -> tuple[str, ...]:
         raise DataError(f"{place}={classes!r}; expected a list of names")
     twice = next((name for i, name in enumerate(classes) if name in classes[:i]), None)
     if twice is not None:
-        raise DataError(f"{place} holds {twice!r} twice; a label would have two meanings")
+        raise DataError(f"{place} contains {twice!r} twice; a label would have two meanings")
     return tuple(classes)
 
 
@@ -61,12 +61,12 @@ def class_index(name: str, given: Sequence[str], place: str) -> int:
         return given.index(name)
     shown = ", ".join(map(str, given[:10])) + (", ..." if len(given) > 10 else "")
     raise DataError(
-        f"{place} holds the class {name!r}, which is not among the {len(given)} of metainfo=dict(classes=[...]): "
+        f"{place} contains the class {name!r}, which is not among the {len(given)} of metainfo=dict(classes=[...]): "
         f"{shown}{did_you_mean(name, given)}. Add it to the list, or rename it in the data"
     )
 
 
-def say_absent(given: Sequence[str], own: Sequence[str], place: str) -> None:
+def warn_absent_classes(given: Sequence[str], own: Sequence[str], place: str) -> None:
     """Logs which classes of the `given` list do not occur in the data."""
     absent = [name for name in given if name not in own]
     if absent:

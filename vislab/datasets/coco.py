@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from vislab.datasets import coco_entries as entries
 from vislab.datasets.base import BaseDataset
-from vislab.datasets.class_list import checked_names, class_index, say_absent
+from vislab.datasets.class_list import checked_names, class_index, warn_absent_classes
 from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
@@ -20,19 +20,19 @@ from vislab.registry import DATASETS
 class CocoDataset(BaseDataset):
     """Images with COCO annotations. Any data in that format will do; the classes come from the file.
 
-    From an instances file a record holds img_id, img_path, height and width where the file knows them, and instances:
-    dicts of bbox (xyxy), label, mask (run lengths or polygons), ignore (1 for crowds), area (as the file states it, or
-    None), id (of the annotation). From a panoptic file it holds panoptic_path and segments_info: dicts of id, category
-    (class index), iscrowd, area; instances too, if `instances_file` is given.
+    From an instances file a record contains img_id, img_path, height and width where the file knows them, and
+    instances: dicts of bbox (xyxy), label, mask (run lengths or polygons), ignore (1 for crowds), area (as the file
+    states it, or None), id (of the annotation). From a panoptic file it contains panoptic_path and segments_info: dicts
+    of id, category (class index), iscrowd, area; instances too, if `instances_file` is given.
 
     Class indices are contiguous: things first, then stuff, each by category id. metainfo: classes, thing_classes,
-    stuff_classes, category_ids (class index to the file's id) and, where the file has colours, palette.
+    stuff_classes, category_ids (class index to the file's id) and, where the file has colors, palette.
 
     Everything is checked once, here; no pixel is read. The file's height and width are compared with the image by
     LoadImage, boxes are cut at its edges and masks decoded by LoadAnnotations.
 
     Args:
-        data_root: Folder of the dataset; may hold `$VISLAB_DATA`.
+        data_root: Folder of the dataset; may contain `$VISLAB_DATA`.
         ann_file: Annotation file, relative to data_root.
         data_prefix: Folders relative to data_root: `img`, and `panoptic` for the PNG files.
         instances_file: For a panoptic `ann_file`: an instances file of the same images, whose classes are among its
@@ -177,7 +177,7 @@ class CocoDataset(BaseDataset):
         }
         if all(name in colors for name in given):
             self._metainfo["palette"] = tuple(colors[name] for name in given)
-        say_absent(given, own, self.ann_file)
+        warn_absent_classes(given, own, self.ann_file)
         place = {name: i for i, name in enumerate((*given, *self._unlisted))}
         return {number: None if k is None else place[own[k]] for number, k in labels.items()}
 

@@ -77,11 +77,11 @@ class NYUDepth(_DepthList):
     """NYU Depth v2 as BTS and its successors use it: 24,231 training pairs ("sync"), 654 test pairs.
 
     Lists hold lines "scene/rgb_00000.jpg scene/sync_depth_00000.png 518.8579"; a leading slash is dropped. Depth files
-    are 16-bit millimetres: LoadDepth(scale=0.001). The test pairs are made from the official .mat file by
+    are 16-bit millimeters: LoadDepth(scale=0.001). The test pairs are made from the official .mat file by
     tools/dataset_converters/nyu_mat.py.
 
     Args:
-        data_root: Folder; may hold `$VISLAB_DATA`.
+        data_root: Folder; may contain `$VISLAB_DATA`.
         ann_file: The list, relative to data_root.
         data_prefix: Folders of `img` and `depth` below data_root; default {"img": "sync", "depth": "sync"}.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
@@ -98,7 +98,7 @@ class KittiEigen(_DepthList):
     """KITTI with Eigen's split: 23,158 training pairs; 697 test images, of which the 45 without depth are left out.
 
     Lists hold lines "2011_09_26/<drive>/image_02/data/0000000000.png <drive>/proj_depth/groundtruth/image_02/
-    0000000000.png 721.5377", with None for a missing depth file. Depth files are metres times 256, 0 unknown:
+    0000000000.png 721.5377", with None for a missing depth file. Depth files are meters times 256, 0 unknown:
     LoadDepth(scale=1 / 256), written 0.00390625 in a config. Below the depth folder a drive may lie directly, or in
     train/ or val/ as the official archive has it.
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from vislab.datasets.class_list import checked_names, class_index, say_absent
+from vislab.datasets.class_list import checked_names, class_index, warn_absent_classes
 from vislab.datasets.in_memory import InMemoryImages
 from vislab.errors import DataError, did_you_mean
 from vislab.io.archives import list_members, split_archive
@@ -18,12 +18,12 @@ from vislab.registry import DATASETS
 class ImageFolder(InMemoryImages):
     """Images under `data_root/split/CLASS/`, at any depth below the class folder.
 
-    A record holds img_path and label. The label is the class folder's place in `metainfo["classes"]` where that list is
-    given, else in `classes`, else in alphabetical order (ImageNet's order of synset ids). metainfo["classes"] gives the
-    names. A list in metainfo may name classes that have no folder here; a folder that it does not name is refused.
+    A record contains img_path and label. The label is the class folder's place in `metainfo["classes"]` where that list
+    is given, else in `classes`, else in alphabetical order (ImageNet's order of synset ids). metainfo["classes"] gives
+    the names. A list in metainfo may name classes that have no folder here; a folder that it does not name is refused.
 
     Args:
-        data_root: Folder of the dataset, or a .zip file, which is read without unpacking; may hold `$VISLAB_DATA`.
+        data_root: Folder of the dataset, or a .zip file, which is read without unpacking; may contain `$VISLAB_DATA`.
         split: Folder below it, e.g. "train"; empty for none.
         classes: Names of the class folders in label order; others are left out. None takes all.
         cache: Decode all images when the dataset is made and hold them in memory: for small images of one size.
@@ -34,7 +34,8 @@ class ImageFolder(InMemoryImages):
         lazy_init: Do not look at the files yet.
 
     Raises:
-        DataError: the folder is missing or holds no class folders; a class has no folder, or its folder has no images.
+        DataError: the folder is missing or contains no class folders; a class has no folder, or its folder has no
+            images.
     """
 
     def __init__(
@@ -68,7 +69,8 @@ class ImageFolder(InMemoryImages):
         found = sorted(by_class)
         if not found:
             raise DataError(
-                f"ImageFolder: {folder} holds no class folders; expected {folder}/CLASS/*.jpg. Check data_root, split."
+                f"ImageFolder: {folder} contains no class folders; expected {folder}/CLASS/*.jpg. Check data_root, "
+                "split."
             )
         used = found if self.classes is None else self.classes
         for name in used:
@@ -76,14 +78,14 @@ class ImageFolder(InMemoryImages):
                 raise DataError(f"ImageFolder: {folder} has no class folder {name!r}{did_you_mean(name, found)}")
         classes = tuple(used) if self.given_classes is None else self.given_classes
         if self.given_classes is not None:
-            say_absent(classes, used, f"ImageFolder: {folder}")
+            warn_absent_classes(classes, used, f"ImageFolder: {folder}")
         records = []
         for name in used:
             label = class_index(name, classes, f"ImageFolder: {folder}")
             paths = sorted(by_class[name])
             if not paths:
                 raise DataError(
-                    f"ImageFolder: class folder {folder / name} holds no images ({', '.join(IMAGE_SUFFIXES)}): fill "
+                    f"ImageFolder: class folder {folder / name} contains no images ({', '.join(IMAGE_SUFFIXES)}): fill "
                     "it, remove it, or leave it out of classes=[...]"
                 )
             records += [{"img_path": path, "label": label} for path in paths]
@@ -94,7 +96,7 @@ class ImageFolder(InMemoryImages):
         if not self._fully_initialized:
             super().full_init()
             if self.cache:
-                self.hold_rows(read_rgb)
+                self.load_images(read_rgb)
 
 
 def _images_by_class(folder: Path) -> dict[str, list[str]]:

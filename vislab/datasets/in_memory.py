@@ -9,17 +9,17 @@ from vislab.errors import DataError
 class InMemoryImages(BaseDataset):
     """A dataset whose records may get their pixels from one uint8 array (N, H, W, 3), as `img`.
 
-    A subclass gives every record a `row`, and fills the array: at once by `hold(images)`, or by `hold_rows`, which
+    Subclasses give every record a `row` and fill the array with `set_images(images)`, or with `load_images`, which
     reads only the rows in use. Workers share the array's memory with the main process.
     """
 
     _images: np.ndarray | None = None
     _place: dict[int, int] | None = None  # row -> place in the array; None: the same
 
-    def hold(self, images: np.ndarray) -> None:
+    def set_images(self, images: np.ndarray) -> None:
         self._images, self._place = images, None
 
-    def hold_rows(self, read) -> None:
+    def load_images(self, read) -> None:
         """Decode all records' images by `read(path)` -> (H, W, 3) uint8.
 
         Raises:
@@ -32,7 +32,8 @@ class InMemoryImages(BaseDataset):
             image = read(record["img_path"])
             if image.shape != first.shape:
                 raise DataError(
-                    f"cache=True holds images of one size: {record['img_path']} is {image.shape[0]}x{image.shape[1]} "
+                    f"cache=True contains images of one size: {record['img_path']} is "
+                    f"{image.shape[0]}x{image.shape[1]} "
                     f"(h x w), {records[0]['img_path']} is {first.shape[0]}x{first.shape[1]}. Use cache=False"
                 )
             images[place] = image

@@ -1,4 +1,4 @@
-"""Any folder of colour images and depth maps, paired by name; frames of a video are split by range, never at random."""
+"""Any folder of color images and depth maps, paired by name; frames of a video are split by range, never at random."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,11 +14,11 @@ class RGBDFolder(BaseDataset):
     """Records of img_path and depth_path. What the depth values mean is said to LoadDepth (scale, invalid values).
 
     Args:
-        data_root: Folder; may hold `$VISLAB_DATA`.
-        color: Pattern of the colour files below it, with one "*" for the frame's name ("**": in subfolders too).
+        data_root: Folder; may contain `$VISLAB_DATA`.
+        color: Pattern of the color files below it, with one "*" for the frame's name ("**": in subfolders too).
         depth: Pattern of the depth files; the same name goes in for the "*".
         frames: Of the frames sorted by name, use positions start..stop - 1, as a slice: (0, 160), (160, None).
-            Neighbouring frames of a video show nearly the same: a random split would test on what was trained on.
+            Neighboring frames of a video show nearly the same: a random split would test on what was trained on.
         pipeline: Transforms.
         metainfo: Entries of metainfo.
         indices: Use the first n records, or the records with these indices.
@@ -26,7 +26,7 @@ class RGBDFolder(BaseDataset):
         lazy_init: Do not look into the folder yet.
 
     Raises:
-        DataError: no frames, a colour file without depth, or an empty range.
+        DataError: no frames, a color file without depth, or an empty range.
     """
 
     def __init__(

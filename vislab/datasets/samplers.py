@@ -33,7 +33,7 @@ class SeededIndex(int):
 
 
 def sample_seed(run_seed: int, epoch: int, position: int) -> int:
-    """Mix three numbers into a 63-bit seed; neighbouring inputs give unrelated outputs (splitmix64 rounds)."""
+    """Mix three numbers into a 63-bit seed; neighboring inputs give unrelated outputs (splitmix64 rounds)."""
     state = 0
     for number in (run_seed, epoch, position):
         state = (state + number + 0x9E3779B97F4A7C15) & _MASK

@@ -20,7 +20,7 @@ from vislab.structures import rotated_boxes as rb
 THINGS = ("box", "disc", "wedge")
 STUFF = ("wall", "floor")
 PALETTE = ((220, 60, 50), (60, 150, 230), (250, 200, 50), (120, 120, 140), (90, 70, 60))
-WALL_DEPTH = 10.0  # metres; nothing is farther
+WALL_DEPTH = 10.0  # meters; nothing is farther
 NEAREST = 1.5
 _FOCAL = 1.2  # in image heights: an object of 1 m at 1.2 m fills the height
 
@@ -29,9 +29,9 @@ _FOCAL = 1.2  # in image heights: an object of 1 m at 1.2 m fills the height
 class Scenes(BaseDataset):
     """Procedurally drawn scenes.
 
-    A record holds arrays, not paths: img (H, W, 3) uint8 RGB; label, the class of the largest visible object, -1
+    A record contains arrays, not paths: img (H, W, 3) uint8 RGB; label, the class of the largest visible object, -1
     without one; gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids of the visible parts; gt_sem_seg;
-    gt_panoptic with segments_info (things first, then wall and floor); gt_depth in metres, 1.5..10, known everywhere.
+    gt_panoptic with segments_info (things first, then wall and floor); gt_depth in meters, 1.5..10, known everywhere.
 
     Class indices: box 0, disc 1, wedge 2 (the things), wall 3, floor 4. metainfo: classes (all five), thing_classes,
     stuff_classes, palette.
@@ -40,8 +40,8 @@ class Scenes(BaseDataset):
         length: Number of scenes.
         size: Height and width in pixels, at least 16.
         num_objects: Least and greatest number of objects; where the room is crowded, fewer are placed.
-        lengths: Least and greatest length of an object in metres.
-        slimness: Least and greatest width of an object as a share of its length, at most 1.
+        object_length: Least and greatest length of an object in meters.
+        aspect_ratio: Least and greatest width of an object as a share of its length, at most 1.
         seed: Scenes of different seeds have nothing in common: use one for training and another for validation.
         cache: Keep drawn scenes in memory (each process for itself).
         pipeline: Transforms.
@@ -63,8 +63,8 @@ class Scenes(BaseDataset):
         length: int = 1000,
         size: int | tuple[int, int] = 128,
         num_objects: tuple[int, int] = (1, 6),
-        lengths: tuple[float, float] = (0.5, 1.6),
-        slimness: tuple[float, float] = (0.4, 0.85),
+        object_length: tuple[float, float] = (0.5, 1.6),
+        aspect_ratio: tuple[float, float] = (0.4, 0.85),
         seed: int = 0,
         cache: bool = False,
         pipeline: Sequence[dict | Callable] = (),
@@ -74,17 +74,20 @@ class Scenes(BaseDataset):
         self.length = length
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.num_objects = tuple(num_objects)
-        self.lengths, self.slimness = tuple(lengths), tuple(slimness)
+        self.object_length, self.aspect_ratio = tuple(object_length), tuple(aspect_ratio)
         self.seed = seed
         if min(self.size) < 16 or length < 1 or not 0 <= self.num_objects[0] <= self.num_objects[1]:
             raise ValueError(
                 f"Scenes(length={length}, size={size}, num_objects={num_objects}): expected length >= 1, size >= 16, "
                 "0 <= least <= greatest number of objects"
             )
-        if not 0 < self.lengths[0] <= self.lengths[1] or not 0 < self.slimness[0] <= self.slimness[1] <= 1:
+        if (
+            not 0 < self.object_length[0] <= self.object_length[1]
+            or not 0 < self.aspect_ratio[0] <= self.aspect_ratio[1] <= 1
+        ):
             raise ValueError(
-                f"Scenes(lengths={lengths}, slimness={slimness}): expected 0 < least <= greatest length in metres, and "
-                "0 < least <= greatest share <= 1"
+                f"Scenes(object_length={object_length}, aspect_ratio={aspect_ratio}): expected "
+                "0 < least <= greatest length in meters, and 0 < least <= greatest ratio <= 1"
             )
         self._cache: dict[int, dict] | None = {} if cache else None
         super().__init__(pipeline=pipeline, metainfo=metainfo, test_mode=test_mode, serialize_data=False)
@@ -101,7 +104,7 @@ class Scenes(BaseDataset):
             scene = self._cache[idx]
         else:
             rng = np.random.default_rng([self.seed, idx])
-            scene = draw_scene(rng, self.size, self.num_objects, self.lengths, self.slimness)
+            scene = draw_scene(rng, self.size, self.num_objects, self.object_length, self.aspect_ratio)
             if self._cache is not None:
                 self._cache[idx] = scene
         record = {key: value.copy() if isinstance(value, np.ndarray) else value for key, value in scene.items()}
@@ -113,8 +116,8 @@ def draw_scene(
     rng: np.random.Generator,
     size: tuple[int, int],
     num_objects: tuple[int, int],
-    lengths: tuple[float, float],
-    slimness: tuple[float, float],
+    object_length: tuple[float, float],
+    aspect_ratio: tuple[float, float],
 ) -> dict:
     """One scene as the record that `Scenes` describes."""
     h, w = size
@@ -125,7 +128,7 @@ def draw_scene(
     # far to near, so that what is drawn later hides what was drawn before
     for distance in sorted(rng.uniform(NEAREST, 0.8 * WALL_DEPTH, wanted), reverse=True):
         for _ in range(8):
-            kind, box = _draw_object(rng, distance, h, w, lengths, slimness)
+            kind, box = _draw_object(rng, distance, h, w, object_length, aspect_ratio)
             window, inside = _rasterize(kind, box, h, w)
             if _is_clear(inside, panoptic[window], len(labels), panoptic):
                 break
@@ -144,7 +147,7 @@ def draw_scene(
 def _room(rng: np.random.Generator, h: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Wall and floor: image float32 (H, W, 3), depth (H, W), class (H, W)."""
     horizon = rng.uniform(0.35, 0.6) * h
-    eye = rng.uniform(1.0, 1.6)  # the camera's height above the floor, metres
+    eye = rng.uniform(1.0, 1.6)  # the camera's height above the floor, meters
     rows = np.arange(h, dtype=np.float32) + 0.5
     floor_depth = eye * _FOCAL * h / np.maximum(rows - horizon, 1e-3)
     is_floor = (rows > horizon) & (floor_depth < WALL_DEPTH)
@@ -167,7 +170,7 @@ def _light(distance: np.ndarray | float) -> np.ndarray | float:
 
 
 def _texture(rng: np.random.Generator, shape: tuple[int, int], distance: float, grain: int = 4) -> np.ndarray:
-    """Random colour with soft blotches and stripes, (h, w, 3) float32."""
+    """Random color with soft blotches and stripes, (h, w, 3) float32."""
     h, w = shape
     if not h or not w:
         return np.zeros((h, w, 3), np.float32)
@@ -175,8 +178,8 @@ def _texture(rng: np.random.Generator, shape: tuple[int, int], distance: float, 
     blotches = cv2.resize(coarse, (w, h), interpolation=cv2.INTER_LINEAR)
     fy, fx = rng.uniform(-0.6, 0.6, 2)
     stripes = 14 * np.sin(fy * np.arange(h, dtype=np.float32)[:, None] + fx * np.arange(w, dtype=np.float32))
-    colour = rng.uniform(40, 240, 3).astype(np.float32)
-    return (colour + (blotches + stripes)[..., None]) * np.float32(_light(distance))
+    color = rng.uniform(40, 240, 3).astype(np.float32)
+    return (color + (blotches + stripes)[..., None]) * np.float32(_light(distance))
 
 
 def _draw_object(
@@ -184,19 +187,19 @@ def _draw_object(
     distance: float,
     h: int,
     w: int,
-    lengths: tuple[float, float],
-    slimness: tuple[float, float],
+    object_length: tuple[float, float],
+    aspect_ratio: tuple[float, float],
 ) -> tuple[int, np.ndarray]:
-    """Class and full rotated box, of an object at `distance` metres."""
-    long = rng.uniform(*lengths) * _FOCAL * h / distance
+    """Class and full rotated box, of an object at `distance` meters."""
+    long = rng.uniform(*object_length) * _FOCAL * h / distance
     long = min(max(long, 6.0), 0.8 * min(h, w))
-    short = long * rng.uniform(*slimness)
+    short = long * rng.uniform(*aspect_ratio)
     box = [rng.uniform(0.05, 0.95) * w, rng.uniform(0.2, 0.95) * h, long, short]
     return int(rng.integers(len(THINGS))), np.array([*box, rng.uniform(-math.pi / 2, math.pi / 2)], np.float32)
 
 
 def _rasterize(kind: int, box: np.ndarray, h: int, w: int) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Pixels whose centre lies in the shape: the window of the image around it, and (wh, ww) bool within the window."""
+    """Pixels whose center lies in the shape: the window of the image around it, and (wh, ww) bool within the window."""
     hull = rb.rboxes_to_hboxes(box)
     x0, y0 = (max(int(v), 0) for v in hull[:2])
     x1, y1 = min(int(hull[2]) + 1, w), min(int(hull[3]) + 1, h)

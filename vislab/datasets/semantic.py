@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vislab.datasets.base import BaseDataset
-from vislab.datasets.class_list import checked_names, class_index, given_classes, say_absent
+from vislab.datasets.class_list import checked_names, class_index, given_classes, warn_absent_classes
 from vislab.datasets.pairs import pair_by_pattern, read_list
 from vislab.datasets.semantic_classes import (
     ADE20K_CLASSES,
@@ -29,7 +29,7 @@ class SemSegFolder(BaseDataset):
     """Records of img_path and seg_map_path, paired by name or read from a list of "image labels" lines.
 
     Args:
-        data_root: Folder; may hold `$VISLAB_DATA`.
+        data_root: Folder; may contain `$VISLAB_DATA`.
         images: Pattern of the images below it, with one "*" for the name ("**": in subfolders too).
         labels: Pattern of the label images; the same name goes in for the "*".
         ann_file: A list with an image and a label path in each line, instead of the patterns.
@@ -70,7 +70,7 @@ class SemSegFolder(BaseDataset):
         if own and given and own != given:
             places = {k: class_index(c, given, name) for k, c in enumerate(own)} | {255: 255}
             self.label_map = {value: places.get(k, k) for value, k in self.label_map.items()}
-            say_absent(given, own, name)
+            warn_absent_classes(given, own, name)
         elif own:
             metainfo = {**(metainfo or {}), "classes": own}
         super().__init__(
@@ -108,7 +108,7 @@ class ADE20K(SemSegFolder):
     with 255 in it was shifted before and is refused.
 
     Args:
-        data_root: Folder with images/ and annotations/; may hold `$VISLAB_DATA`.
+        data_root: Folder with images/ and annotations/; may contain `$VISLAB_DATA`.
         split: training | validation.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
     """
@@ -144,7 +144,7 @@ class Cityscapes(SemSegFolder):
     """Cityscapes, fine labels: 2,975 training and 500 validation images of 1024x2048, 19 classes.
 
     Args:
-        data_root: Folder with leftImg8bit/ and gtFine/; may hold `$VISLAB_DATA`.
+        data_root: Folder with leftImg8bit/ and gtFine/; may contain `$VISLAB_DATA`.
         split: train | val.
         kind: "labelIds", the files that come with the set (34 ids), or "labelTrainIds", as its scripts make them.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
@@ -185,7 +185,7 @@ class CamVid(SemSegFolder):
     """CamVid in the 11-class form: lists of "image mask" lines, masks of ids 0..10 and 11 = void.
 
     Args:
-        data_root: Folder; may hold `$VISLAB_DATA`.
+        data_root: Folder; may contain `$VISLAB_DATA`.
         ann_file: The list, relative to data_root: train.txt, val.txt.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
     """

@@ -1,4 +1,4 @@
-"""Class names, colours and ids of the semantic segmentation sets."""
+"""Class names, colors and ids of the semantic segmentation sets."""
 
 # fmt: off
 ADE20K_CLASSES = (

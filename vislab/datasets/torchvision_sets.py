@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from vislab.datasets.class_list import class_index, say_absent
+from vislab.datasets.class_list import class_index, warn_absent_classes
 from vislab.datasets.in_memory import InMemoryImages
 from vislab.errors import DataError
 from vislab.registry import DATASETS
 
 
 class TorchvisionImages(InMemoryImages):
-    """Base of the sets below. A record holds img (H, W, 3) uint8 RGB, img_path ("CIFAR10/train/17") and label.
+    """Base of the sets below. A record contains img (H, W, 3) uint8 RGB, img_path ("CIFAR10/train/17") and label.
 
     Args:
-        data_root: Folder that holds torchvision's files, or gets them; may hold `$VISLAB_DATA`.
+        data_root: Folder that contains torchvision's files, or gets them; may contain `$VISLAB_DATA`.
         train: The training split, else the test split.
         download: Fetch the files when they are not there.
         pipeline: Transforms.
@@ -69,10 +69,10 @@ class TorchvisionImages(InMemoryImages):
         own = tuple(found.classes)
         classes = self._metainfo["classes"] = self.given_classes or own
         if classes != own:
-            say_absent(classes, own, name)
+            warn_absent_classes(classes, own, name)
         places = np.array([class_index(c, classes, name) for c in own])  # label in the file -> label
         images = np.asarray(found.data)
-        self.hold(images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3))
+        self.set_images(images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3))
         split = "train" if self.train else "test"
         labels = places[np.asarray(found.targets)].tolist()
         return [{"img_path": f"{name}/{split}/{i}", "label": label, "row": i} for i, label in enumerate(labels)]
@@ -93,5 +93,5 @@ class CIFAR100(TorchvisionImages):
 @DATASETS.register_module()
 class FashionMNIST(TorchvisionImages):
     __doc__ = TorchvisionImages.__doc__.replace(
-        "Base of the sets below.", "60,000 + 10,000 grey images 28x28, 10 classes."
+        "Base of the sets below.", "60,000 + 10,000 gray images 28x28, 10 classes."
     )

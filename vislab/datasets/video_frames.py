@@ -65,7 +65,7 @@ def list_images(folder: Path) -> list[Path]:
     images = [Path(path) for path in choose_images(list_files(folder, deep=False), folder)]
     if not images:
         raise DataError(
-            f"the folder {folder} holds no images ({', '.join(IMAGE_SUFFIXES)}). Give the folder with the frames."
+            f"the folder {folder} contains no images ({', '.join(IMAGE_SUFFIXES)}). Give the folder with the frames."
         )
     images.sort(key=lambda path: ([int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name)], path.name))
     by_stem: dict[str, Path] = {}
@@ -73,7 +73,7 @@ def list_images(folder: Path) -> list[Path]:
         twin = by_stem.setdefault(path.stem, path)
         if twin is not path:
             raise DataError(
-                f"{folder} holds {twin.name} and {path.name}, which would be one frame twice. Keep one of the two."
+                f"{folder} contains {twin.name} and {path.name}, which would be one frame twice. Keep one of the two."
             )
     return images
 
@@ -93,7 +93,7 @@ class VideoFrames(BaseDataset):
     """The frames of one video as samples: `img` (H, W, 3) RGB uint8 with its `frame_index`.
 
     Args:
-        source: a video file, a folder of images, or the name of a clip in `CLIPS`; may hold `$VISLAB_DATA`.
+        source: a video file, a folder of images, or the name of a clip in `CLIPS`; may contain `$VISLAB_DATA`.
         crop: (height, width) cut from the middle of each frame.
         resize: (height, width) the cropped frame is resized to.
         interpolation: "area" (mean of the pixels covered) or "bicubic" (as the papers' smaller runs, no antialiasing).

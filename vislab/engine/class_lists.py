@@ -177,12 +177,12 @@ def check_checkpoint_classes(
 
 
 def checkpoint_classes(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The class names that the run which wrote a checkpoint was trained on, where it holds them."""
+    """The class names that the run which wrote a checkpoint was trained on, where it contains them."""
     meta = checkpoint.get("meta")
     return _names(meta.get("dataset_meta")) if isinstance(meta, Mapping) else None
 
 
-def say_other_classes(config_meta: Mapping[str, Any], trained_meta: Mapping[str, Any], path: str) -> None:
+def warn_other_classes(config_meta: Mapping[str, Any], trained_meta: Mapping[str, Any], path: str) -> None:
     """Warn when a config names other classes than the checkpoint that predicts; its own names are the right ones."""
     names, trained = _names(config_meta), _names(trained_meta)
     if names is not None and trained is not None and names != trained:

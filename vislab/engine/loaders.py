@@ -1,7 +1,7 @@
 """Replaces mmengine's checkpoint loaders by the project's own; importing the module does it.
 
 mmengine's Runner, EMA hook and `init_cfg` with `Pretrained` read files through `CheckpointLoader`, whose stock loaders
-unpickle whatever the file holds.
+unpickle whatever the file contains.
 """
 
 import difflib
@@ -28,7 +28,7 @@ def _refuse_scheme(filename: str, map_location: Any = "cpu") -> dict:
 
 
 def install_loaders() -> None:
-    """Replace every loader of mmengine: the stock ones unpickle whatever the file holds."""
+    """Replace every loader of mmengine: the stock ones unpickle whatever the file contains."""
     for prefix in list(CheckpointLoader._schemes):
         CheckpointLoader.register_scheme(prefix, _refuse_scheme, force=True)
     CheckpointLoader.register_scheme("", load_checkpoint, force=True)

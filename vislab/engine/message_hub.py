@@ -20,7 +20,7 @@ _MAX_WAITING = 64  # tensors kept unread; more would hold on to device memory fo
 
 
 class HistoryBuffer(MMEngineHistoryBuffer):
-    """The values of one logged quantity, in amortised constant time per update.
+    """The values of one logged quantity, in amortized constant time per update.
 
     Args:
         log_history: Values to begin with, (N,).

@@ -1,7 +1,7 @@
 """One training at a time in a work folder: a lock that ends with its process, however that process ends.
 
-`WORK_DIR/run.lock` names the process that trains there. The operating system holds the lock itself, so a file left by a
-killed run never blocks. Evaluation takes no lock: it may write into the folder of a running training.
+`WORK_DIR/run.lock` names the process that trains there. The operating system contains the lock itself, so a file left
+by a killed run never blocks. Evaluation takes no lock: it may write into the folder of a running training.
 """
 
 import errno
@@ -57,7 +57,7 @@ class RunLock:
         folder: The work folder; it exists.
 
     Raises:
-        ConfigError: another run holds the lock; the message names its process, host and start.
+        ConfigError: another run contains the lock; the message names its process, host and start.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:

@@ -1,8 +1,8 @@
 """The Runner: mmengine's, with safe checkpoints, exact resume, CPU process groups, and metrics.json at the end.
 
-A checkpoint holds `meta`, `state_dict`, `message_hub`, `optimizer`, `param_schedulers`, `random_state` and what hooks
-add, as tensors and plain Python. Training N steps equals training k, resuming, and going on to N, bit for bit on the
-CPU.
+A checkpoint contains `meta`, `state_dict`, `message_hub`, `optimizer`, `param_schedulers`, `random_state` and what
+hooks add, as tensors and plain Python. Training N steps equals training k, resuming, and going on to N, bit for bit on
+the CPU.
 """
 
 import copy

@@ -32,7 +32,7 @@ def require_field(sample: Mapping[str, Any], key: str, metric: str, remedy: str)
 
 
 @contextmanager
-def naming(metric: str, sample: Mapping[str, Any]) -> Iterator[None]:
+def error_context(metric: str, sample: Mapping[str, Any]) -> Iterator[None]:
     """Turns what fields of an unexpected kind or shape raise into a DataError that names metric and image."""
     try:
         yield
@@ -53,7 +53,7 @@ def require_results(results: Sequence[Any], metric: str) -> None:
 
 
 def require_integers(data: torch.Tensor | np.ndarray, what: str) -> None:
-    """Raises DataError when a map of class indices or ids holds floats: 0.7 or NaN would become class 0 silently."""
+    """Raises DataError when a map of class indices or ids contains floats: 0.7 or NaN would become class 0 silently."""
     dtype = data.dtype
     floating = dtype.is_floating_point if isinstance(dtype, torch.dtype) else not np.issubdtype(dtype, np.integer)
     if floating:

@@ -7,7 +7,7 @@ import torch
 from mmengine.evaluator import BaseMetric
 
 from vislab.errors import DataError
-from vislab.evaluation.checks import naming, require_field, require_results, warn
+from vislab.evaluation.checks import error_context, require_field, require_results, warn
 from vislab.registry import METRICS
 
 
@@ -42,7 +42,7 @@ class Accuracy(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         classes = (self.dataset_meta or {}).get("classes")
         for sample in data_samples:
-            with naming("Accuracy", sample):
+            with error_context("Accuracy", sample):
                 self.results.append(_rank(sample, None if classes is None else len(classes)))
 
     def compute_metrics(self, results: list[tuple[int, str]]) -> dict[str, float]:

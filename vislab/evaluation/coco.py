@@ -13,7 +13,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from vislab.errors import ConfigError, DataError
-from vislab.evaluation.checks import naming, require_field, require_results, to_array, warn, warn_unlabeled
+from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn, warn_unlabeled
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -22,7 +22,7 @@ _NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 
 @METRICS.register_module()
 class CocoMetric(BaseMetric):
-    """AP in per cent: bbox_mAP, bbox_mAP_50, ... and segm_mAP, segm_mAP_50, ... as asked for.
+    """AP in percent: bbox_mAP, bbox_mAP_50, ... and segm_mAP, segm_mAP_50, ... as asked for.
 
     Reads pred_instances (labels, scores, bboxes, masks) and gt_instances (labels, bboxes, masks, ignore, areas) at the
     original size; masks are (N, H, W) or run lengths. Ignored instances are COCO's crowds. Sizes without a single
@@ -36,7 +36,7 @@ class CocoMetric(BaseMetric):
     dataset is left out; `invalid_detections` gives their number when there are any, and a warning names the first.
 
     Args:
-        kinds: "bbox", "segm" or both.
+        iou_types: "bbox", "segm" or both.
         max_detections: An image.
         classwise: Add bbox_AP/<class> and segm_AP/<class> for every class with ground truth.
         backend: "auto", "faster" or "pycocotools".
@@ -52,7 +52,7 @@ class CocoMetric(BaseMetric):
     def __init__(
         self,
         *,
-        kinds: Sequence[Literal["bbox", "segm"]] = ("bbox",),
+        iou_types: Sequence[Literal["bbox", "segm"]] = ("bbox",),
         max_detections: int = 100,
         classwise: bool = False,
         backend: Literal["auto", "faster", "pycocotools"] = "auto",
@@ -60,9 +60,9 @@ class CocoMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
-        self.kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
-        if not self.kinds or set(self.kinds) - {"bbox", "segm"}:
-            raise ConfigError(f"CocoMetric: kinds={self.kinds}; known are bbox and segm")
+        self.iou_types = (iou_types,) if isinstance(iou_types, str) else tuple(iou_types)
+        if not self.iou_types or set(self.iou_types) - {"bbox", "segm"}:
+            raise ConfigError(f"CocoMetric: iou_types={self.iou_types}; known are bbox and segm")
         if backend not in ("auto", "faster", "pycocotools"):
             raise ConfigError(f"CocoMetric: backend={backend!r} is not one of auto, faster, pycocotools")
         self.max_detections = max_detections
@@ -72,8 +72,8 @@ class CocoMetric(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         classes = (self.dataset_meta or {}).get("classes")
         for sample in data_samples:
-            with naming("CocoMetric", sample):
-                self.results.append(image_result(sample, self.kinds, None if classes is None else len(classes)))
+            with error_context("CocoMetric", sample):
+                self.results.append(image_result(sample, self.iou_types, None if classes is None else len(classes)))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         require_results(results, "CocoMetric")
@@ -90,13 +90,13 @@ class CocoMetric(BaseMetric):
             )
         self._warn_unlabeled(results)
         names = (self.dataset_meta or {}).get("classes")
-        for kind in self.kinds:
-            values = coco_ap(results, kind, self.backend, self.max_detections)
+        for iou_type in self.iou_types:
+            values = coco_ap(results, iou_type, self.backend, self.max_detections)
             each = values.pop("classes")
-            metrics |= {f"{kind}_{key}": 100 * value for key, value in values.items() if value >= 0}
+            metrics |= {f"{iou_type}_{key}": 100 * value for key, value in values.items() if value >= 0}
             if self.classwise:
                 called = {label: names[label] if names else label for label in each}
-                metrics |= {f"{kind}_AP/{called[k]}": 100 * value for k, value in each.items() if value >= 0}
+                metrics |= {f"{iou_type}_AP/{called[k]}": 100 * value for k, value in each.items() if value >= 0}
         return metrics
 
     def _warn_unlabeled(self, results: list[dict]) -> None:
@@ -112,16 +112,16 @@ class CocoMetric(BaseMetric):
             warn_unlabeled("CocoMetric", [classes[i] for i in chosen], counts[chosen] > 0, "instance")
 
 
-def image_result(sample: Mapping[str, Any], kinds: Sequence[str], num_classes: int | None = None) -> dict[str, Any]:
+def image_result(sample: Mapping[str, Any], iou_types: Sequence[str], num_classes: int | None = None) -> dict[str, Any]:
     """Returns the part of one image's sample that `coco_ap` needs.
 
     Args:
         sample: A DataSample as a dict, with gt_instances, pred_instances and ori_shape.
-        kinds: "bbox", "segm" or both.
+        iou_types: "bbox", "segm" or both.
         num_classes: Labels are 0..num_classes - 1; None: not checked from above.
 
     Returns:
-        name; size (h, w); gt and dt, dicts of labels (N,), and by `kinds` bboxes (N, 4) xywh and masks (run lengths);
+        name; size (h, w); gt and dt, dicts of labels (N,) and, by `iou_types`, bboxes (N, 4) xywh and masks (RLE);
         gt also has crowd (N,) and areas (N,), dt has scores (N,); invalid, the number of detections left out.
     """
     name = sample.get("img_path", "a sample")
@@ -130,7 +130,7 @@ def image_result(sample: Mapping[str, Any], kinds: Sequence[str], num_classes: i
     require_original_frame(sample, "CocoMetric")
     truth = _in_original_frame(sample, name)
     size = tuple(int(side) for side in sample["ori_shape"])
-    gt, dt = (_items(instances, size, name, kinds) for instances in (truth, found))
+    gt, dt = (_items(instances, size, name, iou_types) for instances in (truth, found))
     gt["areas"] = _truth_areas(truth, gt)
     if not (np.isfinite(gt["areas"]).all() and np.isfinite(gt.get("bboxes", 0)).all()):
         raise DataError(f"CocoMetric: a ground-truth box of {name} is not finite")
@@ -177,15 +177,17 @@ def _in_original_frame(sample: Mapping[str, Any], name: str) -> Mapping[str, Any
     return moved
 
 
-def _items(instances: Mapping[str, Any], size: tuple[int, int], name: str, kinds: Sequence[str]) -> dict[str, Any]:
+def _items(instances: Mapping[str, Any], size: tuple[int, int], name: str, iou_types: Sequence[str]) -> dict[str, Any]:
     items: dict[str, Any] = {"labels": to_array(instances["labels"]).astype(int)}
-    if "bbox" in kinds:
+    if "bbox" in iou_types:
         if "bboxes" not in instances:
             raise DataError(f"CocoMetric: {name} has instances without bboxes")
         items["bboxes"] = _xywh(instances["bboxes"])
-    if "segm" in kinds:
+    if "segm" in iou_types:
         if "masks" not in instances:
-            raise DataError(f"CocoMetric: {name} has instances without masks: LoadAnnotations(mask=True) reads them")
+            raise DataError(
+                f"CocoMetric: {name} has instances without masks: LoadAnnotations(with_mask=True) reads them"
+            )
         items["masks"] = encode_masks(instances["masks"], size, name)
     return items
 
@@ -196,7 +198,7 @@ def _xywh(boxes: Any) -> np.ndarray:
 
 
 def _truth_areas(truth: Mapping[str, Any], items: dict[str, Any]) -> np.ndarray:
-    """(N,) float64 areas of ground truth: the file's, else the mask's, else the box's, whatever kinds are measured."""
+    """(N,) float64 areas of the ground truth: the file's, else the mask's, else the box's."""
     count = len(items["labels"])
     areas = to_array(truth["areas"]).astype(float) if "areas" in truth else np.full(count, np.nan)
     unknown = np.isnan(areas)
@@ -228,7 +230,7 @@ def _check_lengths(items: dict[str, Any], name: str, what: str) -> None:
         raise DataError(f"CocoMetric: {what} of {name} differ in number: {lengths}")
 
 
-def coco_ap(results: Sequence[dict], kind: str, backend: str = "auto", max_detections: int = 100) -> dict[str, Any]:
+def coco_ap(results: Sequence[dict], iou_type: str, backend: str = "auto", max_detections: int = 100) -> dict[str, Any]:
     """AP from what `image_result` gives for each image.
 
     Returns:
@@ -239,9 +241,9 @@ def coco_ap(results: Sequence[dict], kind: str, backend: str = "auto", max_detec
         height, width = result["size"]
         images.append({"id": image_id, "height": height, "width": width})
         gt, dt = result["gt"], result["dt"]
-        for entry, area, crowd in zip(_entries(gt, image_id, kind), gt["areas"], gt["crowd"], strict=True):
+        for entry, area, crowd in zip(_entries(gt, image_id, iou_type), gt["areas"], gt["crowd"], strict=True):
             annotations.append(entry | {"id": len(annotations) + 1, "area": float(area), "iscrowd": int(crowd)})
-        for entry, score in zip(_entries(dt, image_id, kind), dt["scores"], strict=True):
+        for entry, score in zip(_entries(dt, image_id, iou_type), dt["scores"], strict=True):
             detections.append(entry | {"score": float(score)})
     if not annotations:
         return {**dict.fromkeys(_NAMES, -1.0), "classes": {}}
@@ -258,17 +260,17 @@ def coco_ap(results: Sequence[dict], kind: str, backend: str = "auto", max_detec
             found = coco_class()
             found.dataset = content | {"annotations": []}
             found.createIndex()
-        evaluation = eval_class(truth, found, kind)
+        evaluation = eval_class(truth, found, iou_type)
         evaluation.params.maxDets = [1, min(10, max_detections), max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
     return _summary(evaluation)
 
 
-def _entries(items: dict, image_id: int, kind: str) -> list[dict]:
+def _entries(items: dict, image_id: int, iou_type: str) -> list[dict]:
     """Annotations of one image. `loadRes` takes the area of detections from their bbox when they have one, so an entry
-    holds only what is measured: a box or a mask."""
-    key, values = ("bbox", items["bboxes"].tolist()) if kind == "bbox" else ("segmentation", items["masks"])
+    contains only what is measured: a box or a mask."""
+    key, values = ("bbox", items["bboxes"].tolist()) if iou_type == "bbox" else ("segmentation", items["masks"])
     return [  # COCO's tools take category 0 for none
         {"image_id": image_id, "category_id": label + 1, key: value}
         for label, value in zip(items["labels"].tolist(), values, strict=True)

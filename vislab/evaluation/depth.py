@@ -16,7 +16,7 @@ from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
-from vislab.evaluation.checks import naming, require_field, require_results, to_array, warn
+from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -40,10 +40,10 @@ def crop_window(shape: tuple[int, int], crop: str) -> tuple[slice, slice]:
 
 
 def depth_sums(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Sums over n valid pixels, (11,) float64, from which `figures` makes the metrics: n, three counts, seven sums.
+    """Sums over n valid pixels, (11,) float64, for `metrics_from_sums`: n, three counts, seven sums.
 
     Args:
-        prediction, target: (n,) metres, positive.
+        prediction, target: (n,) meters, positive.
     """
     prediction, target = prediction.astype(np.float64), target.astype(np.float64)
     ratio = np.maximum(prediction / target, target / prediction)
@@ -65,7 +65,7 @@ def depth_sums(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
     )
 
 
-def figures(sums: np.ndarray) -> np.ndarray:
+def metrics_from_sums(sums: np.ndarray) -> np.ndarray:
     """`depth_sums` (..., 11) -> the metrics in the order of NAMES, (..., 10)."""
     d1, d2, d3, abs_rel, sq_rel, square, log_square, log10, log, inverse = np.moveaxis(
         sums[..., 1:] / sums[..., :1], -1, 0
@@ -85,8 +85,8 @@ class DepthMetric(BaseMetric):
     valid; `crop`; metrics.
 
     Args:
-        min_depth: metres; labels must be above it.
-        max_depth: metres, the cap: labels must be below it.
+        min_depth: meters; labels must be above it.
+        max_depth: meters, the cap: labels must be below it.
         crop: none | nyu_eigen | garg | kitti_eigen. The NYU crop is scaled for labels that are not 480x640.
         clamp: limit predictions to [min_depth, max_depth] first.
         average: "image": metrics of each image, then their mean, as published; "pixel": all pixels in one pool.
@@ -94,7 +94,7 @@ class DepthMetric(BaseMetric):
         prefix: put before the names of the metrics.
 
     An image without a valid pixel inside the crop is left out and counted in `skipped`. When predictions at valid
-    pixels are not finite, `not_finite` gives their share in per cent and a warning names the first image.
+    pixels are not finite, `not_finite` gives their share in percent and a warning names the first image.
 
     Raises:
         DataError: a label and its prediction differ in size, no image has a valid pixel, or none of the predictions at
@@ -127,7 +127,7 @@ class DepthMetric(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            with naming("DepthMetric", sample):
+            with error_context("DepthMetric", sample):
                 name = sample.get("img_path", "a sample")
                 require_original_frame(sample, "DepthMetric")
                 truth = require_field(sample, "gt_depth", "DepthMetric", "put LoadDepth into the test pipeline")
@@ -171,7 +171,9 @@ class DepthMetric(BaseMetric):
                 f"m inside the crop {self.crop!r}: check LoadDepth's scale and invalid values"
             )
         not_finite = self._not_finite(results)
-        values = figures(used).mean(axis=0) if self.average == "image" else figures(used.sum(axis=0))
+        values = (
+            metrics_from_sums(used).mean(axis=0) if self.average == "image" else metrics_from_sums(used.sum(axis=0))
+        )
         MMLogger.get_current_instance().info(f"depth: {self.protocol()}; {len(used)} images")
         return {
             **{name: float(value) for name, value in zip(NAMES, values, strict=True)},
@@ -181,7 +183,7 @@ class DepthMetric(BaseMetric):
         }
 
     def _not_finite(self, results: list[tuple[str, int, np.ndarray]]) -> float:
-        """Returns the share of predictions at valid pixels that are not finite, in per cent, and warns about them."""
+        """Returns the share of predictions at valid pixels that are not finite, in percent, and warns about them."""
         images = [name for name, lost, _ in results if lost]
         lost, total = sum(count for _, count, _ in results), sum(float(row[0]) for _, _, row in results)
         if not lost:

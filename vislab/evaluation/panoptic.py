@@ -14,7 +14,7 @@ from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.checks import (
-    naming,
+    error_context,
     require_field,
     require_integers,
     require_results,
@@ -99,7 +99,7 @@ def _index(
     bad = (categories < 0) | ((categories >= num_classes) & (categories != VOID_CATEGORY))
     if bad.any():
         raise DataError(
-            f"{what} holds category {int(categories[bad][0])}; the data has {num_classes} (0..{num_classes - 1}): "
+            f"{what} contains category {int(categories[bad][0])}; the data has {num_classes} (0..{num_classes - 1}): "
             "num_classes and the data disagree"
         )
     if len(np.unique(known)) < len(known) or (known == 0).any():
@@ -142,7 +142,7 @@ def panoptic_quality(statistics: np.ndarray, classes: np.ndarray | None = None) 
 
 @METRICS.register_module()
 class PanopticMetric(BaseMetric):
-    """PQ, SQ, RQ in per cent for all classes, things (_th) and stuff (_st); a table of classes goes to the log.
+    """PQ, SQ, RQ in percent for all classes, things (_th) and stuff (_st); a table of classes goes to the log.
 
     Reads gt_panoptic and pred_panoptic with their segments_info, at the original size.
 
@@ -168,7 +168,7 @@ class PanopticMetric(BaseMetric):
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            with naming("PanopticMetric", sample):
+            with error_context("PanopticMetric", sample):
                 name = sample.get("img_path", "a sample")
                 require_original_frame(sample, "PanopticMetric")
                 truth = require_field(

@@ -1,4 +1,4 @@
-"""Semantic segmentation: mIoU, mAcc and aAcc from counts over the whole set, in per cent."""
+"""Semantic segmentation: mIoU, mAcc and aAcc from counts over the whole set, in percent."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError, DataError
-from vislab.evaluation.checks import naming, require_field, require_integers, require_results, warn_unlabeled
+from vislab.evaluation.checks import error_context, require_field, require_integers, require_results, warn_unlabeled
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -21,7 +21,7 @@ def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_inde
     Ignored pixels of the label count nowhere. Both maps are (H, W) integers. Values that are no class make it wider.
 
     Raises:
-        DataError: a map holds floats or a negative class.
+        DataError: a map contains floats or a negative class.
     """
     for data, what in ((prediction, "a predicted map"), (label, "a label map")):
         require_integers(data, what)
@@ -31,14 +31,14 @@ def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_inde
         counts = [torch.bincount(x, minlength=num_classes) for x in (label[prediction == label], prediction, label)]
     except RuntimeError:  # bincount takes no negative values
         which, lowest = min((("prediction", prediction), ("label", label)), key=lambda pair: int(pair[1].min()))
-        raise DataError(f"the {which} holds class {int(lowest.min())}; class indices begin with 0") from None
+        raise DataError(f"the {which} contains class {int(lowest.min())}; class indices begin with 0") from None
     width = max(len(x) for x in counts)
     return torch.stack([F.pad(x, (0, width - len(x))) for x in counts])
 
 
 @METRICS.register_module()
 class SemSegMetric(BaseMetric):
-    """mIoU, mAcc, aAcc in per cent; a table of every class goes to the log.
+    """mIoU, mAcc, aAcc in percent; a table of every class goes to the log.
 
     Counts are added up over the whole set. A class that is nowhere in the set's labels has no accuracy, and no IoU
     unless it is predicted somewhere (then its IoU is 0); the means leave out what does not exist. Labels are compared
@@ -71,7 +71,7 @@ class SemSegMetric(BaseMetric):
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         count = self._count()
         for sample in data_samples:
-            with naming("SemSegMetric", sample):
+            with error_context("SemSegMetric", sample):
                 name = sample.get("img_path", "a sample")
                 require_original_frame(sample, "SemSegMetric")
                 truth = require_field(sample, "gt_sem_seg", "SemSegMetric", "put LoadSemSeg into the test pipeline")
@@ -90,7 +90,7 @@ class SemSegMetric(BaseMetric):
                 if areas.shape[1] > count:
                     which = "label" if areas[2, count:].any() else "prediction"
                     raise DataError(
-                        f"SemSegMetric: the {which} of {name} holds class {areas.shape[1] - 1}, there are {count} "
+                        f"SemSegMetric: the {which} of {name} contains class {areas.shape[1] - 1}, there are {count} "
                         f"(0..{count - 1}, {self.ignore_index} = ignored)"
                     )
                 self.results.append((areas.cpu().numpy(), label.numel()))
@@ -98,17 +98,17 @@ class SemSegMetric(BaseMetric):
     def compute_metrics(self, results: list[tuple[np.ndarray, int]]) -> dict[str, float]:
         require_results(results, "SemSegMetric")
         areas, pixels = zip(*results, strict=True)
-        both, predicted, labelled = np.sum(areas, axis=0).astype(np.float64)  # (num_classes,) each
+        both, predicted, labeled = np.sum(areas, axis=0).astype(np.float64)  # (num_classes,) each
         with np.errstate(invalid="ignore", divide="ignore"):
-            iou = both / (predicted + labelled - both)
-            accuracy = both / labelled
-            total = both.sum() / labelled.sum()
-        if not labelled.any():
+            iou = both / (predicted + labeled - both)
+            accuracy = both / labeled
+            total = both.sum() / labeled.sum()
+        if not labeled.any():
             raise DataError(f"SemSegMetric: all pixels of all {len(results)} labels are ignored ({self.ignore_index})")
         names = (self.dataset_meta or {}).get("classes") or [str(k) for k in range(len(iou))]
-        ignored = 1 - labelled.sum() / sum(pixels)
+        ignored = 1 - labeled.sum() / sum(pixels)
         more = f"; {100 * ignored:.1f} % of all pixels are ignored ({self.ignore_index})" if ignored else ""
-        warn_unlabeled("SemSegMetric", names, labelled > 0, "pixel", more)
+        warn_unlabeled("SemSegMetric", names, labeled > 0, "pixel", more)
         lines = [f"{n:>24} {i:>8.2f} {a:>8.2f}" for n, i, a in zip(names, 100 * iou, 100 * accuracy, strict=True)]
         MMLogger.get_current_instance().info("\n".join([f"{'class':>24} {'IoU':>8} {'Acc':>8}", *lines]))
         return {

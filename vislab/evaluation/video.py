@@ -35,7 +35,7 @@ class VideoQuality(BaseMetric):
     """psnr, ms_ssim (float output), psnr_8bit, ms_ssim_8bit (rounded output), and ms_ssim_scales.
 
     `ms_ssim_scales` is 5 for the standard quantity. It is 4 for sides of 81 to 160 pixels, such as 160x320 frames:
-    the fifth scale has no room, the other weights are renormalised, and the two quantities are not to be compared.
+    the fifth scale has no room, the other weights are renormalized, and the two quantities are not to be compared.
 
     Targets are the uint8 frames (3, H, W) of the batch's "inputs"; predictions are the samples' `pred_image`.
 

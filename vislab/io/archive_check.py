@@ -70,7 +70,7 @@ def _check_contents(file: Path, records: list[zipfile.ZipInfo]) -> None:
         )
     if not any(name.endswith("/data.pkl") for name in names):
         raise CheckpointError(
-            f"{file} is a zip archive, but no checkpoint of torch's: it holds {', '.join(names[:3]) or 'nothing'}."
+            f"{file} is a zip archive, but no checkpoint of torch's: it contains {', '.join(names[:3]) or 'nothing'}."
         )
     if len(set(names)) < len(names):
         raise damaged(file, "two records have the same name")

@@ -29,7 +29,7 @@ def read_member(archive: str, name: str) -> bytes:
     try:
         return _archive(archive).read(name)
     except KeyError:
-        raise DataError(f"{archive} holds no file {name!r}: check data_root and split") from None
+        raise DataError(f"{archive} contains no file {name!r}: check data_root and split") from None
     except (
         zipfile.BadZipFile,
         zlib.error,

@@ -25,7 +25,7 @@ def read_array_pickle(path: str | Path) -> dict[str, Any]:
     except Exception as error:  # a damaged pickle can raise any kind
         raise CheckpointError(f"{path} is no pickle of arrays: {str(error) or type(error).__name__}") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}; a checkpoint is a dict of weights.")
+        raise CheckpointError(f"{path} contains a {type(content).__name__}; a checkpoint is a dict of weights.")
     return content
 
 
@@ -49,4 +49,4 @@ class _ArrayUnpickler(pickle._Unpickler):
             import _codecs
 
             return _codecs.encode
-        raise pickle.UnpicklingError(f"it holds a {f'{module}.{name}'!r}, and only arrays are read from pickles")
+        raise pickle.UnpicklingError(f"it contains a {f'{module}.{name}'!r}, and only arrays are read from pickles")

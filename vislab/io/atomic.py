@@ -1,4 +1,4 @@
-"""Writes files so that a path holds either its old content or all of the new one, and removes what killed runs left."""
+"""Write files atomically, so that a path has either its old or its new content, and remove leftovers of killed runs."""
 
 import os
 import re

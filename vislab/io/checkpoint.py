@@ -20,7 +20,7 @@ from vislab.io.atomic import write_atomically
 
 
 def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
-    """Write tensors and plain Python to `path` so that it holds either the old content or all of the new one.
+    """Write tensors and plain Python to `path` so that it contains either the old content or all of the new one.
 
     Raises:
         CheckpointError: the disk is full or cannot be written; what stood at `path` before is untouched.
@@ -47,7 +47,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
         return _load_safetensors(file, map_location)
     checkpoint = load_tensors(file, map_location)
     if not isinstance(checkpoint, dict):
-        raise CheckpointError(f"{file} holds a {type(checkpoint).__name__}; a checkpoint is a dict of weights.")
+        raise CheckpointError(f"{file} contains a {type(checkpoint).__name__}; a checkpoint is a dict of weights.")
     return checkpoint
 
 
@@ -82,7 +82,9 @@ def _nearest_names(file: Path) -> str:
     names = [p.name for p in folder.iterdir() if p.suffix in (".pth", ".pt", ".safetensors")]
     near = difflib.get_close_matches(file.name, names, n=3, cutoff=0.3)
     return (
-        f" In the same folder: {', '.join(near or sorted(names)[-3:])}." if names else f" {folder} holds no checkpoint."
+        f" In the same folder: {', '.join(near or sorted(names)[-3:])}."
+        if names
+        else f" {folder} contains no checkpoint."
     )
 
 
@@ -113,7 +115,8 @@ def load_tensors(file: Path, map_location: Any, **options: Any) -> Any:
         if not names:
             raise damaged(file, _reason(error)) from error
         raise CheckpointError(
-            f"{file} was not loaded: besides tensors it holds {', '.join(names[:5])}, and loading that would run code "
+            f"{file} was not loaded: besides tensors it contains {', '.join(names[:5])}, and loading that would run "
+            "code "
             "from the file. Take a file of weights only; or, in a project that trusts it, load it there and save its "
             'weights alone: torch.save({"state_dict": checkpoint["state_dict"]}, "weights.pth")'
         ) from None

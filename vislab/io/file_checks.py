@@ -1,6 +1,6 @@
 """Checks on the bytes of an image file: whether they are all there, their depth, and further pages.
 
-Decoders fill what a file lacks with grey, show the first page of many, and reduce 16 bits to 8 without a word.
+Decoders fill what a file lacks with gray, show the first page of many, and reduce 16 bits to 8 without a word.
 """
 
 import io
@@ -112,8 +112,8 @@ def refuse_wrong_checksums(path: str, data: bytes) -> None:
         at = end + 4
 
 
-def small_grey_bits(data: bytes) -> int | None:
-    """Returns the bits of a pixel of a grey PNG of 2 or 4 bits, else None: Pillow stretches its values to 0..255."""
+def small_gray_bits(data: bytes) -> int | None:
+    """Returns the bits of a pixel of a gray PNG of 2 or 4 bits, else None: Pillow stretches its values to 0..255."""
     return data[24] if data.startswith(_PNG) and len(data) > 25 and data[24] in (2, 4) and data[25] == 0 else None
 
 
@@ -150,7 +150,9 @@ def warn_of_pages(path: str, data: bytes) -> None:
     except Exception:  # the decoder that follows says it better
         return
     if pages > 1:
-        warn_once("pages", f"{path} holds {pages} pages or frames; of this file and others like it the first is used")
+        warn_once(
+            "pages", f"{path} contains {pages} pages or frames; of this file and others like it the first is used"
+        )
 
 
 def warn_of_low_range(path: str, image: np.ndarray) -> None:

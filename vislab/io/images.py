@@ -36,7 +36,7 @@ def read_bytes(path: str) -> bytes:
 def read_rgb(path: str, *, exif: bool = True) -> np.ndarray:
     """Returns any image file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says unless `exif` is False.
 
-    Grey is repeated over the channels, alpha is dropped, 16 bits are reduced to the upper 8; of several pages or
+    Gray is repeated over the channels, alpha is dropped, 16 bits are reduced to the upper 8; of several pages or
     animation frames the first is read.
     """
     return decode_rgb(path, read_bytes(path), exif=exif)
@@ -57,7 +57,7 @@ def decode_rgb(path: str, data: bytes, *, exif: bool = True) -> np.ndarray:
             checks.warn_of_low_range(path, img)
             img = (img >> 8).astype(np.uint8)
         elif img.dtype != np.uint8:
-            raise DataError(f"{path} holds {img.dtype} values; a picture has 8 or 16 bits a channel: convert it")
+            raise DataError(f"{path} contains {img.dtype} values; a picture has 8 or 16 bits a channel: convert it")
     elif _RGB is not None:
         return _decode(path, data, _RGB | as_stored)
     else:
@@ -108,12 +108,12 @@ def _numpy_array(path: str, data: bytes) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path} is an .npz archive of arrays: save the array itself with numpy.save")
     if array.dtype.kind not in "iuf":
-        raise DataError(f"{path} holds values of type {array.dtype}; expected integers or floats")
+        raise DataError(f"{path} contains values of type {array.dtype}; expected integers or floats")
     return array
 
 
 def read_indices(path: str) -> np.ndarray:
-    """Returns a label image as (H, W) integers: grey levels as they are stored, or the indices of a palette image.
+    """Returns a label image as (H, W) integers: gray levels as they are stored, or the indices of a palette image.
 
     Raises:
         DataError: besides what `read_bytes` raises, the image has colors or alpha instead of one index a pixel.
@@ -124,7 +124,7 @@ def read_indices(path: str) -> np.ndarray:
         with checks.open_image(data) as img:
             if img.mode not in _LABEL_MODES:
                 raise DataError(
-                    f"{path} has mode {img.mode}; a label image holds one class index a pixel (modes L, P, I): "
+                    f"{path} has mode {img.mode}; a label image contains one class index a pixel (modes L, P, I): "
                     "convert colors to indices first"
                 )
             array = np.asarray(img)
@@ -136,7 +136,7 @@ def read_indices(path: str) -> np.ndarray:
     if checks.is_jpeg(data):
         text = f"{path}: JPEG changes values, so class indices come back wrong. Store label images as PNG."
         checks.warn_once("jpeg labels", text)
-    if (bits := checks.small_grey_bits(data)) is not None:
+    if (bits := checks.small_gray_bits(data)) is not None:
         return array // (255 // (2**bits - 1))
     return array.astype(np.uint8) if array.dtype == bool else array
 

@@ -110,13 +110,14 @@ def from_plain(value: Any) -> Any:
         return _restored(value, {})
     except Exception as error:
         raise CheckpointError(
-            f"the checkpoint holds data that `to_plain` never writes ({type(error).__name__}: {error}): it was changed "
+            f"the checkpoint contains data that `to_plain` never writes ({type(error).__name__}: {error}): it was "
+            "changed "
             "after it was saved, or written by another program. Use an earlier one."
         ) from error
 
 
 def _restored(value: Any, done: dict[int, Any]) -> Any:
-    """`done` holds the containers that were met before, by identity: one that stands in many places is read once."""
+    """`done` contains the containers that were met before, by identity: one that stands in many places is read once."""
     if not isinstance(value, (dict, list, tuple)):
         return value
     if id(value) not in done:

@@ -2,7 +2,7 @@
 
 A container may hold several video streams (cover pictures, previews), a display matrix that says how frames are to be
 turned (phones write one), and frame times at uneven distances. FFmpeg reads a file that was cut short without an error
-in many containers; what the container's own header announces is compared with what the file holds.
+in many containers; what the container's own header announces is compared with what the file contains.
 """
 
 import logging
@@ -57,7 +57,7 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
     """Yields the frames of a video file with their times. Frames differ in size where the file changes it.
 
     Raises:
-        DataError: not a video, no film in it, the decoder fails, or the file holds less than its header announces.
+        DataError: not a video, no film in it, the decoder fails, or the file contains less than its header announces.
     """
     count = 0
     try:
@@ -66,7 +66,7 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
                 yield frame
                 count += 1
         if count == 0:
-            raise DataError(f"{path} holds a video stream without a single frame. Export or fetch it again.")
+            raise DataError(f"{path} contains a video stream without a single frame. Export or fetch it again.")
     except DataError:
         raise
     except _DECODER_ERRORS as error:
@@ -102,7 +102,7 @@ def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.Vi
         films = [s for s in streams if not s.disposition & Disposition.timed_thumbnails]
         if not films:
             kinds = "only a cover picture or thumbnails" if container.streams.video else "no video stream"
-            raise DataError(f"{path} holds {kinds}. Give a video file or a folder of images.")
+            raise DataError(f"{path} contains {kinds}. Give a video file or a folder of images.")
         index = films[0].index if len(films) == 1 else _choose(path, [s.index for s in films])
         yield container, container.streams[index]
 
@@ -130,7 +130,7 @@ def _choose(path: str | Path, candidates: list[int]) -> int:
             f"stream {i} of {container.streams[i].width}x{container.streams[i].height} with {packets[i]} frames"
             for i in candidates
         )
-    logger.warning(f"{path} holds {len(candidates)} video streams ({sizes}): stream {best} is read")
+    logger.warning(f"{path} contains {len(candidates)} video streams ({sizes}): stream {best} is read")
     return best
 
 
@@ -177,7 +177,7 @@ def _refuse_cut(
     """
     missing = missing_bytes(path) if announced == 0 or container.format.name in ("avi", "gif") else 0
     if packets < announced and container.format.name == "avi" and missing == 0:
-        text = f"{path} is whole and holds {packets} frames, {announced - packets} fewer than its header announces"
+        text = f"{path} is whole and contains {packets} frames, {announced - packets} fewer than its header announces"
         logger.warning(text)
     elif packets < announced:
         raise DataError(_broken(path, count, f"the header announces {announced} frames"))

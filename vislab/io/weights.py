@@ -44,7 +44,9 @@ def get_weights(checkpoint: Mapping, source: str | os.PathLike = "checkpoint") -
                 )
             weights[key.removeprefix("module.")] = value
     if not weights:
-        raise CheckpointError(f"{source} holds no weights; its top-level keys are {_some(list(map(str, checkpoint)))}.")
+        raise CheckpointError(
+            f"{source} contains no weights; its top-level keys are {_some(list(map(str, checkpoint)))}."
+        )
     return weights
 
 
@@ -63,7 +65,7 @@ def read_weights(path: str, what: str = "pretrained") -> dict[str, torch.Tensor]
 
 
 def weight_entries(checkpoint: Mapping) -> Mapping:
-    """The mapping inside a checkpoint that holds the weights, with everything else that stands in it."""
+    """The mapping inside a checkpoint that contains the weights, with everything else that stands in it."""
     for _ in range(4):  # {"state_dict": {"model": {...}}}
         if any(isinstance(value, (torch.Tensor, np.ndarray)) for value in checkpoint.values()):
             break
@@ -147,7 +149,8 @@ def check_types(own: Mapping[str, Any], weights: Mapping[str, torch.Tensor], sou
     ]
     if wrong:
         raise CheckpointError(
-            f"{source} holds weights of another number type than the model's: {_some(wrong, 3)}. Quantized or packed "
+            f"{source} contains weights of another number type than the model's: {_some(wrong, 3)}. Quantized or "
+            "packed "
             "weights are not converted; take the file with the original ones."
         )
     broken = [key for key, mine, value in pairs if not _is_finite(value) and _is_finite(mine)]

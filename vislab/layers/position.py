@@ -37,7 +37,7 @@ def sine_position(
 
 @functools.lru_cache(maxsize=32)
 def pixel_centers(shapes: tuple[tuple[int, int], ...], *, device: torch.device | str = "cpu") -> Tensor:
-    """(S, 2): x, y in 0..1 of the pixel centres of maps of these (height, width), level after level; float32."""
+    """(S, 2): x, y in 0..1 of the pixel centers of maps of these (height, width), level after level; float32."""
     with torch.inference_mode(False):
         levels = []
         for h, w in shapes:

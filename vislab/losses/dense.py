@@ -25,7 +25,7 @@ class SILogLoss(nn.Module):
         self.lam, self.alpha, self.eps = lam, alpha, eps
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """`prediction` > 0 and `target` of one shape, metres; pixels with target <= 0 or not finite do not count."""
+        """`prediction` > 0 and `target` of one shape, meters; pixels with target <= 0 or not finite do not count."""
         with torch.autocast(prediction.device.type, enabled=False):
             prediction, target = prediction.float(), target.float()
             valid = (target > 0) & target.isfinite()

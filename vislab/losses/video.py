@@ -1,4 +1,4 @@
-"""What HNeRV minimises: mean squared error (the published runs), or a mix of L1 and SSIM. In float32 under autocast."""
+"""What HNeRV minimizes: mean squared error (the published runs), or a mix of L1 and SSIM. In float32 under autocast."""
 
 import torch
 import torch.nn.functional as F

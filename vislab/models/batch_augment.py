@@ -11,8 +11,8 @@ from vislab.registry import MODELS
 class RandomShiftFlip(nn.Module):
     """Pad, cut out a random window of the old size, and mirror half of the images: CIFAR's usual augmentation.
 
-    It runs on the normalised batch, `ImagePreprocessor(batch_augment=dict(type=RandomShiftFlip))`, so padding is the
-    mean colour. Labels that have a place in the image are not moved: for classification only. Draws from torch's
+    It runs on the normalized batch, `ImagePreprocessor(batch_augment=dict(type=RandomShiftFlip))`, so padding is the
+    mean color. Labels that have a place in the image are not moved: for classification only. Draws from torch's
     generator of the CPU.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError, DataError
 from vislab.losses.classification import CrossEntropy
-from vislab.models.encoders.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
+from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
 from vislab.models.finite import require_finite
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import MODELS
@@ -28,10 +28,10 @@ class ImageClassifier(BaseModel):
             classes in the file is left out.
         in_channels: of the input.
         img_size: side or (H, W), for models with position embeddings.
-        drop_path: stochastic depth rate. Default: the timm model's own.
+        drop_path_rate: stochastic depth rate. Default: the timm model's own.
         stem: "cifar": a ResNet's 7x7/2 convolution and pooling give way to one 3x3 convolution, for images of 32
             pixels.
-        checkpointing: recompute activations in backward instead of keeping them.
+        grad_checkpointing: recompute activations in backward instead of keeping them.
         loss: module or config, called as loss(logits (B, C), target (B,) or (B, C)). Default: CrossEntropy().
         mixup: arguments of `timm.data.Mixup` (mixup_alpha, cutmix_alpha, prob, switch_prob, mode, label_smoothing ...),
             applied in training; batches must then be even. None: off.
@@ -52,9 +52,9 @@ class ImageClassifier(BaseModel):
         pretrained: bool | str = False,
         in_channels: int = 3,
         img_size: int | Sequence[int] | None = None,
-        drop_path: float | None = None,
+        drop_path_rate: float | None = None,
         stem: Literal["timm", "cifar"] = "timm",
-        checkpointing: bool = False,
+        grad_checkpointing: bool = False,
         loss: dict | nn.Module | None = None,
         mixup: dict | None = None,
         model_args: dict | None = None,
@@ -63,7 +63,7 @@ class ImageClassifier(BaseModel):
     ) -> None:
         args = dict(model_args or {}, in_chans=in_channels, num_classes=num_classes)
         args.update({"img_size": img_size} if img_size is not None else {})
-        args.update({"drop_path_rate": drop_path} if drop_path is not None else {})
+        args.update({"drop_path_rate": drop_path_rate} if drop_path_rate is not None else {})
         network = create_model(name, args, owner="ImageClassifier", download=pretrained is True)
         if data_preprocessor is None:
             stats = network.pretrained_cfg
@@ -77,13 +77,13 @@ class ImageClassifier(BaseModel):
             raise ConfigError(f"ImageClassifier: stem={stem!r} is not one of 'timm', 'cifar'")
         if isinstance(pretrained, str):
             load_weights(network, pretrained, optional=self._head_names())
-        if checkpointing:
-            switch_on_checkpointing(network, name, owner="ImageClassifier")
+        if grad_checkpointing:
+            enable_grad_checkpointing(network, name, owner="ImageClassifier")
         self.loss = MODELS.build(loss) if isinstance(loss, dict) else loss or CrossEntropy()
         self.mixup = _mixup(mixup, num_classes)
 
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
-        """Run on normalised images (B, C, H, W).
+        """Run on normalized images (B, C, H, W).
 
         Returns:
             mode "tensor": {"logits": (B, num_classes)}; "loss": {"loss": scalar float32, "accuracy": percent of the

@@ -91,17 +91,17 @@ class DensePredictor(BaseModel):
 
 @MODELS.register_module()
 class DepthEstimator(DensePredictor):
-    """Metric depth: sigmoid(network) * max_depth metres.
+    """Metric depth: sigmoid(network) * max_depth meters.
 
     Args:
         network: gives one channel.
-        max_depth: metres; the largest depth that can be predicted, and the limit of labels in the loss.
-        min_depth: metres; predictions are clamped to it, smaller labels do not count.
+        max_depth: meters; the largest depth that can be predicted, and the limit of labels in the loss.
+        min_depth: meters; predictions are clamped to it, smaller labels do not count.
         loss: module (prediction, target) -> scalar over pixels whose target is not 0; SILogLoss by default.
-        inference: see DenseInference. Depth in metres is averaged over views.
+        inference: see DenseInference. Depth in meters is averaged over views.
         data_preprocessor: gives images in [0, 1].
 
-    Predictions: `pred_depth`, (1, h, w) float32 metres in [min_depth, max_depth], clamped after averaging and resizing.
+    Predictions: `pred_depth`, (1, h, w) float32 meters in [min_depth, max_depth], clamped after averaging and resizing.
     """
 
     def __init__(

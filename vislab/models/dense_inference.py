@@ -15,7 +15,7 @@ class DenseInference:
     """Averages a network's maps over windows and views.
 
     Over windows the raw maps are averaged, over views (mirrored, other scales) the activated ones, each at the size of
-    the image: the order in which published segmentation figures are made, and for depth the order "into metres, then
+    the image: the order in which published segmentation figures are made, and for depth the order "into meters, then
     average".
 
     Args:

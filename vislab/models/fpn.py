@@ -43,7 +43,7 @@ class FPNNetwork(nn.Module):
             raise ConfigError(f"FPNNetwork: kind={kind!r} is not one of fpn, linear")
         self.encoder = MODELS.build({"type": TimmEncoder, **encoder}) if isinstance(encoder, dict) else encoder
         if getattr(self.encoder, "normalize", False):
-            raise ConfigError("FPNNetwork.encoder: normalize=True would normalise twice")
+            raise ConfigError("FPNNetwork.encoder: normalize=True would normalize twice")
         self.register_buffer("mean", torch.tensor(self.encoder.mean), persistent=False)
         self.register_buffer("std", torch.tensor(self.encoder.std), persistent=False)
         self.kind, self.out_channels = kind, out_channels

@@ -1,4 +1,4 @@
-"""From a list of uint8 images to one normalised float batch on the model's device."""
+"""From a list of uint8 images to one normalized float batch on the model's device."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,11 +17,11 @@ _MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Stack or pad images at the bottom and right, move them to the device, scale to [0, 1], normalise.
+    """Stack or pad images at the bottom and right, move them to the device, scale to [0, 1], normalize.
 
     Images of one size are stacked as bytes, cross to the device in one copy and are converted there. Images of
-    different sizes are padded to the largest height and width of the batch; padding is 0 after normalisation, the
-    mean colour.
+    different sizes are padded to the largest height and width of the batch; padding is 0 after normalization, the
+    mean color.
 
     In training, labels of the image's size (masks, semantic 255, panoptic 0, depth 0) are padded with it. Each sample's
     metainfo gets batch_input_shape and pad_shape (h, w).

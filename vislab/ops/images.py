@@ -1,4 +1,4 @@
-"""Small operations on image batches that networks do before their first layer: normalise, pad to a multiple."""
+"""Small operations on image batches that networks do before their first layer: normalize, pad to a multiple."""
 
 from torch import Tensor
 from torch.nn import functional as F

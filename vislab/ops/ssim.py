@@ -2,7 +2,7 @@
 
 Windows lie fully inside the image, channels are treated apart and averaged, and each scale halves the image by 2x2
 means. Differentiable, float32 whatever the input. Five scales need sides above 160 pixels; smaller images use fewer
-scales with the published weights renormalised, which is another quantity: compare only values with equal scales.
+scales with the published weights renormalized, which is another quantity: compare only values with equal scales.
 """
 
 import torch

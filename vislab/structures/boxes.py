@@ -1,17 +1,17 @@
-"""Axis-aligned boxes as (N, 4) tensors, corners in pixels or centre and size; overlaps in float32 or better."""
+"""Axis-aligned boxes as (N, 4) tensors, corners in pixels or center and size; overlaps in float32 or better."""
 
 import torch
 from torch import Tensor
 
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
-    """(..., 4) corners to centre, width, height."""
+    """(..., 4) corners to center, width, height."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     return torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), dim=-1)
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
-    """(..., 4) centre, width, height to corners."""
+    """(..., 4) center, width, height to corners."""
     cx, cy, w, h = boxes.unbind(-1)
     return torch.stack((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), dim=-1)
 
@@ -41,7 +41,7 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def generalized_box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Pairwise generalised IoU of (N, 4) and (M, 4) xyxy boxes, (N, M) in [-1, 1]; always finite."""
+    """Pairwise generalized IoU of (N, 4) and (M, 4) xyxy boxes, (N, M) in [-1, 1]; always finite."""
     a, b = _wide(a), _wide(b)
     intersection, union = _overlap(a, b)
     tiny = torch.finfo(union.dtype).tiny

@@ -28,7 +28,7 @@ class DataSample(BaseDataElement):
     - gt_sem_seg, pred_sem_seg: PixelData, data (1, H, W) of class indices, 255 = ignore.
     - gt_panoptic, pred_panoptic: PixelData, data (1, H, W) of segment ids, 0 = void; segments_info, a list of dict(id,
       category, iscrowd, area), is metainfo of the PixelData.
-    - gt_depth, pred_depth: PixelData, data (1, H, W) float32 metres, 0 = unknown.
+    - gt_depth, pred_depth: PixelData, data (1, H, W) float32 meters, 0 = unknown.
     - gt_label, pred_label: LabelData, label (1,) int64 and score (C,).
     - pred_image: (3, H, W) float tensor in [0, 1].
 

@@ -1,7 +1,7 @@
 """Rotated boxes in one convention, and the converters to and from the others at the border.
 
 A box is (cx, cy, w, h, theta): image axes (x right, y down), pixels, theta in radians from the x axis to the side of
-length w, clockwise positive on the screen, w >= h, theta in [-pi/2, pi/2) ("le90"). Every function is vectorised over
+length w, clockwise positive on the screen, w >= h, theta in [-pi/2, pi/2) ("le90"). Every function is vectorized over
 the leading axes and takes NumPy arrays as well as tensors, returning what it was given.
 """
 
@@ -208,7 +208,7 @@ def to_dota(rboxes: Array) -> Array:
 def mask_to_rbox(mask: np.ndarray) -> np.ndarray:
     """Smallest rotated box (5,) float32 around the pixels of an (H, W) mask; zeros for an empty one.
 
-    Pixel (x, y) covers [x, x+1] x [y, y+1], as in xyxy boxes: the fit through pixel centres is shifted by half a pixel
+    Pixel (x, y) covers [x, x+1] x [y, y+1], as in xyxy boxes: the fit through pixel centers is shifted by half a pixel
     and widened by one.
     """
     contours = cv2.findContours(mask.astype(np.uint8, copy=False), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]

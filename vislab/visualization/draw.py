@@ -16,7 +16,7 @@ BACKGROUND = (24, 24, 24)
 
 
 def make_palette(count: int) -> np.ndarray:
-    """(count, 3) uint8 colours, the same in every run; neighbours differ strongly."""
+    """(count, 3) uint8 colors, the same in every run; neighbors differ strongly."""
     golden = 0.61803398875
     colors = [
         colorsys.hsv_to_rgb((0.02 + i * golden) % 1, (0.85, 0.6)[i // 2 % 2], (0.95, 0.75)[i % 2]) for i in range(count)
@@ -60,7 +60,7 @@ def _line_width(img: np.ndarray) -> int:
 def draw_polygons(
     img: np.ndarray, polygons: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
 ) -> np.ndarray:
-    """Outlines of (N, K, 2) polygons in (N, 3) colours, with a text each; dashed ones are drawn thin."""
+    """Outlines of (N, K, 2) polygons in (N, 3) colors, with a text each; dashed ones are drawn thin."""
     img = np.ascontiguousarray(img).copy()
     width = _line_width(img)
     for i, (polygon, color) in enumerate(zip(polygons, colors, strict=True)):
@@ -91,7 +91,7 @@ def draw_rboxes(
 
 
 def draw_masks(img: np.ndarray, masks: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """(N, H, W) masks tinted in (N, 3) colours."""
+    """(N, H, W) masks tinted in (N, 3) colors."""
     img = img.copy()
     for mask, color in zip(masks, colors, strict=True):
         inside = to_size(np.asarray(mask), img.shape[:2]).astype(bool)
@@ -113,7 +113,7 @@ def draw_sem_seg(
 def draw_panoptic(
     img: np.ndarray, ids: np.ndarray, segments: Sequence[dict], palette: np.ndarray, names: Sequence[str] = ()
 ) -> np.ndarray:
-    """(H, W) segment ids: each segment in a shade of its class's colour, outlined and named; void turns dark."""
+    """(H, W) segment ids: each segment in a shade of its class's color, outlined and named; void turns dark."""
     ids = to_size(ids, img.shape[:2])
     table = np.zeros(
         (int(max(ids.max(initial=0), *(s["id"] for s in segments), 0)) + 1 if segments else 1, 3), np.float32
@@ -138,7 +138,7 @@ def draw_panoptic(
 
 
 def draw_depth(depth: np.ndarray, limits: tuple[float, float] | None = None, unit: str = "m") -> np.ndarray:
-    """(H, W) depth as colours, near bright, with a scale in metres below; unknown (0 or not finite) stays black.
+    """(H, W) depth as colors, near bright, with a scale in meters below; unknown (0 or not finite) stays black.
 
     Args:
         depth: Depth in `unit`.
@@ -187,7 +187,7 @@ def _colormap(level: np.ndarray) -> np.ndarray:
 
 
 def draw_error(image: np.ndarray, other: np.ndarray, full_scale: float = 32.0) -> np.ndarray:
-    """Mean absolute difference of two images over the channels as colours; `full_scale` levels (of 255) are
+    """Mean absolute difference of two images over the channels as colors; `full_scale` levels (of 255) are
     brightest."""
     difference = np.abs(image.astype(np.float32) - other.astype(np.float32)).mean(axis=2)
     return _colormap(np.clip(difference / full_scale, 0, 1))

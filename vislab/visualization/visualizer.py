@@ -20,7 +20,7 @@ _TITLES = {"gt": "ground truth", "pred": "prediction"}
 class Visualizer(MMEngineVisualizer):
     """Draws DataSamples, and sends pictures and scalars to the configured back-ends.
 
-    Class names and colours come from `dataset_meta` (classes, palette), which the runner sets.
+    Class names and colors come from `dataset_meta` (classes, palette), which the runner sets.
 
     Args:
         name: Name of the instance.
@@ -194,7 +194,7 @@ class Visualizer(MMEngineVisualizer):
         return str(classes[label]) if 0 <= label < len(classes) else str(label)
 
     def _palette(self, count: int) -> np.ndarray:
-        """At least `count` colours: the data's own where it has that many."""
+        """At least `count` colors: the data's own where it has that many."""
         own = self._meta().get("palette")
         if own is not None and len(own) >= count:
             return np.asarray(own, np.uint8)

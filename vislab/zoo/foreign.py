@@ -112,7 +112,7 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
 
 
 def _tensors(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """Names and tensors, out of the entry that holds them."""
+    """Names and tensors, out of the entry that contains them."""
     state = {}
     for name, value in weight_entries(content).items():
         if isinstance(value, np.ndarray) and value.dtype != object:

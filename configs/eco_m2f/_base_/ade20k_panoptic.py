@@ -6,7 +6,7 @@ from mmengine.optim import PolyLR
 
 from vislab.datasets.coco import CocoDataset
 from vislab.datasets.transforms import (
-    ColorJitter,
+    PhotoMetricDistortion,
     LoadAnnotations,
     LoadImage,
     LoadPanoptic,
@@ -16,7 +16,7 @@ from vislab.datasets.transforms import (
     PanopticToSemSeg,
     RandomCrop,
     RandomFlip,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.evaluation.coco import CocoMetric
 from vislab.evaluation.panoptic import PanopticMetric
@@ -32,9 +32,9 @@ shorts = [size[0] * tenths // 10 for tenths in range(5, 21)]  # short sides in t
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadPanoptic),
-    dict(type=ResizeShortest, short=shorts, long=4 * size[0]),
+    dict(type=ResizeShortestEdge, short_edge_length=shorts, max_size=4 * size[0]),
     dict(type=RandomCrop, size=size),
-    dict(type=ColorJitter),
+    dict(type=PhotoMetricDistortion),
     dict(type=RandomFlip, prob=0.5),
     dict(type=Pad, size=size, pad_value=(128, 128, 128)),
     dict(type=PanopticToInstances),
@@ -42,10 +42,10 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=size[0], long=4 * size[0]),
+    dict(type=ResizeShortestEdge, short_edge_length=size[0], max_size=4 * size[0]),
     dict(type=LoadPanoptic),
     dict(type=PanopticToSemSeg),
-    dict(type=LoadAnnotations, mask=True),
+    dict(type=LoadAnnotations, with_mask=True),
     dict(type=PackInputs),
 ]
 train_dataloader.update(
@@ -68,8 +68,8 @@ test_set = dict(
 )
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
-val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
-test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
-model.update(num_classes=150, things=100)
+val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, iou_types=("segm",))]
+test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, iou_types=("segm",))]
+model.update(num_classes=150, thing_classes=100)
 param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, by_epoch=False)]
 train_cfg.update(max_iters=160000)

@@ -6,14 +6,14 @@ from mmengine.optim import PolyLR
 
 from vislab.datasets.semantic import ADE20K
 from vislab.datasets.transforms import (
-    ColorJitter,
+    PhotoMetricDistortion,
     LoadImage,
     LoadSemSeg,
     PackInputs,
     Pad,
     RandomCrop,
     RandomFlip,
-    ResizeShortest,
+    ResizeShortestEdge,
     SemSegToInstances,
 )
 from vislab.evaluation.semantic import SemSegMetric
@@ -28,9 +28,9 @@ shorts = [size[0] * tenths // 10 for tenths in range(5, 21)]  # short sides in t
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=shorts, long=4 * size[0]),
+    dict(type=ResizeShortestEdge, short_edge_length=shorts, max_size=4 * size[0]),
     dict(type=RandomCrop, size=size),
-    dict(type=ColorJitter),
+    dict(type=PhotoMetricDistortion),
     dict(type=RandomFlip, prob=0.5),
     dict(type=Pad, size=size, pad_value=(128, 128, 128)),
     dict(type=SemSegToInstances),
@@ -38,7 +38,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=size[0], long=4 * size[0]),
+    dict(type=ResizeShortestEdge, short_edge_length=size[0], max_size=4 * size[0]),
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]
@@ -61,6 +61,6 @@ val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
 val_evaluator = dict(type=SemSegMetric)
 test_evaluator = dict(type=SemSegMetric)
-model.update(num_classes=150, things=150, tasks=("semantic",), sigmoid_first=True)
+model.update(num_classes=150, thing_classes=150, tasks=("semantic",), sigmoid_first=True)
 param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, by_epoch=False)]
 train_cfg.update(max_iters=160000)

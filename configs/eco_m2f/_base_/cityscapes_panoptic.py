@@ -9,7 +9,7 @@ from mmengine.optim import PolyLR
 
 from vislab.datasets.cityscapes_panoptic import CityscapesPanoptic
 from vislab.datasets.transforms import (
-    ColorJitter,
+    PhotoMetricDistortion,
     LoadImage,
     LoadPanoptic,
     PackInputs,
@@ -18,7 +18,7 @@ from vislab.datasets.transforms import (
     PanopticToSemSeg,
     RandomCrop,
     RandomFlip,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.evaluation.coco import CocoMetric
 from vislab.evaluation.panoptic import PanopticMetric
@@ -35,17 +35,17 @@ size = (512, 1024)  # of crops
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadPanoptic),
-    dict(type=ResizeShortest, short=shorts, long=4 * short),
+    dict(type=ResizeShortestEdge, short_edge_length=shorts, max_size=4 * short),
     dict(type=RandomCrop, size=size),
     dict(type=Pad, size=size),
-    dict(type=ColorJitter),
+    dict(type=PhotoMetricDistortion),
     dict(type=RandomFlip, prob=0.5),
     dict(type=PanopticToInstances),
     dict(type=PackInputs),
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=short, long=2 * short),
+    dict(type=ResizeShortestEdge, short_edge_length=short, max_size=2 * short),
     dict(type=LoadPanoptic),
     dict(type=PanopticToSemSeg),
     dict(type=PanopticToInstances, classes=(0, 1, 2, 3, 4, 5, 6, 7)),
@@ -70,11 +70,11 @@ test_set = dict(
 )
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
-masks = dict(type=CocoMetric, kinds=("segm",), prefix="coco")
+masks = dict(type=CocoMetric, iou_types=("segm",), prefix="coco")
 val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), masks]
 test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), masks]
-model.update(num_classes=19, things=8)
-model["backbone"].update(frozen_norms=False, norm_eval=False)  # published: synchronised batch norms that learn
+model.update(num_classes=19, thing_classes=8)
+model["backbone"].update(frozen_norms=False, norm_eval=False)  # published: synchronized batch norms that learn
 sync_bn = "torch"
 param_scheduler = [dict(type=PolyLR, power=0.9, eta_min=0.0, by_epoch=False)]
 train_cfg.update(max_iters=90000)

@@ -9,7 +9,7 @@ from vislab.datasets.transforms import (
     LoadImage,
     PackInputs,
     RandomFlip,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.evaluation.coco import CocoMetric
 
@@ -20,15 +20,15 @@ data_root = "data/coco"
 
 train_pipeline = [
     dict(type=LoadImage),
-    dict(type=LoadAnnotations, mask=True),
+    dict(type=LoadAnnotations, with_mask=True),
     dict(type=RandomFlip, prob=0.5),
     dict(type=LargeScaleJitter, size=(1024, 1024), ratio_range=(0.1, 2.0)),
     dict(type=PackInputs),
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=800, long=1333),
-    dict(type=LoadAnnotations, mask=True),
+    dict(type=ResizeShortestEdge, short_edge_length=800, max_size=1333),
+    dict(type=LoadAnnotations, with_mask=True),
     dict(type=PackInputs),
 ]
 train_dataloader.update(
@@ -51,6 +51,6 @@ test_set = dict(
 )
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
-val_evaluator = dict(type=CocoMetric, kinds=("segm",))
-test_evaluator = dict(type=CocoMetric, kinds=("segm",))
-model.update(num_classes=80, things=80, tasks=("instance",))
+val_evaluator = dict(type=CocoMetric, iou_types=("segm",))
+test_evaluator = dict(type=CocoMetric, iou_types=("segm",))
+model.update(num_classes=80, thing_classes=80, tasks=("instance",))

@@ -12,7 +12,7 @@ from vislab.datasets.transforms import (
     PanopticToInstances,
     PanopticToSemSeg,
     RandomFlip,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.evaluation.coco import CocoMetric
 from vislab.evaluation.panoptic import PanopticMetric
@@ -33,10 +33,10 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=800, long=1333),
+    dict(type=ResizeShortestEdge, short_edge_length=800, max_size=1333),
     dict(type=LoadPanoptic),
     dict(type=PanopticToSemSeg),
-    dict(type=LoadAnnotations, mask=True),
+    dict(type=LoadAnnotations, with_mask=True),
     dict(type=PackInputs),
 ]
 train_dataloader.update(
@@ -60,5 +60,5 @@ test_set = dict(
 )
 val_dataloader.update(dataset=test_set)
 test_dataloader.update(dataset=test_set)
-val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
-test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, kinds=("segm",))]
+val_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, iou_types=("segm",))]
+test_evaluator = [dict(type=PanopticMetric), dict(type=SemSegMetric), dict(type=CocoMetric, iou_types=("segm",))]

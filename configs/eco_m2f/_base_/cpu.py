@@ -18,7 +18,7 @@ model.update(
     pixel_decoder=dict(**widths),
     decoder=dict(**widths, num_layers=3),
     loss=dict(num_points=1024),
-    run_lengths=False,
+    rle_masks=False,
     score_threshold=0.5,
 )
 model["backbone"] = dict(

@@ -4,14 +4,14 @@ from mmengine.config import read_base
 
 from vislab.datasets.semantic import ADE20K
 from vislab.datasets.transforms import (
-    ColorJitter,
+    PhotoMetricDistortion,
     LoadImage,
     LoadSemSeg,
     PackInputs,
     Pad,
     RandomCrop,
     RandomFlip,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.evaluation.semantic import SemSegMetric
 
@@ -24,16 +24,16 @@ size = (512, 512)  # of crops; the short side of images is its first number, the
 train_pipeline = [
     dict(type=LoadImage, min_size=32),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=size[0], long=4 * size[0], ratio_range=(0.5, 2.0)),
+    dict(type=ResizeShortestEdge, short_edge_length=size[0], max_size=4 * size[0], ratio_range=(0.5, 2.0)),
     dict(type=RandomCrop, size=size, cat_max_ratio=0.75),
     dict(type=Pad, size=size),
     dict(type=RandomFlip, prob=0.5),
-    dict(type=ColorJitter),
+    dict(type=PhotoMetricDistortion),
     dict(type=PackInputs),
 ]
 test_pipeline = [
     dict(type=LoadImage, min_size=32),
-    dict(type=ResizeShortest, short=size[0], long=4 * size[0]),
+    dict(type=ResizeShortestEdge, short_edge_length=size[0], max_size=4 * size[0]),
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]

@@ -4,7 +4,7 @@ from mmengine.config import read_base
 
 from vislab.datasets.semantic import CamVid
 from vislab.datasets.transforms import (
-    ColorJitter,
+    PhotoMetricDistortion,
     LargeScaleJitter,
     LoadImage,
     LoadSemSeg,
@@ -25,7 +25,7 @@ train_pipeline = [
     dict(type=LoadSemSeg),
     dict(type=LargeScaleJitter, size=size, ratio_range=(1.0, 1.75)),
     dict(type=RandomFlip, prob=0.5),
-    dict(type=ColorJitter),
+    dict(type=PhotoMetricDistortion),
     dict(type=PackInputs),
 ]
 test_pipeline = [

@@ -4,13 +4,13 @@ from mmengine.config import read_base
 
 from vislab.datasets.semantic import Cityscapes
 from vislab.datasets.transforms import (
-    ColorJitter,
+    PhotoMetricDistortion,
     LoadImage,
     LoadSemSeg,
     PackInputs,
     RandomCrop,
     RandomFlip,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.evaluation.semantic import SemSegMetric
 
@@ -23,10 +23,10 @@ size = (512, 1024)  # of crops
 train_pipeline = [
     dict(type=LoadImage, min_size=32),
     dict(type=LoadSemSeg),
-    dict(type=ResizeShortest, short=1024, ratio_range=(0.5, 2.0)),
+    dict(type=ResizeShortestEdge, short_edge_length=1024, ratio_range=(0.5, 2.0)),
     dict(type=RandomCrop, size=size, cat_max_ratio=0.75),
     dict(type=RandomFlip, prob=0.5),
-    dict(type=ColorJitter),
+    dict(type=PhotoMetricDistortion),
     dict(type=PackInputs),
 ]
 test_pipeline = [

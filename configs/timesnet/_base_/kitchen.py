@@ -3,7 +3,7 @@
 from mmengine.config import read_base
 
 from vislab.datasets.rgbd import RGBDFolder
-from vislab.datasets.transforms import ColorJitter, LoadDepth, LoadImage, PackInputs, RandomFlip, Resize
+from vislab.datasets.transforms import PhotoMetricDistortion, LoadDepth, LoadImage, PackInputs, RandomFlip, Resize
 from vislab.evaluation.depth import DepthMetric
 
 with read_base():
@@ -20,7 +20,7 @@ train_pipeline = [
     dict(type=LoadDepth, scale=scale, invalid=unknown),
     dict(type=Resize, size=size),
     dict(type=RandomFlip, prob=0.5),
-    dict(type=ColorJitter),
+    dict(type=PhotoMetricDistortion),
     dict(type=PackInputs),
 ]
 test_pipeline = [

@@ -3,7 +3,15 @@
 from mmengine.config import read_base
 
 from vislab.datasets.depth_lists import KittiEigen
-from vislab.datasets.transforms import Albu, ColorJitter, KittiCrop, LoadDepth, LoadImage, PackInputs, RandomFlip
+from vislab.datasets.transforms import (
+    Albu,
+    PhotoMetricDistortion,
+    KittiCrop,
+    LoadDepth,
+    LoadImage,
+    PackInputs,
+    RandomFlip,
+)
 from vislab.evaluation.depth import DepthMetric
 
 with read_base():
@@ -19,7 +27,13 @@ train_pipeline = [
     dict(type=KittiCrop),
     dict(type=Albu, transforms=[dict(name="Rotate", limit=1.0, p=0.5)]),
     dict(type=RandomFlip, prob=0.5),
-    dict(type=ColorJitter, brightness=12, contrast=(0.9, 1.1), saturation=(0.9, 1.1), hue=0),
+    dict(
+        type=PhotoMetricDistortion,
+        brightness_delta=12,
+        contrast_range=(0.9, 1.1),
+        saturation_range=(0.9, 1.1),
+        hue_delta=0,
+    ),
     dict(type=PackInputs),
 ]
 test_pipeline = [

@@ -5,7 +5,7 @@ from mmengine.config import read_base
 from vislab.datasets.depth_lists import NYUDepth
 from vislab.datasets.transforms import (
     Albu,
-    ColorJitter,
+    PhotoMetricDistortion,
     LoadDepth,
     LoadImage,
     NYUBorder,
@@ -27,7 +27,13 @@ train_pipeline = [
     dict(type=NYUBorder, mode="mask"),
     dict(type=Albu, transforms=[dict(name="Rotate", limit=2.5, p=0.5)]),
     dict(type=RandomFlip, prob=0.5),
-    dict(type=ColorJitter, brightness=24, contrast=(0.75, 1.25), saturation=(0.9, 1.1), hue=9),
+    dict(
+        type=PhotoMetricDistortion,
+        brightness_delta=24,
+        contrast_range=(0.75, 1.25),
+        saturation_range=(0.9, 1.1),
+        hue_delta=9,
+    ),
     dict(type=PackInputs),
 ]
 test_pipeline = [

@@ -3,7 +3,14 @@
 from mmengine.config import read_base
 
 from vislab.datasets.image_folder import ImageFolder
-from vislab.datasets.transforms import CenterCrop, LoadImage, PackInputs, RandomFlip, RandomResizedCrop, ResizeShortest
+from vislab.datasets.transforms import (
+    CenterCrop,
+    LoadImage,
+    PackInputs,
+    RandomFlip,
+    RandomResizedCrop,
+    ResizeShortestEdge,
+)
 from vislab.models.preprocessor import ImagePreprocessor
 
 with read_base():
@@ -19,7 +26,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortest, short=8 * size // 7),
+    dict(type=ResizeShortestEdge, short_edge_length=8 * size // 7),
     dict(type=CenterCrop, size=size),
     dict(type=PackInputs),
 ]

@@ -24,7 +24,7 @@ from vislab.datasets.transforms import (
     RandomFlip,
     RandomResizedCrop,
     Resize,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.errors import DataError
 from vislab.models.mask2former import Mask2Former
@@ -49,7 +49,7 @@ def test_a_photo_turned_by_exif_against_labels_of_its_stored_pixels(photo):
         DataError, match=r"is 80x60 .*says 60x80\. The photo is stored as 60x80 .*orientation 6.*exif=F"
     ):
         LoadImage()(dict(record))
-    results = LoadAnnotations(mask=True)(LoadImage(exif=False)(dict(record)))
+    results = LoadAnnotations(with_mask=True)(LoadImage(exif=False)(dict(record)))
     mask, seen = results["gt_masks"][0].astype(bool), results["img"][..., 0] > 0
     assert (mask == seen).all() and results["gt_bboxes"].tolist() == [[40, 0, 80, 10]]
     assert LoadImage()({"img_path": photo, "height": 80, "width": 60})["ori_shape"] == (80, 60)
@@ -148,7 +148,7 @@ def _sample(masks: bool = True) -> dict:
 VANISHING = {
     "lsj": LargeScaleJitter(size=(64, 64)),
     "resize": Resize(size=(16, 16)),
-    "shortest": ResizeShortest(short=12),
+    "shortest": ResizeShortestEdge(short_edge_length=12),
     "resized crop": RandomResizedCrop(size=(16, 16)),
     "albu": Albu(transforms=[{"name": "Resize", "height": 12, "width": 12}]),
 }
@@ -223,7 +223,7 @@ def test_labels_need_the_image_first():
 def test_a_mask_beside_its_box_and_a_box_over_the_edge_are_said(logged):
     record = {"img": np.zeros((60, 80, 3), np.uint8), "img_path": "b.jpg"}
     record["instances"] = [INSTANCES[0] | {"bbox": [5, 30, 20, 50]}, INSTANCES[0] | {"bbox": [40, 30, 100, 50]}]
-    results = LoadAnnotations(mask=True)(LoadImage()(record))
+    results = LoadAnnotations(with_mask=True)(LoadImage()(record))
     assert results["gt_bboxes"].tolist() == [[5, 30, 20, 50], [40, 30, 80, 50]]
     assert "instance 0 (annotation 5) of b.jpg has no pixel in its own box [5.0, 30.0, 20.0, 50.0]" in logged()
     assert "instance 1 (annotation 5) reaches over the edge" in logged()

@@ -1,22 +1,22 @@
-"""Sizes, ranges and refusals of the geometric, colour and packing transforms."""
+"""Sizes, ranges and refusals of the geometric, color and packing transforms."""
 
 import numpy as np
 import pytest
 import torch
 
 from vislab.datasets.transforms import (
-    ColorJitter,
     LargeScaleJitter,
     LoadImage,
     PackInputs,
     Pad,
     PanopticToInstances,
     PanopticToSemSeg,
+    PhotoMetricDistortion,
     RandomCrop,
     RandomFlip,
     RandomResizedCrop,
     Resize,
-    ResizeShortest,
+    ResizeShortestEdge,
     functional,
 )
 from vislab.errors import DataError
@@ -33,11 +33,11 @@ def _image(h: int, w: int) -> dict:
         ((100, 200), Resize(size=(50, 80), keep_ratio=True), (40, 80)),
         ((100, 200), Resize(size=(400, 1000), keep_ratio=True), (400, 800)),
         ((3, 1000), Resize(size=(100, 100), keep_ratio=True), (1, 100)),
-        ((100, 200), ResizeShortest(short=512, long=2048), (512, 1024)),
-        ((100, 800), ResizeShortest(short=512, long=2048), (256, 2048)),
-        ((800, 100), ResizeShortest(short=512, long=2048), (2048, 256)),
-        ((100, 200), Pad(size=(120, 90), divisor=32), (128, 224)),
-        ((100, 200), Pad(square=True), (200, 200)),
+        ((100, 200), ResizeShortestEdge(short_edge_length=512, max_size=2048), (512, 1024)),
+        ((100, 800), ResizeShortestEdge(short_edge_length=512, max_size=2048), (256, 2048)),
+        ((800, 100), ResizeShortestEdge(short_edge_length=512, max_size=2048), (2048, 256)),
+        ((100, 200), Pad(size=(120, 90), size_divisor=32), (128, 224)),
+        ((100, 200), Pad(pad_to_square=True), (200, 200)),
         ((100, 200), RandomCrop(size=(150, 50)), (100, 50)),
         ((100, 200), RandomResizedCrop(size=(64, 32)), (64, 32)),
         ((100, 200), LargeScaleJitter(size=(64, 80)), (64, 80)),
@@ -76,7 +76,7 @@ def test_min_visible_drops_what_is_mostly_outside():
     results = _image(100, 100)
     results["gt_bboxes"] = np.array([[0, 0, 20, 20], [0, 0, 60, 60], [80, 80, 99, 99]], np.float32)
     results["gt_labels"] = np.arange(3)
-    functional.crop(results, (10, 10, 60, 60), min_visible=0.5)
+    functional.crop(results, (10, 10, 60, 60), min_visibility=0.5)
     assert results["gt_labels"].tolist() == [1] and results["gt_bboxes"].tolist() == [[0, 0, 50, 50]]
 
 
@@ -97,22 +97,26 @@ def test_flip_probability_and_direction():
     assert drawn == {"horizontal", "vertical"}
 
 
-def test_colour_jitter_changes_colours_within_reason():
+def test_color_jitter_changes_colors_within_reason():
     np.random.seed(0)
     before = _image(30, 30)["img"]
-    after = [ColorJitter()(_image(30, 30))["img"] for _ in range(40)]
+    after = [PhotoMetricDistortion()(_image(30, 30))["img"] for _ in range(40)]
     shifts = [np.abs(a.astype(int) - before).mean() for a in after]
     assert max(shifts) > 15 and min(shifts) < 12 and max(shifts) < 100
     assert all(a.dtype == np.uint8 and a.shape == before.shape for a in after)
-    still = ColorJitter(prob=0)(_image(30, 30))["img"]
+    still = PhotoMetricDistortion(prob=0)(_image(30, 30))["img"]
     np.testing.assert_array_equal(still, before)
 
 
-def test_hue_turns_the_colour_circle():
+def test_hue_turns_the_color_circle():
     red = LoadImage()({"img": np.full((4, 4, 3), (250, 10, 10), np.uint8)})
     np.random.seed(1)
     turned = [
-        tuple(ColorJitter(hue=120, brightness=0, contrast=(1, 1), saturation=(1, 1), prob=1)(dict(red))["img"][0, 0])
+        tuple(
+            PhotoMetricDistortion(
+                hue_delta=120, brightness_delta=0, contrast_range=(1, 1), saturation_range=(1, 1), prob=1
+            )(dict(red))["img"][0, 0]
+        )
         for _ in range(20)
     ]
     assert any(g > 150 for _, g, _ in turned) and any(b > 150 for _, _, b in turned)

@@ -41,17 +41,17 @@ def test_exif_orientation_is_followed(tmp_path):
     assert np.abs(results["img"].astype(int) - np.rot90(_rgb(), -1)).mean() < 6
 
 
-def test_grey_alpha_and_sixteen_bits_become_rgb(tmp_path):
-    grey = _rgb()[..., 0]
-    np.testing.assert_array_equal(_load(_save(tmp_path / "g.png", grey))["img"], np.repeat(grey[..., None], 3, 2))
+def test_gray_alpha_and_sixteen_bits_become_rgb(tmp_path):
+    gray = _rgb()[..., 0]
+    np.testing.assert_array_equal(_load(_save(tmp_path / "g.png", gray))["img"], np.repeat(gray[..., None], 3, 2))
     rgba = np.dstack([_rgb(), np.full((40, 60), 77, np.uint8)])
     np.testing.assert_array_equal(_load(_save(tmp_path / "a.png", rgba))["img"], _rgb())
-    cv2.imwrite(str(tmp_path / "s.png"), grey.astype(np.uint16) * 257)
+    cv2.imwrite(str(tmp_path / "s.png"), gray.astype(np.uint16) * 257)
     deep = _load(tmp_path / "s.png")["img"]
-    assert deep.dtype == np.uint8 and np.abs(deep[..., 0].astype(int) - grey).max() <= 1
+    assert deep.dtype == np.uint8 and np.abs(deep[..., 0].astype(int) - gray).max() <= 1
 
 
-def test_palette_image_gives_colours(tmp_path):
+def test_palette_image_gives_colors(tmp_path):
     Image.fromarray(_rgb()).quantize(16).save(tmp_path / "p.png")
     assert _load(tmp_path / "p.png")["img"].shape == (40, 60, 3)
 
@@ -114,7 +114,7 @@ def _instances() -> dict:
 
 def test_every_form_of_mask_gives_the_same_pixels():
     results, square = _instances()
-    loaded = LoadAnnotations(mask=True)(results)
+    loaded = LoadAnnotations(with_mask=True)(results)
     for mask in loaded["gt_masks"]:
         np.testing.assert_array_equal(mask, square)
     assert loaded["gt_labels"].tolist() == [2, 0, 1] and loaded["gt_ignore"].tolist() == [False, True, False]
@@ -123,13 +123,13 @@ def test_every_form_of_mask_gives_the_same_pixels():
 
 def test_boxes_of_either_kind_stand_in_for_the_other():
     record = {"instances": [{"bbox": [0, 0, 4, 10], "label": 0}, {"rbbox": [20, 20, 10, 4, 0.0], "label": 1}]}
-    results = LoadAnnotations(rbbox=True)({**record, "ori_shape": (40, 60)})
+    results = LoadAnnotations(with_rbbox=True)({**record, "ori_shape": (40, 60)})
     np.testing.assert_allclose(results["gt_bboxes"], [[0, 0, 4, 10], [15, 18, 25, 22]], atol=1e-5)
     np.testing.assert_allclose(results["gt_rbboxes"][0], [2, 5, 10, 4, -np.pi / 2], atol=1e-5)
 
 
 def test_no_instances():
-    results = LoadAnnotations(rbbox=True, mask=True)({"instances": [], "ori_shape": (40, 60)})
+    results = LoadAnnotations(with_rbbox=True, with_mask=True)({"instances": [], "ori_shape": (40, 60)})
     assert results["gt_bboxes"].shape == (0, 4) and results["gt_rbboxes"].shape == (0, 5)
     assert results["gt_masks"].shape == (0, 40, 60) and results["gt_labels"].shape == (0,)
 
@@ -142,13 +142,13 @@ def test_malformed_masks_are_named(mask):
         "img_path": "x.jpg",
     }
     with pytest.raises(DataError, match="mask of instance 0 of x.jpg"):
-        LoadAnnotations(mask=True)(record)
+        LoadAnnotations(with_mask=True)(record)
 
 
 def test_mask_of_another_size_is_refused():
     results, _ = _instances()
     with pytest.raises(DataError, match=r"is 40x60 \(h x w\).* is 60x40"):
-        LoadAnnotations(mask=True)({**results, "ori_shape": (60, 40)})
+        LoadAnnotations(with_mask=True)({**results, "ori_shape": (60, 40)})
 
 
 # --- maps -----------------------------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def _labels() -> np.ndarray:
     return labels
 
 
-def test_semantic_labels_from_grey_and_palette_files(tmp_path):
+def test_semantic_labels_from_gray_and_palette_files(tmp_path):
     img = Image.fromarray(_labels())
     img.save(tmp_path / "l.png")
     img.putpalette(np.random.default_rng(0).integers(0, 255, 768, dtype=np.uint8).tolist())
@@ -182,7 +182,7 @@ def test_zero_label_is_reduced_once_and_labels_are_mapped(tmp_path):
 
 
 def test_wrong_semantic_files_are_named(tmp_path):
-    with pytest.raises(DataError, match="holds class 3 .*expected 0..2"):
+    with pytest.raises(DataError, match="contains class 3 .*expected 0..2"):
         LoadSemSeg(num_classes=3)({"seg_map_path": _save(tmp_path / "l.png", _labels())})
     with pytest.raises(DataError, match="c.png has mode RGB"):
         LoadSemSeg()({"seg_map_path": _save(tmp_path / "c.png", _rgb())})
@@ -208,7 +208,7 @@ def test_panoptic_ids_become_small_and_keep_their_segments(tmp_path):
 
 def test_panoptic_id_outside_the_annotation_is_refused(tmp_path):
     ids = np.full((40, 60), 70000)
-    with pytest.raises(DataError, match="pan.png holds segment id 70000"):
+    with pytest.raises(DataError, match="pan.png contains segment id 70000"):
         LoadPanoptic()({"panoptic_path": _panoptic(tmp_path, ids), "segments_info": [{"id": 9, "category": 0}]})
     with pytest.raises(DataError, match="8-bit RGB"):
         LoadPanoptic()({"panoptic_path": _save(tmp_path / "g.png", _labels()), "segments_info": []})

@@ -55,8 +55,8 @@ def test_polygons_over_the_edge_are_cut_and_slivers_are_empty():
     ("value", "message"),
     [
         ([[1, 2, 3]], "3 numbers; expected pairs"),
-        ([[10, 10, 30, 10, 30, float("nan")]], "holds nan, which is no finite number"),
-        ([[10, 10, 30, 10, 30, float("inf")]], "holds inf"),
+        ([[10, 10, 30, 10, 30, float("nan")]], "contains nan, which is no finite number"),
+        ([[10, 10, 30, 10, 30, float("inf")]], "contains inf"),
         ([[10, 10, 30, 10, 30, 1e9]], r"coordinate 1e\+09, far outside of its image of 60x80"),
         ([[10, 10, 30, 10, -400, 20]], "coordinate -400, far outside"),
         ([[10, 10, 30, 10, 10**40, 20]], "expected a list of numbers"),
@@ -99,7 +99,7 @@ def test_an_instance_without_pixels_is_said_and_stays_for_the_metric(logged):
         ],
     }
     for _ in range(2):  # once, however often the sample comes
-        packed = PackInputs()(LoadAnnotations(mask=True)(LoadImage()(dict(record))))
+        packed = PackInputs()(LoadAnnotations(with_mask=True)(LoadImage()(dict(record))))
     instances = packed["data_samples"].gt_instances
     assert instances.labels.tolist() == [1, 0] and instances.masks.sum((1, 2)).tolist() == [400, 0]
     assert logged().count("the mask of instance 1 (annotation 71) of sliver.jpg has no pixel") == 1

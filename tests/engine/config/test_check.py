@@ -81,7 +81,7 @@ def drop(place: str) -> Callable[[dict], None]:
 # change, the place that is reported, what the message must say beside it
 MISTAKES = {
     # top level
-    "section misspelt": (put("custom_hook", []), "custom_hook", "'custom_hooks'"),
+    "section misspelled": (put("custom_hook", []), "custom_hook", "'custom_hooks'"),
     "optim_wraper": (rename("optim_wrapper", "optim_wraper"), "optim_wraper", "'optim_wrapper'"),
     "model missing": (drop("model"), "model", "needs a model"),
     "train_cfg missing": (drop("train_cfg"), "train_cfg", "train_dataloader"),
@@ -190,18 +190,18 @@ MISTAKES = {
         "'horizontal'",
     ),
     # loops
-    "epochs misspelt": (put("train_cfg.max_epoch", 3), "train_cfg.max_epoch", "max_epochs"),
+    "epochs misspelled": (put("train_cfg.max_epoch", 3), "train_cfg.max_epoch", "max_epochs"),
     "epochs as text": (put("train_cfg.max_epochs", "ten"), "train_cfg.max_epochs", "int"),
     "negative epochs": (put("train_cfg.max_epochs", -3), "train_cfg.max_epochs", "at least 1"),
     "wrong loop": (put("train_cfg.max_iters", 100), "train_cfg.max_iters", "EpochBasedTrainLoop"),
     "no length": (drop("train_cfg.max_epochs"), "train_cfg.max_epochs", "needs"),
     "val_cfg argument": (put("val_cfg.ampp", True), "val_cfg.ampp", "'amp'"),
-    # optimisation
-    "lr misspelt": (rename("optim_wrapper.optimizer.lr", "lrr"), "optim_wrapper.optimizer.lrr", "'lr'"),
+    # optimization
+    "lr misspelled": (rename("optim_wrapper.optimizer.lr", "lrr"), "optim_wrapper.optimizer.lrr", "'lr'"),
     "lr as text": (put("optim_wrapper.optimizer.lr", "0.1"), "optim_wrapper.optimizer.lr", "float"),
     "lr negative": (put("optim_wrapper.optimizer.lr", -0.1), "optim_wrapper.optimizer.lr", "at least 0"),
     "optimizer name": (put("optim_wrapper.optimizer.type", "AdamWW"), "optim_wrapper.optimizer.type", "'AdamW'"),
-    "optimizer misspelt": (rename("optim_wrapper.optimizer", "optimiser"), "optim_wrapper.optimizer", "'optimiser'"),
+    "optimizer misspelled": (rename("optim_wrapper.optimizer", "optimizer"), "optim_wrapper.optimizer", "'optimizer'"),
     "wrapper argument": (put("optim_wrapper.clip_gradd", {"max_norm": 1}), "optim_wrapper.clip_gradd", "'clip_grad'"),
     "accumulation": (put("optim_wrapper.accumulative_counts", 0), "optim_wrapper.accumulative_counts", "at least 1"),
     "clip argument": (put("optim_wrapper.clip_grad.maxnorm", 1), "optim_wrapper.clip_grad.maxnorm", "max_norm"),

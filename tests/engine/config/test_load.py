@@ -190,7 +190,7 @@ def test_options_as_text():
         ("with read_base():\n    from .base import trai_cfg\n", r"line 2: .*no 'trai_cfg'; did you mean 'train_cfg'"),
         ("from torch.optim import SGD\nmodel = SGD(lr=1)\n", r"line 2: an imported object is called"),
         ("model = dict(a=1)\nmodel.b.c = 1\n", r"line 2: AttributeError"),
-        ("def f():\n    return 1\n", r"line 1: a config holds values"),
+        ("def f():\n    return 1\n", r"line 1: a config contains values"),
         ("optim_wraper = dict()\n", r"line 1: 'optim_wraper' is neither .*did you mean 'optim_wrapper'"),
         ("_base_ = ['base.py']\n", r"line 1: '_base_' is neither"),
     ],

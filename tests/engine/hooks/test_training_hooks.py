@@ -104,7 +104,7 @@ def test_published_checkpoint_holds_the_keys_asked_for(tmp_path):
 
 
 def test_checkpoint_needs_no_trust(tmp_path):
-    """Whatever mmengine put into it, the file is readable with weights_only and holds the random state."""
+    """Whatever mmengine put into it, the file is readable with weights_only and contains the random state."""
     make_runner(tmp_path, total=1).train()
     checkpoint = torch.load(tmp_path / "epoch_1.pth", weights_only=True)
     assert {"state_dict", "optimizer", "param_schedulers", "random_state", "ema_state_dict"} <= set(checkpoint)

@@ -50,12 +50,12 @@ TRANSFORMS = [
     case(NYU, put(f"{PIPELINE}.3.transforms.0.name", "Rotat"), "no transform of albumentations", "Rotat"),
     case(NYU, put(f"{PIPELINE}.3.transforms.0.p", 1.5), "probability above one", "transforms"),
     case(NYU, put(f"{PIPELINE}.5.contrast", (1.25, 0.75)), "bounds turned round", "contrast"),
-    case(DEPTH, put(f"{PIPELINE}.4.brightness", -24), "negative", "brightness"),
+    case(DEPTH, put(f"{PIPELINE}.4.brightness_delta", -24), "negative", "brightness_delta"),
     case(IMAGENET, put(f"{PIPELINE}.1.scale", (0.08, 2.0)), "more than the image", "scale"),
-    case(IMAGENET, put("val_dataloader.dataset.pipeline.1.short", 0), "no side", "short"),
-    case(MIXED, put(f"{LOADER}.dataset.datasets.0.lengths", (1.2,)), "one number for two", "lengths"),
+    case(IMAGENET, put("val_dataloader.dataset.pipeline.1.short_edge_length", 0), "no side", "short_edge_length"),
+    case(MIXED, put(f"{LOADER}.dataset.datasets.0.object_length", (1.2,)), "one number for two", "object_length"),
     case(HNERV, put(f"{LOADER}.dataset.resize", (161, 320)), "strides do not divide it", "strides"),
-    case(SCENES, put("val_dataloader.dataset.pipeline.0", {"type": "LoadPanoptc"}), "misspelt", "LoadPanoptc"),
+    case(SCENES, put("val_dataloader.dataset.pipeline.0", {"type": "LoadPanoptc"}), "misspelled", "LoadPanoptc"),
 ]
 
 PATHS = [
@@ -84,7 +84,7 @@ FLAGS = [
     case(HNERV, flags(load_from="clip.avi"), "a video is no checkpoint", "clip.avi"),
     case(DEPTH, flags(resume="small/camvid"), "a folder is no checkpoint", "camvid"),
     case(DEPTH, flags(load_from="a.pth", resume=True), "both beginnings", "resume"),
-    case(SEGMENTS, flags(launcher="pytorh"), "misspelt launcher", "pytorh"),
+    case(SEGMENTS, flags(launcher="pytorh"), "misspelled launcher", "pytorh"),
     case(SEGMENTS, flags(launcher="pytorch"), "no environment of processes", "launcher"),
     case(TRACT, flags(work_dir="clip.avi"), "a file is no folder", "clip.avi"),
     case(VIT, flags(load_from="small/camvid/train.txt"), "a text is no checkpoint", "train.txt"),

@@ -28,7 +28,7 @@ PARAMWISE = "optim_wrapper.paramwise_cfg"
 SETTINGS = [
     case(HNERV, put("custom_hook", []), "singular for plural", "custom_hook"),
     case(DEPTH, put("trainer", {"max_steps": 10}), "another framework's section", "trainer"),
-    case(SEGMENTS, rename("optim_wrapper", "optim_wraper"), "misspelt section", "optim_wraper"),
+    case(SEGMENTS, rename("optim_wrapper", "optim_wraper"), "misspelled section", "optim_wraper"),
     case(PANOPTIC, rename("val_evaluator", "val_evaluators"), "plural for singular", "val_evaluators"),
     case(SEMANTIC, rename("test_dataloader", "test_loader"), "short form", "test_loader"),
     case(TRACT, put("seed", 3), "the seed stands in randomness", "seed"),
@@ -89,7 +89,7 @@ DATA_ARGUMENTS = [
     case(DEPTH, rename(f"{LOADER}.batch_size", "batchsize"), "missing underscore", "train_dataloader.batchsize"),
     case(SEGMENTS, rename(f"{PIPELINE}.3.prob", "p"), "albumentations' name", "pipeline.3.p"),
     case(SEGMENTS, rename("val_dataloader.dataset.ann_file", "annfile"), "missing underscore", "dataset.annfile"),
-    case(SEGMENTS, put(f"{LOADER}.persistant_workers", True), "misspelt", "persistant_workers"),
+    case(SEGMENTS, put(f"{LOADER}.persistant_workers", True), "misspelled", "persistant_workers"),
     case(PYRAMID, put(f"{PIPELINE}.4.saturations", (0.5, 1.5)), "plural", "pipeline.4.saturations"),
     case(PANOPTIC, rename(f"{LOADER}.dataset.data_prefix.img", "image"), "another word", "image"),
     case(PANOPTIC, rename(f"{PIPELINE}.3.ratio_range", "scale_range"), "another word", "pipeline.3.scale_range"),

@@ -40,7 +40,7 @@ def test_checkpointing_changes_no_output_and_no_gradient(encoder):
     images = torch.rand(1, 3, 64, 64)
     results = []
     for checkpointing in (False, True):
-        other = TimmEncoder(name=encoder.name, checkpointing=checkpointing).eval()  # eval: no random depth
+        other = TimmEncoder(name=encoder.name, grad_checkpointing=checkpointing).eval()  # eval: no random depth
         other.load_state_dict(encoder.state_dict())
         assert any(getattr(m, "grad_checkpointing", False) for m in other.modules()) == checkpointing
         maps = other(images)
@@ -78,7 +78,7 @@ def test_options():
         frozen_stages=2,
         norm_eval=True,
         out_norm="layer",
-        drop_path=0.1,
+        drop_path_rate=0.1,
     )
     assert encoder.channels == (64, 256) and not any(k.startswith("model.layer4") for k in encoder.state_dict())
     maps = encoder.train()(torch.rand(1, 4, 64, 64))

@@ -7,7 +7,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from tests.helpers.mask2former_peer import TINY, build_pair, random_labels
-from tests.helpers.model_behavior import ModelBehaviour
+from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError, DataError, TrainingError
 from vislab.models.mask2former import Mask2Former, Target, inference
 from vislab.models.mask2former.pixel_decoder import PixelDecoder
@@ -18,7 +18,7 @@ from vislab.structures import DataSample
 CLASSES = 5
 SMALL = {
     "num_classes": CLASSES,
-    "things": 3,
+    "thing_classes": 3,
     "num_queries": 6,
     "pixel_decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 64, "num_layers": 3},
     "decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 64, "num_layers": 3},
@@ -35,7 +35,7 @@ def small(**changes) -> Mask2Former:
     return model
 
 
-def labelled(count: int, size=(64, 64)) -> list[DataSample]:
+def labeled(count: int, size=(64, 64)) -> list[DataSample]:
     labels, masks = random_labels(*size, CLASSES, counts=[2 + i % 2 for i in range(count)])
     samples = []
     for label, mask in zip(labels, masks, strict=True):
@@ -45,7 +45,7 @@ def labelled(count: int, size=(64, 64)) -> list[DataSample]:
     return samples
 
 
-class TestBehaviour(ModelBehaviour):
+class TestBehavior(ModelBehavior):
     batch_tolerance = 1e-4
 
     def build(self):
@@ -55,7 +55,7 @@ class TestBehaviour(ModelBehaviour):
         return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 
     def samples(self, count):
-        return labelled(count)
+        return labeled(count)
 
 
 # ------------------------------------------------------------------------------------------------------------- exits
@@ -108,7 +108,7 @@ def test_mixed_depths_in_a_batch_equal_each_image_alone():
 
 def test_skipped_layers_get_no_gradient():
     model = small()
-    sum(model(torch.rand(1, 3, 64, 64), labelled(1), mode="loss", exit=2).values()).backward()
+    sum(model(torch.rand(1, 3, 64, 64), labeled(1), mode="loss", num_layers=2).values()).backward()
     layers = model.pixel_decoder.layers
     assert all(p.grad is None for p in layers[2].parameters())
     assert all(p.grad is not None for p in layers[1].parameters())
@@ -117,7 +117,7 @@ def test_skipped_layers_get_no_gradient():
 @pytest.mark.parametrize("depth", [0, 4, torch.tensor([1, 9])])
 def test_impossible_exits_are_refused(depth):
     with pytest.raises(ConfigError, match="1..3"):
-        small()(torch.rand(2, 3, 64, 64), exit=depth)
+        small()(torch.rand(2, 3, 64, 64), num_layers=depth)
 
 
 @torch.no_grad()
@@ -150,7 +150,7 @@ def test_backbone_must_give_four_strides():
 
 def test_no_target_at_all_is_learned_as_no_object():
     model = small()
-    samples = labelled(2)
+    samples = labeled(2)
     for sample in samples:
         sample.gt_instances = sample.gt_instances[:0]
     losses = model(torch.rand(2, 3, 64, 64), samples, mode="loss")
@@ -160,14 +160,14 @@ def test_no_target_at_all_is_learned_as_no_object():
 
 
 def test_crowds_are_no_targets():
-    model, samples = small(), labelled(1)
+    model, samples = small(), labeled(1)
     samples[0].gt_instances.ignore = torch.tensor([True, True])
     assert len(model.targets(samples, torch.rand(1, 3, 64, 64))[0].labels) == 0
 
 
 def test_more_targets_than_queries():
     model = small(num_queries=2)
-    losses = model(torch.rand(1, 3, 64, 64), labelled(2)[1:], mode="loss")
+    losses = model(torch.rand(1, 3, 64, 64), labeled(2)[1:], mode="loss")
     assert all(v.isfinite() for v in losses.values())
 
 
@@ -182,7 +182,7 @@ def test_more_targets_than_queries():
     ],
 )  # fmt: skip
 def test_bad_labels_are_named(change, message):
-    samples = labelled(1)
+    samples = labeled(1)
     change(samples[0])
     with pytest.raises(DataError, match=message):
         small()(torch.rand(1, 3, 64, 64), samples, mode="loss")
@@ -196,7 +196,7 @@ def test_matching_takes_the_least_sum_and_reports_what_is_not_finite():
 
 
 def test_large_logits_keep_the_cost_finite():
-    model, samples = small(), labelled(1)
+    model, samples = small(), labeled(1)
     target = model.targets(samples, torch.rand(1, 3, 64, 64))[0]
     cost = model.criterion._cost(
         torch.randn(6, 6) * 1e4, torch.randn(6, 32) * 1e3, torch.randn(32, 16, 16) * 1e3, target
@@ -208,11 +208,11 @@ def test_swin_blocks_recompute_what_is_cheap():
     """Gradients equal those of blocks that keep everything, also within timm's own checkpointing."""
     from vislab.models.encoders import swin
 
-    def gradients(checkpointing=False, plain=False):
+    def gradients(grad_checkpointing=False, plain=False):
         torch.manual_seed(0)
         backbone = {
-            "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "checkpointing": checkpointing,
-            "drop_path": 0.0, "model_args": {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (2, 2, 4, 4)},
+            "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "grad_checkpointing": grad_checkpointing,
+            "drop_path_rate": 0.0, "model_args": {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (2, 2, 4, 4)},
         }  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             if plain:
@@ -224,7 +224,7 @@ def test_swin_blocks_recompute_what_is_cheap():
 
     x = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     expected = gradients(plain=True)
-    for found in (gradients(), gradients(checkpointing=True)):
+    for found in (gradients(), gradients(grad_checkpointing=True)):
         for a, b in zip(expected, found, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
 
@@ -307,13 +307,13 @@ def test_semantic_takes_the_largest_sum():
 
 
 def test_instances_are_things_with_boxes_around_their_masks():
-    found = inference.instances(logits_of([3, 0], [0.9, 0.8]), bars((0, 5), (5, 8)), FRAME, THINGS, top=4)
+    found = inference.instances(logits_of([3, 0], [0.9, 0.8]), bars((0, 5), (5, 8)), FRAME, THINGS, max_instances=4)
     assert set(found["labels"].tolist()) <= {0, 1, 2}
     best = found["scores"].argmax()
     assert found["labels"][best] == 0 and found["bboxes"][best].tolist() == [5, 0, 8, 8]
     assert found["scores"][best] == pytest.approx(0.8, abs=1e-3)
     coded = inference.instances(
-        logits_of([3, 0], [0.9, 0.8]), bars((0, 5), (5, 8)), FRAME, THINGS, top=4, run_lengths=True
+        logits_of([3, 0], [0.9, 0.8]), bars((0, 5), (5, 8)), FRAME, THINGS, max_instances=4, rle_masks=True
     )
     from pycocotools import mask as coco
 

@@ -6,7 +6,7 @@ import torch
 from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
-from tests.helpers.model_behavior import ModelBehaviour
+from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError, DataError
 from vislab.models.mask2former.pixel_decoder import EncoderLayer
 from vislab.models.preprocessor import ImagePreprocessor
@@ -31,7 +31,7 @@ CLASSES, EXITS = 4, (1, 2, 3)
 def build(**changes) -> EcoM2F:
     settings = {
         "num_classes": CLASSES,
-        "things": 2,
+        "thing_classes": 2,
         "exits": EXITS,
         "num_queries": 6,
         "pixel_decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 48, "num_layers": 3},
@@ -51,7 +51,7 @@ def images(count: int) -> torch.Tensor:
     return torch.rand(count, 3, 64, 64, generator=torch.Generator().manual_seed(3))
 
 
-def labelled(count: int) -> list[DataSample]:
+def labeled(count: int) -> list[DataSample]:
     found = []
     for i in range(count):
         sample = DataSample(metainfo={"img_path": f"{i}.png", "img_shape": (64, 64), "ori_shape": (64, 64)})
@@ -66,7 +66,7 @@ def labelled(count: int) -> list[DataSample]:
     return found
 
 
-class TestBehaviour(ModelBehaviour):
+class TestBehavior(ModelBehavior):
     without_gradient = ("gate.",)
     batch_tolerance = 1e-4
 
@@ -77,7 +77,7 @@ class TestBehaviour(ModelBehaviour):
         return images(count)
 
     def samples(self, count):
-        return labelled(count)
+        return labeled(count)
 
 
 # ------------------------------------------------------------------------------------------------------------- step A
@@ -110,11 +110,11 @@ def test_hook_draws_once_for_each_accumulated_step_and_the_same_for_all_processe
 
 
 def test_loss_at_an_exit_is_weighted_and_leaves_deeper_layers_alone():
-    sample = labelled(1)
+    sample = labeled(1)
 
     def losses(model, exit):
         torch.manual_seed(1)
-        return model(images(1), sample, mode="loss", exit=exit)
+        return model(images(1), sample, mode="loss", num_layers=exit)
 
     torch.manual_seed(0)
     linear = build(alpha="linear")
@@ -163,12 +163,12 @@ def test_the_gate_decides_for_each_image_whatever_its_batch():
     model.gate.weight.copy_(1e5 * (features[:3] - features.mean(0)))  # each row answers to an image
     model.gate.bias.copy_(-(model.gate.weight @ features.mean(0)))
     together = model(inputs)
-    assert len(set(together["exit"].tolist())) > 1
+    assert len(set(together["num_layers"].tolist())) > 1
     for i in range(4):
         alone = model(inputs[i : i + 1])
-        assert alone["exit"].item() == together["exit"][i].item()
+        assert alone["num_layers"].item() == together["num_layers"][i].item()
         torch.testing.assert_close(alone["mask_logits"], together["mask_logits"][i : i + 1], rtol=1e-3, atol=1e-3)
-        fixed = model(inputs[i : i + 1], exit=int(together["exit"][i]))
+        fixed = model(inputs[i : i + 1], num_layers=int(together["num_layers"][i]))
         assert torch.equal(fixed["class_logits"], alone["class_logits"])
 
 
@@ -176,25 +176,25 @@ def test_the_gate_decides_for_each_image_whatever_its_batch():
 def test_the_dial_trades_depth_for_cost():
     model = build(policy="gate").eval()
     means = []
-    for model.dial in (-100.0, 0.0, 100.0):
-        means.append(model(images(3))["exit"].float().mean().item())
+    for model.depth_penalty in (-100.0, 0.0, 100.0):
+        means.append(model(images(3))["num_layers"].float().mean().item())
     assert means[0] == 3 and means[2] == 1 and means[0] >= means[1] >= means[2]
 
 
 @torch.no_grad()
 def test_fixed_oracle_and_random():
     model = build(policy=2).eval()
-    assert model(images(2))["exit"].tolist() == [2, 2]
+    assert model(images(2))["num_layers"].tolist() == [2, 2]
     model.set_policy("oracle")
-    samples = labelled(2)
+    samples = labeled(2)
     with pytest.raises(ConfigError, match="best_exit"):
         model(images(2), samples)
     for sample, k in zip(samples, (3, 1), strict=True):
         sample.set_metainfo({"best_exit": k})
     predicted = model(images(2), samples, mode="predict")
-    assert [s.exit for s in predicted] == [3, 1]
+    assert [s.num_layers for s in predicted] == [3, 1]
     model.set_policy("random", (0, 0, 1))
-    assert model(images(4))["exit"].tolist() == [3] * 4
+    assert model(images(4))["num_layers"].tolist() == [3] * 4
 
 
 @torch.no_grad()
@@ -219,7 +219,7 @@ def test_costs_reach_to_the_masks():
 
 def batches(count: int, size: int = 2) -> list[dict]:
     pixels = (images(count) * 255).to(torch.uint8)
-    samples = labelled(count)
+    samples = labeled(count)
     return [
         {"inputs": list(pixels[i : i + size]), "data_samples": samples[i : i + size]} for i in range(0, count, size)
     ]
@@ -235,7 +235,7 @@ def test_derived_qualities_are_those_of_single_exits(tmp_path):
         for column, k in enumerate(EXITS):
             with torch.no_grad():
                 data = model.data_preprocessor(batch)
-                sample = model(**data, mode="predict", exit=k)[0]
+                sample = model(**data, mode="predict", num_layers=k)[0]
             assert image_quality(sample, "pq", CLASSES)[0] == pytest.approx(derived.quality[i, column])
     same = Derived.load(tmp_path / "d.npz")
     assert same.names == derived.names and np.array_equal(same.counts, derived.counts)
@@ -270,7 +270,7 @@ def test_deriving_goes_on_where_it_was_interrupted(tmp_path, monkeypatch):
 
 
 def test_average_precision_of_an_image():
-    sample = labelled(1)[0]
+    sample = labeled(1)[0]
     truth = sample.gt_instances
     sample.pred_instances = InstanceData(labels=truth.labels, masks=truth.masks, scores=torch.tensor([0.9, 0.8]))
     assert image_quality(sample, "ap", CLASSES) == (pytest.approx(1.0), None)
@@ -310,7 +310,7 @@ def test_a_fitted_gate_beats_chance_at_the_same_cost(loss):
     assert 0 < gated["error"] < gated["over_random"] / 5
     assert gated["over_fixed"] > 0.015
     assert oracle["quality"] - 0.02 * oracle["depth"] >= gated["quality"] - 0.02 * gated["depth"]
-    chosen = gate_choice(gate, toy(seed=1), dial=100.0)
+    chosen = gate_choice(gate, toy(seed=1), depth_penalty=100.0)
     assert (chosen == 0).all()
 
 
@@ -318,7 +318,7 @@ def test_a_regressing_gate_knows_every_beta():
     gate, other = nn.Linear(8, 3), nn.Linear(8, 3)
     fit_gate(gate, toy(), 0.0, loss="regress", weight_decay=0.1)
     fit_gate(other, toy(), 0.02, loss="regress", weight_decay=0.1)
-    chosen = gate_choice(gate, toy(seed=1), dial=0.02)
+    chosen = gate_choice(gate, toy(seed=1), depth_penalty=0.02)
     assert 0 < chosen.mean() < 2
     assert np.array_equal(chosen, gate_choice(other, toy(seed=1)))
 

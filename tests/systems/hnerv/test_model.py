@@ -1,9 +1,9 @@
-"""HNeRV: published sizes, shapes of every stage, exact width search, and the behaviours of all models."""
+"""HNeRV: published sizes, shapes of every stage, exact width search, and the behaviors of all models."""
 
 import pytest
 import torch
 
-from tests.helpers.model_behavior import ModelBehaviour
+from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError
 from vislab.losses import Fusion6Loss
 from vislab.registry import MODELS
@@ -32,7 +32,7 @@ def moving_square(frames=6, height=40, width=80):
     return video
 
 
-class TestHNeRV(ModelBehaviour):
+class TestHNeRV(ModelBehavior):
     def build(self):
         return HNeRV(strides=(5, 2, 2), embed_dim=8, encoder_width=12, decoder_width=16, min_width=4)
 
@@ -43,7 +43,9 @@ class TestHNeRV(ModelBehaviour):
 @pytest.mark.parametrize(("key", "width"), PUBLISHED_WIDTHS.items(), ids=str)
 def test_the_published_rule_gives_the_published_widths(key, width):
     frame_size, target = key
-    assert published_width(target_size=target, frames=132, frame_size=frame_size, strides=STRIDES[frame_size]) == width
+    assert (
+        published_width(target_size=target, num_frames=132, frame_size=frame_size, strides=STRIDES[frame_size]) == width
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,8 +54,8 @@ def test_the_published_rule_gives_the_published_widths(key, width):
 )
 def test_the_exact_search_spends_the_size_and_no_more(frame_size, target, width, parameters):
     strides = STRIDES[frame_size]
-    model = HNeRV(strides=strides, target_size=target, frames=132, frame_size=frame_size)
-    embeddings = embedding_values(frames=132, frame_size=frame_size, strides=strides)
+    model = HNeRV(strides=strides, target_size=target, num_frames=132, frame_size=frame_size)
+    embeddings = embedding_values(num_frames=132, frame_size=frame_size, strides=strides)
     assert embeddings == 132 * 16 * 2 * 4
     assert model.decoder_width == width
     assert count(model.decoder) == model.decoder_parameters == parameters <= target - embeddings
@@ -63,7 +65,7 @@ def test_the_exact_search_spends_the_size_and_no_more(frame_size, target, width,
 def test_parameters_of_the_shipped_bunny_model():
     """1 488 276 weights and 16 896 embedding values stand in the authors' 1.5M checkpoint."""
     assert decoder_parameters(width=68, strides=(5, 4, 4, 2, 2)) == 1488276
-    assert embedding_values(frames=132, frame_size=(640, 1280), strides=(5, 4, 4, 2, 2)) == 16896
+    assert embedding_values(num_frames=132, frame_size=(640, 1280), strides=(5, 4, 4, 2, 2)) == 16896
 
 
 @pytest.mark.parametrize("kernel", [(1, 5), (3, 3), (1, 7)])
@@ -99,7 +101,7 @@ def test_shapes_at_each_stage():
 
 @pytest.mark.parametrize("frame_size", STRIDES)
 def test_strides_leave_an_embedding_of_2_by_4(frame_size):
-    per_frame = embedding_values(frames=1, frame_size=frame_size, strides=STRIDES[frame_size], embed_dim=1)
+    per_frame = embedding_values(num_frames=1, frame_size=frame_size, strides=STRIDES[frame_size], embed_dim=1)
     assert per_frame == 8
 
 
@@ -160,9 +162,9 @@ def test_built_by_name_with_a_target():
     [
         ({}, "exactly one"),
         ({"decoder_width": 10, "target_size": 1e6}, "exactly one"),
-        ({"target_size": 1e6, "frames": 10}, "give both"),
+        ({"target_size": 1e6, "num_frames": 10}, "give both"),
         ({"target_size": 1000}, "at least .* parameters, but 1000 are left"),
-        ({"target_size": 1e6, "frames": 10, "frame_size": (150, 320)}, "150x320 .* multiples of 80, e.g. 80x320"),
+        ({"target_size": 1e6, "num_frames": 10, "frame_size": (150, 320)}, "150x320 .* multiples of 80, e.g. 80x320"),
     ],
 )
 def test_impossible_sizes_are_refused(settings, message):

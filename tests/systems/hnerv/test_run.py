@@ -55,7 +55,7 @@ def test_a_run_ends_with_metrics_curve_and_sheet(video, tmp_path):
 
     sheet = cv2.imread(str(tmp_path / "run" / "reconstruction.png"))
     assert sheet.shape == (3 * (20 + 20), 3 * 40, 3)
-    # the first frame of the sheet is the video's first, in the right colours
+    # the first frame of the sheet is the video's first, in the right colors
     expected = cv2.resize(cv2.imread(str(video / "0.png"))[4:44, 8:88], (40, 20), interpolation=cv2.INTER_AREA)
     assert np.abs(sheet[20:40, :40].astype(int) - expected).max() <= 1
 

@@ -5,7 +5,7 @@ import timm
 import torch
 from mmengine.structures import PixelData
 
-from tests.helpers.model_behavior import ModelBehaviour
+from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError
 from vislab.models.dense import DepthEstimator, SemanticSegmentor
 from vislab.models.encoders.timm_encoder import TimmEncoder
@@ -19,7 +19,7 @@ def network(**changes) -> TimesNet:
     return TimesNet(**{"encoder": dict(ATTO), "decoder": dict(ATTO), "gate_width": 32, **changes})
 
 
-class TestDepth(ModelBehaviour):
+class TestDepth(ModelBehavior):
     def build(self):
         return DepthEstimator(network=network(), max_depth=5.0)
 
@@ -31,7 +31,7 @@ class TestDepth(ModelBehaviour):
         return [DataSample(gt_depth=PixelData(data=d)) for d in depth]
 
 
-class TestSegmentation(ModelBehaviour):
+class TestSegmentation(ModelBehavior):
     def build(self):
         spec = {"type": "TimesNet", "encoder": ATTO, "decoder": ATTO, "gate_width": 32, "head": "bilinear"}
         return SemanticSegmentor(network=spec, num_classes=5)
@@ -148,11 +148,11 @@ def test_overfits_eight_images():
 
 @torch.no_grad()
 def test_multiplication_and_the_other_mixes():
-    """Acceptance 7: where the normalised image is zero the product is, whatever the encoder says."""
-    grey = network().decoder_mean.view(1, 3, 1, 1).expand(1, 3, 64, 64)
+    """Acceptance 7: where the normalized image is zero the product is, whatever the encoder says."""
+    gray = network().decoder_mean.view(1, 3, 1, 1).expand(1, 3, 64, 64)
     images = torch.rand(1, 3, 64, 64)
-    assert network(mix="multiply").eval().mixed(grey).abs().max() == 0
-    assert network(mix="add").eval().mixed(grey).abs().max() > 0
+    assert network(mix="multiply").eval().mixed(gray).abs().max() == 0
+    assert network(mix="add").eval().mixed(gray).abs().max() > 0
     for mix in ("add", "concat"):  # both start as the image
         net = network(mix=mix).eval()
         plain = (images - net.decoder_mean.view(1, 3, 1, 1)) / net.decoder_std.view(1, 3, 1, 1)

@@ -10,7 +10,7 @@ from vislab.systems.tract import apply_tract
 
 
 def batch(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """64 images of ten gratings (5 angles, 2 widths) under a strong random brightness, standardised over the set."""
+    """64 images of ten gratings (5 angles, 2 widths) under a strong random brightness, standardized over the set."""
     label = torch.randint(10, (64,), generator=generator)
     angle, width = (label % 5) * torch.pi / 5, 1.0 + (label // 5)
     y, x = torch.meshgrid(torch.arange(12.0), torch.arange(12.0), indexing="ij")

@@ -99,7 +99,7 @@ def test_one_line_turns_it_on_and_the_end_of_training_turns_it_off(tmp_path):
     assert get_tract(model.first) is None
     log = next(tmp_path.glob("*/*.log")).read_text()
     assert "TrAct: layer 'first'" in log and "tract_norm" in log and "tract_gain" in log
-    assert "could not be factorised" not in log
+    assert "could not be factorized" not in log
 
 
 def test_deferred_is_exact_under_accumulation_and_comes_before_clipping(tmp_path):

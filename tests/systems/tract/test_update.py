@@ -1,4 +1,4 @@
-"""The TrAct gradient of a layer against its definition, and the layer's stock behaviour beside it."""
+"""The TrAct gradient of a layer against its definition, and the layer's stock behavior beside it."""
 
 import copy
 import io

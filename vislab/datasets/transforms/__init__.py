@@ -1,7 +1,7 @@
 """Transforms of the data pipeline: a callable each, from result dictionary to result dictionary."""
 
 from vislab.datasets.transforms.albu import Albu
-from vislab.datasets.transforms.color import ColorJitter
+from vislab.datasets.transforms.color import PhotoMetricDistortion
 from vislab.datasets.transforms.depth import KittiCrop, NYUBorder
 from vislab.datasets.transforms.formatting import PackInputs, PanopticToInstances, PanopticToSemSeg
 from vislab.datasets.transforms.geometric import (
@@ -12,7 +12,7 @@ from vislab.datasets.transforms.geometric import (
     RandomFlip,
     RandomResizedCrop,
     Resize,
-    ResizeShortest,
+    ResizeShortestEdge,
 )
 from vislab.datasets.transforms.instances import LoadAnnotations
 from vislab.datasets.transforms.loading import LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
@@ -21,7 +21,7 @@ from vislab.datasets.transforms.targets import SemSegToInstances
 __all__ = [
     "Albu",
     "CenterCrop",
-    "ColorJitter",
+    "PhotoMetricDistortion",
     "KittiCrop",
     "LargeScaleJitter",
     "LoadAnnotations",
@@ -38,6 +38,6 @@ __all__ = [
     "RandomFlip",
     "RandomResizedCrop",
     "Resize",
-    "ResizeShortest",
+    "ResizeShortestEdge",
     "SemSegToInstances",
 ]

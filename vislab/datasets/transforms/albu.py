@@ -16,8 +16,8 @@ from vislab.errors import ConfigError, DataError
 from vislab.registry import TRANSFORMS
 from vislab.structures import rotated_boxes as rb
 
-# albumentations fills uncovered parts of maps with 0. Maps travel so that 0 is their "not known" value; float32 holds
-# ids up to 2**24 exactly, and every albumentations transform takes it
+# albumentations fills uncovered parts of maps with 0. Maps travel so that 0 is their "not known" value; float32
+# contains ids up to 2**24 exactly, and every albumentations transform takes it
 _MAPS = ("gt_panoptic", "gt_depth")
 
 
@@ -25,7 +25,7 @@ _MAPS = ("gt_panoptic", "gt_depth")
 class Albu:
     """A list of albumentations transforms as one step of a pipeline.
 
-    Labels of pixels move by nearest neighbour. Boxes of both kinds are fitted to the moved masks where there are masks;
+    Labels of pixels move by nearest neighbor. Boxes of both kinds are fitted to the moved masks where there are masks;
     else rotated boxes travel as their four corners and are fitted anew, and boxes are fitted to them. Instances that
     vanish leave all their labels together. Metric depth is moved, not rescaled. Draws come from the sample's own
     random state. `scale_factor` follows a change of size; transforms that crop, turn or warp leave the frame of the
@@ -35,7 +35,7 @@ class Albu:
         transforms: One dict a transform: its albumentations class as `name`, and its arguments; compositions (OneOf,
             SomeOf, Sequential) hold a list `transforms` of the same form. Example: dict(name="Affine", rotate=(-10,
             10), p=0.5).
-        min_visible: Share of an instance's box that must be left, 0..1.
+        min_visibility: Share of an instance's box that must be left, 0..1.
 
     Raises:
         ConfigError: an unknown transform or argument, with the nearest known one; a transform that would change the
@@ -44,14 +44,14 @@ class Albu:
     """
 
     @classmethod
-    def check_arguments(cls, *, transforms: Sequence[Mapping[str, Any]] = (), min_visible: float = 0.0) -> None:
+    def check_arguments(cls, *, transforms: Sequence[Mapping[str, Any]] = (), min_visibility: float = 0.0) -> None:
         """Called by the config check: albumentations' own names and arguments are wrong before data is touched."""
-        _compose(transforms, min_visible)
+        _compose(transforms, min_visibility)
 
-    def __init__(self, *, transforms: Sequence[Mapping[str, Any]], min_visible: float = 0.0) -> None:
+    def __init__(self, *, transforms: Sequence[Mapping[str, Any]], min_visibility: float = 0.0) -> None:
         self.transforms = [dict(step) for step in transforms]
-        self.min_visible = min_visible
-        self._compose = _compose(self.transforms, min_visible)
+        self.min_visibility = min_visibility
+        self._compose = _compose(self.transforms, min_visibility)
         self._moving = _moving(self._compose)
         self._mixing = _holds(self._compose, "Morphological")
 
@@ -90,7 +90,7 @@ class Albu:
         maps = [key for key in (*_MAPS, "gt_sem_seg") if key in results]
         if self._mixing and maps:
             raise ConfigError(
-                f"Albu: Morphological widens the larger of two neighbouring values, which says nothing for {maps[0]}: "
+                f"Albu: Morphological widens the larger of two neighboring values, which says nothing for {maps[0]}: "
                 "use it without maps of classes, ids or depth"
             )
         data = {"image": results["img"]}
@@ -122,9 +122,9 @@ class Albu:
         if "gt_sem_seg" in results:
             results["gt_sem_seg"] = _decode_labels(moved["gt_sem_seg"], results["gt_sem_seg"].dtype)
         if self._moving:
-            functional.note_move(results, f"Albu {self._moving}")
+            functional.record_move(results, f"Albu {self._moving}")
         else:
-            functional.note_scale(results, (h, w), img.shape[:2])
+            functional.record_scale(results, (h, w), img.shape[:2])
         results["img_shape"] = img.shape[:2]
         if self._moving or img.shape[:2] != (h, w):
             results.pop("gt_areas", None)  # of whole instances in the frame before
@@ -153,8 +153,8 @@ class Albu:
                 keep &= np.isin(np.arange(n), ids)
             results["gt_bboxes"] = boxes
         functional.keep_instances(results, keep)
-        functional.clip_instances(results, min_visible=self.min_visible)
-        functional.note_vanished(results, n - functional.count_instances(results))
+        functional.clip_instances(results, min_visibility=self.min_visibility)
+        functional.record_vanished(results, n - functional.count_instances(results))
 
 
 def _size(img: np.ndarray) -> str:
@@ -186,7 +186,7 @@ def _decode_labels(moved: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return np.where(moved == 0, 255, moved - 1).astype(dtype)
 
 
-def _compose(steps: Sequence[Mapping[str, Any]], min_visible: float):
+def _compose(steps: Sequence[Mapping[str, Any]], min_visibility: float):
     import albumentations as A
 
     return A.Compose(
@@ -194,7 +194,7 @@ def _compose(steps: Sequence[Mapping[str, Any]], min_visible: float):
         bbox_params=A.BboxParams(
             format="pascal_voc",
             label_fields=["box_ids"],
-            min_visibility=min_visible,
+            min_visibility=min_visibility,
             clip=True,
             filter_invalid_bboxes=True,
         ),

@@ -26,7 +26,7 @@ _REFUSED = {
 }
 _FILLS = ("fill_mask", "mask_drop_value")
 _NEAREST = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
-# what a sample always holds; labels are there or not
+# what a sample always contains; labels are there or not
 _GIVEN = {"image", "bboxes", "keypoints"}
 
 
@@ -110,7 +110,7 @@ def _check_labels(name: str, arguments: dict[str, Any], place: str) -> None:
     if interpolation not in _NEAREST:
         raise ConfigError(
             f"Albu: {place}.mask_interpolation={interpolation!r}: between two classes lies no third one; labels move "
-            "by nearest neighbour. Remove the argument"
+            "by nearest neighbor. Remove the argument"
         )
     channels = arguments.get("num_output_channels", 3)
     if channels != 3:

@@ -1,4 +1,4 @@
-"""Colour transforms: they change the image and leave every label alone."""
+"""Color transforms: they change the image and leave every label alone."""
 
 import cv2
 import numpy as np
@@ -9,40 +9,40 @@ _LEVELS = np.arange(256, dtype=np.float32)
 
 
 @TRANSFORMS.register_module()
-class ColorJitter:
+class PhotoMetricDistortion:
     """Photometric distortion: brightness, contrast, saturation, hue, each with probability `prob`.
 
     Works through 256-entry tables, so its cost does not depend on how many of the four are drawn.
 
     Args:
-        brightness: Largest shift of the levels, 0..255.
-        contrast: Range of the factor on the levels.
-        saturation: Range of the factor on HSV saturation.
-        hue: Largest turn of the hue, degrees.
+        brightness_delta: Largest shift of the levels, 0..255.
+        contrast_range: Range of the factor on the levels.
+        saturation_range: Range of the factor on HSV saturation.
+        hue_delta: Largest turn of the hue, degrees.
         prob: Probability of each, 0..1.
     """
 
     def __init__(
         self,
         *,
-        brightness: float = 32,
-        contrast: tuple[float, float] = (0.5, 1.5),
-        saturation: tuple[float, float] = (0.5, 1.5),
-        hue: float = 18,
+        brightness_delta: float = 32,
+        contrast_range: tuple[float, float] = (0.5, 1.5),
+        saturation_range: tuple[float, float] = (0.5, 1.5),
+        hue_delta: float = 18,
         prob: float = 0.5,
     ) -> None:
-        self.brightness = brightness
-        self.contrast = tuple(contrast)
-        self.saturation = tuple(saturation)
-        self.hue = hue
+        self.brightness_delta = brightness_delta
+        self.contrast_range = tuple(contrast_range)
+        self.saturation_range = tuple(saturation_range)
+        self.hue_delta = hue_delta
         self.prob = prob
 
     def __call__(self, results: dict) -> dict:
         drawn = np.random.rand(4) < self.prob
-        shift = np.random.uniform(-self.brightness, self.brightness) if drawn[0] else 0.0
-        gain = np.random.uniform(*self.contrast) if drawn[1] else 1.0
-        saturation = np.random.uniform(*self.saturation) if drawn[2] else 1.0
-        hue = np.random.uniform(-self.hue, self.hue) if drawn[3] else 0.0
+        shift = np.random.uniform(-self.brightness_delta, self.brightness_delta) if drawn[0] else 0.0
+        gain = np.random.uniform(*self.contrast_range) if drawn[1] else 1.0
+        saturation = np.random.uniform(*self.saturation_range) if drawn[2] else 1.0
+        hue = np.random.uniform(-self.hue_delta, self.hue_delta) if drawn[3] else 0.0
         img = results["img"]
         if drawn[0] or drawn[1]:
             img = cv2.LUT(img, _to_level((_LEVELS + shift) * gain))

@@ -6,7 +6,7 @@ from vislab.datasets.transforms import functional
 from vislab.errors import DataError
 from vislab.registry import TRANSFORMS
 
-# rows and columns of a 480x640 NYU frame in which colour and depth are both valid
+# rows and columns of a 480x640 NYU frame in which color and depth are both valid
 NYU_ROWS = (45, 472)
 NYU_COLUMNS = (43, 608)
 KITTI_WINDOW = (352, 1216)

@@ -14,7 +14,7 @@ from vislab.structures import DataSample
 
 META_KEYS = (
     *("img_id", "img_path", "sample_idx", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction"),
-    *("moved", "gt_scale_factor", "num_vanished"),  # see joint
+    *("moved", "gt_scale_factor", "num_vanished"),  # see functional.py
 )
 
 
@@ -69,7 +69,7 @@ class PanopticToInstances:
             np.equal(panoptic, segment["id"], out=masks[i].view(bool))
         functional.inherit_scale(results, "gt_panoptic")
         if results["gt_scale_factor"] != (1.0, 1.0):
-            functional.note_vanished(results, len(wanted) - n)
+            functional.record_vanished(results, len(wanted) - n)
         results["gt_masks"] = masks
         results["gt_bboxes"] = np.array([functional.mask_to_box(m) for m in masks], np.float32).reshape(n, 4)
         results["gt_labels"] = np.array([s["category"] for s in segments], np.int64)
@@ -130,7 +130,8 @@ def _semantic(results: dict) -> torch.Tensor:
     semantic = results["gt_sem_seg"]
     if semantic.dtype != np.uint8 and semantic.size and not 0 <= semantic.min() <= semantic.max() <= 255:
         raise DataError(
-            f"{results.get('img_path', 'sample')}: gt_sem_seg holds {semantic.min()}..{semantic.max()}; semantic maps "
+            f"{results.get('img_path', 'sample')}: gt_sem_seg contains {semantic.min()}..{semantic.max()}; semantic "
+            "maps "
             "hold class indices 0..254, and 255 = ignored"
         )
     return _tensor(semantic, torch.int64)

@@ -33,7 +33,7 @@ def exif_hint(results: dict, stored: tuple[int, int]) -> str:
     )
 
 
-# what a record holds of labels that were drawn on the image
+# what a record contains of labels that were drawn on the image
 _DRAWN = ("instances", "segments_info", "seg_map_path", "panoptic_path", "depth_path")
 
 

@@ -2,7 +2,7 @@
 
 Transforms choose parameters; these functions alone know which keys exist and how each one moves. All change `results`
 in place and accept images without instances. Pixel (x, y) covers [x, x+1] x [y, y+1]; labels are sampled at pixel
-centres, the same points at which the image is.
+centers, the same points at which the image is.
 
 They also keep account of the frame: `scale_factor` says how the image was scaled since it was read, `gt_scale_factor`
 how its instances were, which may have been loaded later (`map_scale_factors`, by key: the maps); `moved` names what
@@ -31,7 +31,7 @@ INTERPOLATIONS = ("auto", *_INTERPOLATION)
 
 
 def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", scale_depth: bool = False) -> None:
-    """Stretch to `size` (h, w). Labels move by nearest pixel centre; instances whose mask has no pixel left go.
+    """Stretch to `size` (h, w). Labels move by nearest pixel center; instances whose mask has no pixel left go.
 
     Args:
         results: The sample.
@@ -42,7 +42,7 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
     h, w = results["img"].shape[:2]
     new_h, new_w = size
     sx, sy = new_w / w, new_h / h
-    note_scale(results, (h, w), size)
+    record_scale(results, (h, w), size)
     if (new_h, new_w) != (h, w):
         results["img"] = resize_image(results["img"], size, interpolation)
         for key in MAP_FILL:
@@ -51,7 +51,7 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
         if "gt_masks" in results:
             results["gt_masks"], visible = _resize_masks(results["gt_masks"], size)
             if not visible.all():
-                note_vanished(results, int((~visible).sum()))
+                record_vanished(results, int((~visible).sum()))
                 keep_instances(results, visible)
         if "gt_bboxes" in results:
             results["gt_bboxes"] = results["gt_bboxes"] * np.array([sx, sy, sx, sy], np.float32)
@@ -74,15 +74,15 @@ def resize_image(img: np.ndarray, size: tuple[int, int], interpolation: str = "a
     return cv2.resize(img, size[::-1], interpolation=_INTERPOLATION[interpolation])
 
 
-def crop(results: dict, window: tuple[int, int, int, int], min_visible: float = 0.0) -> None:
+def crop(results: dict, window: tuple[int, int, int, int], min_visibility: float = 0.0) -> None:
     """Cut out `window` (top, left, height, width), which lies within the image, and drop instances left outside.
 
     Boxes are cut at the border; where there are masks, cut boxes are fitted anew to what is left of the mask. An
-    instance goes when less than a pixel, or less than `min_visible` of its box's area (0..1), is left.
+    instance goes when less than a pixel, or less than `min_visibility` of its box's area (0..1), is left.
     """
     top, left, h, w = window
     if (h, w) != results["img"].shape[:2]:
-        note_move(results, "crop")
+        record_move(results, "crop")
     rows, columns = slice(top, top + h), slice(left, left + w)
     results["img"] = np.ascontiguousarray(results["img"][rows, columns])
     for key in MAP_FILL:
@@ -96,7 +96,7 @@ def crop(results: dict, window: tuple[int, int, int, int], min_visible: float = 
         results["gt_rbboxes"] = rb.translate(results["gt_rbboxes"], -left, -top).astype(np.float32)
     results.pop("gt_areas", None)  # of whole instances, which may have been cut
     results["img_shape"] = (h, w)
-    clip_instances(results, min_visible=min_visible)
+    clip_instances(results, min_visibility=min_visibility)
 
 
 def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 0, 0)) -> None:
@@ -104,7 +104,7 @@ def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 
     h, w = results["img"].shape[:2]
     down, right = max(size[0] - h, 0), max(size[1] - w, 0)
     if down or right:
-        note_move(results, "pad")
+        record_move(results, "pad")
         results["img"] = cv2.copyMakeBorder(results["img"], 0, down, 0, right, cv2.BORDER_CONSTANT, value=list(value))
         for key, fill in MAP_FILL.items():
             if key in results:
@@ -133,17 +133,17 @@ def flip(results: dict, direction: str) -> None:
         results["gt_bboxes"] = np.stack([x1, y1, x2, y2], axis=1)
     if "gt_rbboxes" in results:
         results["gt_rbboxes"] = rb.flip(results["gt_rbboxes"], (h, w), direction).astype(np.float32)
-    note_move(results, "flip")
+    record_move(results, "flip")
     results["flip"] = True
     results["flip_direction"] = direction
 
 
-def clip_instances(results: dict, *, min_visible: float = 0.0, min_size: float = 1.0) -> None:
+def clip_instances(results: dict, *, min_visibility: float = 0.0, min_size: float = 1.0) -> None:
     """Cut boxes at the image border, fit cut ones to their masks where there are any, and drop what has vanished.
 
     Args:
         results: The sample.
-        min_visible: Share of an instance's box that must be left, 0..1.
+        min_visibility: Share of an instance's box that must be left, 0..1.
         min_size: Least width and height of the axis-aligned box that is left, pixels.
     """
     n = count_instances(results)
@@ -157,7 +157,7 @@ def clip_instances(results: dict, *, min_visible: float = 0.0, min_size: float =
     if "gt_bboxes" in results:
         full = results["gt_bboxes"]
         boxes = np.clip(full, 0, np.array([w, h, w, h], np.float32))
-        keep &= _area(boxes) >= min_visible * _area(full)
+        keep &= _area(boxes) >= min_visibility * _area(full)
         if masks is not None:
             for i in np.flatnonzero(keep & (boxes != full).any(axis=1)):
                 boxes[i] = mask_to_box(masks[i])
@@ -165,7 +165,7 @@ def clip_instances(results: dict, *, min_visible: float = 0.0, min_size: float =
         results["gt_bboxes"] = boxes
     if "gt_rbboxes" in results:
         boxes, share = rb.clip_to_window(results["gt_rbboxes"], (h, w))
-        keep &= (share > 0) & (share >= min_visible)
+        keep &= (share > 0) & (share >= min_visibility)
         if masks is not None:
             for i in np.flatnonzero(keep & (boxes != results["gt_rbboxes"]).any(axis=1)):
                 boxes[i] = rb.mask_to_rbox(masks[i])
@@ -201,7 +201,7 @@ def mask_to_box(mask: np.ndarray) -> np.ndarray:
     return np.array([x, y, x + w, y + h], np.float32)
 
 
-def note_scale(results: dict, old: tuple[int, int], new: tuple[int, int]) -> None:
+def record_scale(results: dict, old: tuple[int, int], new: tuple[int, int]) -> None:
     """Notes a stretch from size `old` to `new` (h, w) for the image, and for the labels that moved with it."""
     sx, sy = new[1] / old[1], new[0] / old[0]
     for key in ("scale_factor",) if count_instances(results) is None else ("scale_factor", "gt_scale_factor"):
@@ -220,13 +220,13 @@ def inherit_scale(results: dict, key: str) -> None:
     results["gt_scale_factor"] = results.get("map_scale_factors", {}).get(key, (1.0, 1.0))
 
 
-def note_vanished(results: dict, count: int) -> None:
+def record_vanished(results: dict, count: int) -> None:
     """Notes how many instances lost their last pixel, for metrics, which would not count them."""
     if count:
         results["num_vanished"] = results.get("num_vanished", 0) + count
 
 
-def note_move(results: dict, name: str) -> None:
+def record_move(results: dict, name: str) -> None:
     """Notes that the image left the frame of its file, by a crop, a flip or the like."""
     if name not in results.get("moved", ()):
         results["moved"] = (*results.get("moved", ()), name)

@@ -1,7 +1,7 @@
 """Geometric transforms: resize, large-scale jitter, crops, flips, padding, for images with any kind of label.
 
 Each chooses its parameters from NumPy's global generator, which the dataset seeds for every sample, and leaves the
-moving to `joint`. Sizes are (height, width) in pixels; one integer stands for a square.
+moving to `functional`. Sizes are (height, width) in pixels; one integer stands for a square.
 """
 
 from collections.abc import Sequence
@@ -68,12 +68,12 @@ class Resize:
 
 
 @TRANSFORMS.register_module()
-class ResizeShortest:
-    """Resize, keeping the shape, so that the short side has `short` pixels and the long side at most `long`.
+class ResizeShortestEdge:
+    """Resize the short side to `short_edge_length` pixels and the long side to at most `max_size`, keeping the ratio.
 
     Args:
-        short: Length of the short side in pixels; of several, one is drawn for each sample.
-        long: Upper limit of the long side; None for no limit. The published "(2048, 512)" is short=512, long=2048.
+        short_edge_length: Length of the short side in pixels; of several, one is drawn for each sample.
+        max_size: Upper limit of the long side; None for no limit.
         ratio_range: Both limits are multiplied by a factor drawn uniformly from this range.
         interpolation: As in Resize.
         scale_depth: As in Resize.
@@ -82,26 +82,30 @@ class ResizeShortest:
     def __init__(
         self,
         *,
-        short: int | Sequence[int],
-        long: int | None = None,
+        short_edge_length: int | Sequence[int],
+        max_size: int | None = None,
         ratio_range: tuple[float, float] = (1.0, 1.0),
         interpolation: str = "auto",
         scale_depth: bool = False,
     ) -> None:
-        self.short = [short] if isinstance(short, int) else list(short)
-        self.long = long
+        self.short_edge_length = [short_edge_length] if isinstance(short_edge_length, int) else list(short_edge_length)
+        self.max_size = max_size
         self.ratio_range = _range(ratio_range, "ratio_range")
         self.interpolation = _check_interpolation(interpolation)
         self.scale_depth = scale_depth
 
     def __call__(self, results: dict) -> dict:
         shape = results["img"].shape[:2]
-        short = self.short[np.random.randint(len(self.short))] if len(self.short) > 1 else self.short[0]
+        short = (
+            self.short_edge_length[np.random.randint(len(self.short_edge_length))]
+            if len(self.short_edge_length) > 1
+            else self.short_edge_length[0]
+        )
         low, high = self.ratio_range
         ratio = low if low == high else np.random.uniform(low, high)
         factor = short * ratio / min(shape)
-        if self.long is not None:
-            factor = min(factor, self.long * ratio / max(shape))
+        if self.max_size is not None:
+            factor = min(factor, self.max_size * ratio / max(shape))
         functional.resize(results, _scaled(shape, factor), self.interpolation, self.scale_depth)
         return results
 
@@ -116,7 +120,7 @@ class LargeScaleJitter:
         size: Height and width of the result.
         ratio_range: The factor is drawn uniformly from it.
         pad_value: RGB of the padding at the bottom and right, 0..255.
-        min_visible: Instances with a smaller share of their box left are dropped, 0..1.
+        min_visibility: Instances with a smaller share of their box left are dropped, 0..1.
         interpolation: As in Resize.
         scale_depth: As in Resize.
     """
@@ -127,14 +131,14 @@ class LargeScaleJitter:
         size: Size,
         ratio_range: tuple[float, float] = (0.1, 2.0),
         pad_value: tuple[int, int, int] = (128, 128, 128),
-        min_visible: float = 0.0,
+        min_visibility: float = 0.0,
         interpolation: str = "auto",
         scale_depth: bool = False,
     ) -> None:
         self.size = _pair(size, "size")
         self.ratio_range = _range(ratio_range, "ratio_range")
         self.pad_value = tuple(pad_value)
-        self.min_visible = min_visible
+        self.min_visibility = min_visibility
         self.interpolation = _check_interpolation(interpolation)
         self.scale_depth = scale_depth
 
@@ -143,7 +147,7 @@ class LargeScaleJitter:
         factor = np.random.uniform(*self.ratio_range) * min(self.size[0] / h, self.size[1] / w)
         functional.resize(results, _scaled((h, w), factor), self.interpolation, self.scale_depth)
         _drop_small(results)
-        _random_window(results, self.size, self.min_visible)
+        _random_window(results, self.size, self.min_visibility)
         functional.pad(results, self.size, self.pad_value)
         return results
 
@@ -159,10 +163,10 @@ def _draw_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, in
     return np.random.randint(shape[0] - h + 1), np.random.randint(shape[1] - w + 1), h, w
 
 
-def _random_window(results: dict, size: tuple[int, int], min_visible: float) -> None:
+def _random_window(results: dict, size: tuple[int, int], min_visibility: float) -> None:
     window = _draw_window(results["img"].shape[:2], size)
     if window[2:] != results["img"].shape[:2]:
-        functional.crop(results, window, min_visible)
+        functional.crop(results, window, min_visibility)
 
 
 @TRANSFORMS.register_module()
@@ -171,17 +175,17 @@ class RandomCrop:
 
     Args:
         size: Height and width of the window.
-        cat_max_ratio: Draw again, up to `tries` times, while one class fills more than this share of the labelled
+        cat_max_ratio: Draw again, up to `tries` times, while one class fills more than this share of the labeled
             pixels of the window (needs gt_sem_seg); 1 = take the first.
         tries: How many windows are tried for `cat_max_ratio`; the last one is taken as it is.
-        min_visible: Instances with a smaller share of their box left are dropped, 0..1.
+        min_visibility: Instances with a smaller share of their box left are dropped, 0..1.
     """
 
-    def __init__(self, *, size: Size, cat_max_ratio: float = 1.0, tries: int = 10, min_visible: float = 0.0) -> None:
+    def __init__(self, *, size: Size, cat_max_ratio: float = 1.0, tries: int = 10, min_visibility: float = 0.0) -> None:
         self.size = _pair(size, "size")
         self.cat_max_ratio = cat_max_ratio
         self.tries = tries
-        self.min_visible = min_visible
+        self.min_visibility = min_visibility
 
     def __call__(self, results: dict) -> dict:
         shape = results["img"].shape[:2]
@@ -194,7 +198,7 @@ class RandomCrop:
                     break
                 window = _draw_window(shape, self.size)
         if window[2:] != shape:
-            functional.crop(results, window, self.min_visible)
+            functional.crop(results, window, self.min_visibility)
         return results
 
     def _mixed(self, labels: np.ndarray, window: tuple[int, int, int, int]) -> bool:
@@ -231,7 +235,7 @@ class RandomResizedCrop:
         scale: Range of the window's share of the image's area.
         ratio: Range of width / height, drawn evenly in its logarithm.
         interpolation: As in Resize.
-        tries: Draws before falling back to the largest centred window of a legal shape.
+        tries: Draws before falling back to the largest centered window of a legal shape.
     """
 
     def __init__(
@@ -323,8 +327,8 @@ class Pad:
 
     Args:
         size: Least height and width.
-        divisor: Height and width become multiples of it.
-        square: The short side is brought to the long side's length first.
+        size_divisor: Height and width become multiples of it.
+        pad_to_square: The short side is brought to the long side's length first.
         pad_value: RGB, 0..255. Labels get 255 (semantic), 0 (panoptic, depth, masks).
     """
 
@@ -332,19 +336,22 @@ class Pad:
         self,
         *,
         size: Size | None = None,
-        divisor: int = 1,
-        square: bool = False,
+        size_divisor: int = 1,
+        pad_to_square: bool = False,
         pad_value: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         self.size = (1, 1) if size is None else _pair(size, "size")
-        self.divisor = divisor
-        self.square = square
+        self.size_divisor = size_divisor
+        self.pad_to_square = pad_to_square
         self.pad_value = tuple(pad_value)
 
     def __call__(self, results: dict) -> dict:
         h, w = results["img"].shape[:2]
-        if self.square:
+        if self.pad_to_square:
             h = w = max(h, w)
-        size = [-(-max(n, least) // self.divisor) * self.divisor for n, least in zip((h, w), self.size, strict=True)]
+        size = [
+            -(-max(n, least) // self.size_divisor) * self.size_divisor
+            for n, least in zip((h, w), self.size, strict=True)
+        ]
         functional.pad(results, tuple(size), self.pad_value)
         return results

@@ -16,27 +16,27 @@ from vislab.structures import rotated_boxes as rb
 class LoadAnnotations:
     """Turn the record's `instances` into arrays: gt_labels, gt_ignore, gt_ids and the kinds of boxes asked for.
 
-    gt_areas (N,) float64 holds the areas that the annotation file states, in square pixels, NaN where it states none;
-    it is left out when no instance of the image has one.
+    gt_areas (N,) float64 contains the areas that the annotation file states, in square pixels, NaN where it states
+    none; it is left out when no instance of the image has one.
 
     Boxes are cut at the edge of the image; an instance whose box has no area inside is left out, with a warning. Masks
     without a pixel (polygons thinner than one) stay, because metrics count such an object: transforms that resize or
     crop, and models in training, leave it out.
 
     Args:
-        bbox: Axis-aligned boxes, gt_bboxes (N, 4); around `rbbox` where an instance has no `bbox`.
-        rbbox: Rotated boxes, gt_rbboxes (N, 5); from `bbox` where an instance has no `rbbox`.
-        mask: Masks, gt_masks (N, H, W) uint8, from COCO run lengths or polygons.
+        with_bbox: Axis-aligned boxes, gt_bboxes (N, 4); around `rbbox` where an instance has no `bbox`.
+        with_rbbox: Rotated boxes, gt_rbboxes (N, 5); from `bbox` where an instance has no `rbbox`.
+        with_mask: Masks, gt_masks (N, H, W) uint8, from COCO run lengths or polygons.
 
     Raises:
         DataError: a mask is asked for and missing, malformed, or of another size than the image; a box lies far
             outside of the image; or the image was cropped or flipped before.
     """
 
-    def __init__(self, *, bbox: bool = True, rbbox: bool = False, mask: bool = False) -> None:
-        self.bbox = bbox
-        self.rbbox = rbbox
-        self.mask = mask
+    def __init__(self, *, with_bbox: bool = True, with_rbbox: bool = False, with_mask: bool = False) -> None:
+        self.with_bbox = with_bbox
+        self.with_rbbox = with_rbbox
+        self.with_mask = with_mask
 
     def __call__(self, results: dict) -> dict:
         if "instances" not in results:
@@ -54,12 +54,12 @@ class LoadAnnotations:
         if any(i.get("area") is not None for i in instances):
             results["gt_areas"] = np.array([np.nan if i.get("area") is None else i["area"] for i in instances], float)
         boxes, inside = self._boxes(results, instances)
-        if self.bbox:
+        if self.with_bbox:
             results["gt_bboxes"] = boxes.astype(np.float32)
-        if self.rbbox:
+        if self.with_rbbox:
             rboxes = [i["rbbox"] if "rbbox" in i else rb.hboxes_to_rboxes(boxes[k]) for k, i in enumerate(instances)]
             results["gt_rbboxes"] = rb.normalize(np.array(rboxes, np.float32).reshape(n, 5))
-        if self.mask:
+        if self.with_mask:
             results["gt_masks"] = self._masks(results, instances, boxes)
         functional.keep_instances(results, inside)
         return results

@@ -19,7 +19,7 @@ from vislab.registry import TRANSFORMS
 class LoadImage:
     """Read `img_path` (or take `img`) as (H, W, 3) uint8 RGB; sets img, ori_shape, img_shape, scale_factor.
 
-    EXIF orientation is followed, grey is repeated, alpha dropped, 16 bits reduced to 8. Where the record knows the
+    EXIF orientation is followed, gray is repeated, alpha dropped, 16 bits reduced to 8. Where the record knows the
     height and width that the labels were made for, the image must have them.
 
     Args:
@@ -91,7 +91,7 @@ def refuse_many_classes(count: int, where: str) -> None:
     if count > 255:
         raise DataError(
             f"{where}: {count} classes; semantic and panoptic labels tell at most 255 apart (0..254; 255 = ignored): "
-            "merge or leave out classes, or train on instance masks (LoadAnnotations(mask=True)), which have no limit."
+            "merge or leave out classes, or use instance masks (LoadAnnotations(with_mask=True)), which have no limit."
         )
 
 
@@ -125,7 +125,7 @@ class LoadSemSeg:
         num_classes: When given, a class index of num_classes or more (other than 255) is refused.
 
     Raises:
-        DataError: the file is missing or broken, has colours, another size than its image, or a class out of range; or
+        DataError: the file is missing or broken, has colors, another size than its image, or a class out of range; or
             both record and arguments want to change the labels; or there are more than 255 classes.
     """
 
@@ -187,7 +187,7 @@ class LoadSemSeg:
             found = ", ".join(map(str, np.unique(labels[wrong])[:5]))
             known = sorted(label_map)
             raise DataError(
-                f"{path} holds the value {found} (at {int(wrong.sum())} pixels); the files of this dataset hold "
+                f"{path} contains the value {found} (at {int(wrong.sum())} pixels); the files of this dataset hold "
                 f"{known[0]}..{known[-1]}"
             )
         return translated.astype(np.uint8)
@@ -206,7 +206,8 @@ class LoadSemSeg:
             self._seen_classes = True
             warn_once(
                 "binary masks",
-                f"{path} holds no values but 0 and 255, and 255 means 'ignored': {tops / labels.size:.0%} of it counts "
+                f"{path} contains no values but 0 and 255, and 255 means 'ignored': {tops / labels.size:.0%} of it "
+                "counts "
                 "neither in training nor in the metrics. If that is the object, say so: label_map={0: 0, 255: 1}.",
             )
 
@@ -215,7 +216,7 @@ class LoadSemSeg:
             found = ", ".join(map(str, np.unique(labels[bad])[:5]))
             top = (self.num_classes or 255) - 1
             raise DataError(
-                f"{path} holds class {found} (at {int(bad.sum())} pixels); expected 0..{top}, or 255 = ignore. "
+                f"{path} contains class {found} (at {int(bad.sum())} pixels); expected 0..{top}, or 255 = ignore. "
                 "Check num_classes, reduce_zero_label and label_map."
             )
 
@@ -227,7 +228,7 @@ class LoadPanoptic:
     `segments_info` follows: segment k + 1 of the map is its entry k; the file's own id stays there as `file_id`.
 
     Raises:
-        DataError: the file is missing, broken, of another size, or holds an id that the annotation does not know.
+        DataError: the file is missing, broken, of another size, or contains an id that the annotation does not know.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -254,7 +255,8 @@ class LoadPanoptic:
         if unknown.any():
             ids = ", ".join(map(str, np.unique(coded[unknown])[:5]))
             raise DataError(
-                f"{path} holds segment id {ids} (at {int(unknown.sum())} pixels) that is not among the {len(segments)} "
+                f"{path} contains segment id {ids} (at {int(unknown.sum())} pixels) that is not among the "
+                f"{len(segments)} "
                 "segments of its annotation: PNG folder and json do not belong together"
             )
         area = np.bincount(new.ravel(), minlength=len(known))
@@ -274,17 +276,17 @@ class LoadPanoptic:
 
 @TRANSFORMS.register_module()
 class LoadDepth:
-    """Read `depth_path` (16-bit PNG, float TIFF or .npy) into gt_depth (H, W) float32 metres, 0 = unknown.
+    """Read `depth_path` (16-bit PNG, float TIFF or .npy) into gt_depth (H, W) float32 meters, 0 = unknown.
 
     Args:
-        scale: Metres for one unit of the file: 0.001 for NYU and Kinect millimetres, 1/256 for KITTI.
+        scale: Meters for one unit of the file: 0.001 for NYU and Kinect millimeters, 1/256 for KITTI.
         invalid: Values of the file that mean "unknown".
-        max_depth: Metres; what lies beyond becomes unknown.
+        max_depth: Meters; what lies beyond becomes unknown.
         allow_empty: Accept a map without a single known pixel.
 
     Raises:
         DataError: the file is missing, broken, of another size than its image, or all of it is unknown; or its 8 bits
-            are to hold millimetres.
+            are to hold millimeters.
     """
 
     def __init__(
@@ -317,7 +319,7 @@ class LoadDepth:
         if raw.dtype.itemsize == 1 and 255 * self.scale < 0.3:
             raise DataError(
                 f"{path} has 8 bits, which with scale={self.scale} reach no further than {255 * self.scale:.3g} m. Say "
-                "LoadDepth(scale=...), metres for one unit: 10 / 255 where 255 means 10 m; or use 16-bit files."
+                "LoadDepth(scale=...), meters for one unit: 10 / 255 where 255 means 10 m; or use 16-bit files."
             )
         depth = raw.astype(np.float32) * np.float32(self.scale)
         for value in self.invalid:
@@ -329,14 +331,14 @@ class LoadDepth:
         if 0 < far < 0.1 or far > 1000:
             warn_once(
                 "depth range",
-                f"{path}: with scale={self.scale} its depths reach {far:.3g} m (the file holds {raw.dtype} values "
-                f"{np.nanmin(raw):g}..{np.nanmax(raw):g}). If that is wrong, say LoadDepth(scale=...): 1 for metres, "
-                "0.001 for millimetres.",
+                f"{path}: with scale={self.scale} its depths reach {far:.3g} m (the file contains {raw.dtype} values "
+                f"{np.nanmin(raw):g}..{np.nanmax(raw):g}). If that is wrong, say LoadDepth(scale=...): 1 for meters, "
+                "0.001 for millimeters.",
             )
         if not self.allow_empty and far == 0:
             raise DataError(
                 f"{path} has no known depth: all {depth.size} pixels are invalid (scale={self.scale}, "
-                f"invalid={self.invalid}, max_depth={self.max_depth}; the file holds {raw.min()}..{raw.max()})"
+                f"invalid={self.invalid}, max_depth={self.max_depth}; the file contains {raw.min()}..{raw.max()})"
             )
         results["gt_depth"] = depth
         return results

@@ -53,7 +53,7 @@ def _from_polygons(polygons: list, size: tuple[int, int], place: str) -> np.ndar
 
 
 def _flat(polygons: list) -> list:
-    """Returns the polygons as flat lists, also where the file holds pairs [x, y]."""
+    """Returns the polygons as flat lists, also where the file contains pairs [x, y]."""
     if len(polygons) > 2 and all(isinstance(p, list) and len(p) == 2 for p in polygons):
         return [_unpaired(polygons)]
     return [_unpaired(polygon) for polygon in polygons]
@@ -98,7 +98,7 @@ def _numbers(value: Any, what: str) -> np.ndarray:
     if not isinstance(value, list | tuple) or array.ndim != 1 or array.dtype.kind not in "iuf":
         raise DataError(f"{what} is {str(value)[:60]!r}, expected a list of numbers")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DataError(f"{what} holds {array[~np.isfinite(array)][0]}, which is no finite number")
+        raise DataError(f"{what} contains {array[~np.isfinite(array)][0]}, which is no finite number")
     return array
 
 

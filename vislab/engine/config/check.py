@@ -1,6 +1,6 @@
 """Check a whole config before any data is touched or anything is built: all mistakes at once, each with its remedy.
 
-mmengine looks at many settings late or never: a misspelt section or `env_cfg` key is ignored, a wrong argument of a
+mmengine looks at many settings late or never: a misspelled section or `env_cfg` key is ignored, a wrong argument of a
 hook fails at the first checkpoint. Here every section of the Runner is read as the Runner will read it; components are
 checked by config_components.py, what updates the weights by config_optim.py.
 """
@@ -34,7 +34,7 @@ from vislab.engine.config.components import (
     resolve,
 )
 from vislab.engine.config.keys import RUNNER_KEYS
-from vislab.engine.config.optim import optimisation, schedulers
+from vislab.engine.config.optim import optimization, schedulers
 from vislab.engine.config.signatures import Arguments, arguments_of
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from vislab.engine.runner import DEFAULT_HOOKS
@@ -77,7 +77,7 @@ def find_problems(cfg: Config | dict, *, files: bool = True) -> list[Problem]:
     for key, value in plain.items():
         if key not in RUNNER_KEYS:
             found.append(problem(key, value, f"the Runner has no such setting{did_you_mean(key, RUNNER_KEYS)}"))
-    for check in (_groups, _model, _loaders, _loops, optimisation, schedulers, _evaluators, _hooks, _environment):
+    for check in (_groups, _model, _loaders, _loops, optimization, schedulers, _evaluators, _hooks, _environment):
         found += check(plain, files)
     if not found:
         found += _class_counts(plain)

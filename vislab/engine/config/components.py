@@ -26,7 +26,7 @@ from vislab.engine.config.signatures import Arguments, arguments_of, wrong_kind
 from vislab.errors import VislabError, did_you_mean, nearest
 from vislab.io.paths import DATA_VARIABLE
 
-# Which registry a nested component's name is looked up in, by the name of the argument that holds it.
+# Which registry a nested component's name is looked up in, by the name of the argument that contains it.
 NESTED = {
     "dataset": ours.DATASETS,
     "datasets": ours.DATASETS,
@@ -213,7 +213,7 @@ def resolve(kind: Any, registry: Registry) -> Any:
 
 
 def registry_of(kind: Any, likely: Registry) -> Registry:
-    """The registry that a component belongs to: `likely` if it is there, else the first that holds it."""
+    """The registry that a component belongs to: `likely` if it is there, else the first that contains it."""
     holders = [likely, *_ours()]
     if isinstance(kind, str):
         return next((r for r in holders if _registered(kind, r)), likely)

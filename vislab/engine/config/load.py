@@ -1,4 +1,4 @@
-"""Read a config file into an mmengine `Config` that holds the Runner's arguments and nothing else.
+"""Read a config file into an mmengine `Config` that contains the Runner's arguments and nothing else.
 
 A config is a Python file: bases are read by `with read_base(): from .x import *`, components are named by class
 (`type=HNeRV`), and a top-level name is an argument of the Runner or a variable that is read further on (`data_root`,

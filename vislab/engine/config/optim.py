@@ -34,7 +34,7 @@ PARAMWISE = (
 )
 
 
-def optimisation(cfg: dict, files: bool) -> Iterator[Problem]:
+def optimization(cfg: dict, files: bool) -> Iterator[Problem]:
     wrapper, place = cfg.get("optim_wrapper"), "optim_wrapper"
     if isinstance(wrapper, dict):
         special = ("optimizer", "constructor", "paramwise_cfg")

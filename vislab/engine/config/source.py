@@ -152,7 +152,7 @@ def _installed(module: str, importer: str) -> Path:
     places = [Path(folder, name) for folder in folders]
     if not places:
         hint = "" if package.startswith("vislab.configs") else "; shipped ones begin with vislab.configs"
-        raise ConfigError(f"{importer}there is no package {package!r} that holds the config {name!r}{hint}")
+        raise ConfigError(f"{importer}there is no package {package!r} that contains the config {name!r}{hint}")
     return next((place for place in places if place.with_name(place.name + ".py").is_file()), places[-1])
 
 
@@ -194,7 +194,7 @@ def _read_statement(file: ConfigFile, node: ast.stmt) -> None:
         if isinstance(part, ast.Name) and not _stores(part) and part is not changed:
             file.reads.add(part.id)
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-        raise ConfigError(f"{file.at(node.lineno)}: a config holds values; put code into the package and import it")
+        raise ConfigError(f"{file.at(node.lineno)}: a config contains values; put code into the package and import it")
     for part in ast.walk(node):
         if isinstance(part, ast.Name) and _stores(part) and not _in_comprehension(node, part):
             file.sets.setdefault(part.id, part.lineno)

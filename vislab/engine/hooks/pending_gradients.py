@@ -17,8 +17,8 @@ from vislab.registry import HOOKS
 class PendingGradientsHook(Hook):
     """Saves each rank's summed gradients when a checkpoint falls between two optimizer steps, and brings them back.
 
-    With `optim_wrapper.accumulative_counts` above 1 a step takes several iterations. A checkpoint at a step's end holds
-    two numbers more; one inside a window is larger by the model's gradients, once for each rank.
+    With `optim_wrapper.accumulative_counts` above 1 a step takes several iterations. A checkpoint at a step's end
+    contains two numbers more; one inside a window is larger by the model's gradients, once for each rank.
 
     Runner and its loops call `collect_rank_states` (every rank, before a checkpoint is put together) and
     `restore_random_state` (before the first batch).

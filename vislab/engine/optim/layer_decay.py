@@ -101,7 +101,7 @@ class Rules:
 
 
 def _biases(model: nn.Module) -> set[str]:
-    """Names of the biases of everything that is no normalisation layer."""
+    """Names of the biases of everything that is no normalization layer."""
     norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     parts = [(prefix, part) for prefix, part in model.named_modules() if not isinstance(part, norms)]
     return {

@@ -58,7 +58,7 @@ def epoch_position(position: Mapping[str, Any] | None, epoch: int, step: int, no
     """The iteration to go on from in a run counted in epochs, and the samples of its epoch to skip.
 
     Args:
-        position: What the checkpoint's `meta["data"]` holds: the old sizes, and `batches_done` and `samples_done` of
+        position: What the checkpoint's `meta["data"]` contains: the old sizes, and `batches_done` and `samples_done` of
             the epoch. None: an older version wrote it.
         epoch: Finished epochs.
         step: Finished iterations, as they were counted then.

@@ -113,7 +113,7 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _as_before(value: Any, current: Any) -> Any:
-    """A loaded value in the form the hook holds: the length of a deque, the class of a mapping, a tensor's device."""
+    """Return a loaded value in the form of the current one: deque length, class of mapping, device of tensor."""
     if isinstance(current, deque):
         return deque(value, current.maxlen)
     if isinstance(current, torch.Tensor) and isinstance(value, torch.Tensor):

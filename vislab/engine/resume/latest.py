@@ -1,8 +1,8 @@
 """Which checkpoint a folder's run goes on from: the one that `last_checkpoint` points at.
 
 The pointer is the text of a path, of which only the file name counts, so that a folder can be copied or moved. A new
-run in a folder that holds another's checkpoints says so in the pointer before its first step: their step numbers may be
-larger than its own.
+run in a folder that contains another's checkpoints says so in the pointer before its first step: their step numbers may
+be larger than its own.
 """
 
 import os

@@ -76,7 +76,7 @@ class OptimizationState:
         wrapper: Optimizers as built from the config.
         schedulers: Schedules as built from the config; their first values are set in the optimizers.
         now: `optimizer_settings` and `schedule_settings` of this run, as {"optimizers": ..., "schedules": ...}.
-        checkpoint: What the file holds.
+        checkpoint: What the file contains.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class OptimizationState:
         for key, saved in self.then.get("optimizers", {}).items():
             mine = self.now["optimizers"].get(key)
             if mine is None or saved["type"] != mine["type"]:
-                raise ValueError(f"it holds the state of {saved['type']}, the config has {mine and mine['type']}")
+                raise ValueError(f"it contains the state of {saved['type']}, the config has {mine and mine['type']}")
             if saved["parameters"] != mine["parameters"]:
                 raise ValueError(_other_parameters(saved["parameters"], mine["parameters"]))
         saved = self.checkpoint.get("param_schedulers")

@@ -39,7 +39,7 @@ def newest_checkpoint(runner) -> str | None:
     best = sorted(path.name for path in Path(runner.work_dir).glob("best_*.pth"))
     runner.logger.warning(
         f"nothing to resume in {runner.work_dir}: starting from the beginning"
-        + (f" ({best[0]} holds the weights only; --load-from starts a new run from them)" if best else "")
+        + (f" ({best[0]} contains the weights only; --load-from starts a new run from them)" if best else "")
     )
     return None
 
@@ -87,7 +87,7 @@ def restore_hooks(runner, states: HookStates, checkpoint: Mapping[str, Any], pat
                 hook.load_older_state(runner.message_hub)
         lost = [name for name in without if name not in ("CheckpointHook", "VisualizationHook")]
     if lost:
-        runner.logger.warning(f"{path} holds no state of {', '.join(lost)}: what they count begins anew")
+        runner.logger.warning(f"{path} contains no state of {', '.join(lost)}: what they count begins anew")
 
 
 def restore_optimization(runner, checkpoint: Mapping[str, Any], path: str) -> None:

@@ -1,4 +1,4 @@
-"""Checks that a checkpoint holds what a run can go on from; whatever goes wrong on the way becomes one message."""
+"""Checks that a checkpoint contains what a run can go on from; whatever goes wrong on the way becomes one message."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,7 +124,7 @@ def check_settings(own: Mapping[str, Any], loaded: Mapping[str, Any], what: str)
         if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value):
             strange = [entry for entry in other if not _is_number(entry)]
             if strange:
-                raise ValueError(f"{what}: {key} holds {str(strange[0])[:60]!r}, which is no number")
+                raise ValueError(f"{what}: {key} contains {str(strange[0])[:60]!r}, which is no number")
 
 
 def _is_number(value: Any) -> bool:

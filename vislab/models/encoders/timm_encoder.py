@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError
-from vislab.models.encoders.timm_models import create_model, layer_groups, load_weights, switch_on_checkpointing
+from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
 from vislab.registry import MODELS
 
 # What lets a transformer take images of any size; a family knows at most one of them.
@@ -34,13 +34,13 @@ class TimmEncoder(nn.Module):
             more; for a plain transformer four evenly spaced blocks, the last included. Later layers are removed.
         in_channels: of the input; timm adapts pre-trained first layers.
         img_size: side or (H, W) that position embeddings are made for; other sizes are interpolated in any case.
-        drop_path: stochastic depth rate, rising from 0 to this over the layers. Default: the timm model's own.
+        drop_path_rate: stochastic depth rate, rising from 0 to this over the layers. Default: the timm model's own.
         out_norm: "final": timm's last norm, on the outputs that timm defines it for (every block of a plain
             transformer); "layer": a new LayerNorm over the channels of each output; "none".
         frozen_stages: how many leading groups get no gradient and stay in eval mode; the stem is the first; -1: all.
         norm_eval: keep batch norms in eval mode while training; their weight and bias still learn.
         frozen_norms: keep batch norms as they are: statistics, weight and bias ("FrozenBN" in detectron2).
-        checkpointing: recompute activations in backward instead of keeping them (batch-norm statistics then count
+        grad_checkpointing: recompute activations in backward instead of keeping them (batch-norm statistics then count
             each batch twice).
         normalize: subtract `mean` and divide by `std` inside, for images in [0, 1].
         model_args: further arguments of the timm model.
@@ -62,12 +62,12 @@ class TimmEncoder(nn.Module):
         out_indices: Sequence[int] | None = None,
         in_channels: int = 3,
         img_size: int | Sequence[int] | None = None,
-        drop_path: float | None = None,
+        drop_path_rate: float | None = None,
         out_norm: Literal["none", "final", "layer"] = "none",
         frozen_stages: int = 0,
         norm_eval: bool = False,
         frozen_norms: bool = False,
-        checkpointing: bool = False,
+        grad_checkpointing: bool = False,
         normalize: bool = False,
         model_args: dict | None = None,
     ) -> None:
@@ -76,7 +76,7 @@ class TimmEncoder(nn.Module):
             raise ConfigError(f"TimmEncoder: out_norm={out_norm!r} is not one of 'none', 'final', 'layer'")
         args = dict(model_args or {}, in_chans=in_channels, num_classes=0)
         args.update({"img_size": img_size} if img_size is not None else {})
-        args.update({"drop_path_rate": drop_path} if drop_path is not None else {})
+        args.update({"drop_path_rate": drop_path_rate} if drop_path_rate is not None else {})
         self.model = create_model(name, args, owner="TimmEncoder", download=pretrained is True, alternatives=_ANY_SIZE)
         _check_intermediates(self.model, name)
         info = list(self.model.feature_info)
@@ -91,7 +91,7 @@ class TimmEncoder(nn.Module):
         if normalize and in_channels != len(self.mean):
             raise ConfigError(
                 f"TimmEncoder: normalize=True knows {len(self.mean)} channels, in_channels={in_channels}: "
-                "normalise in the data preprocessor instead"
+                "normalize in the data preprocessor instead"
             )
         self.patch = _patch_size(self.model)
 
@@ -103,8 +103,8 @@ class TimmEncoder(nn.Module):
                 f"{pretrained} does not fit timm model {name!r}: {len(lost)} parameters are not in it, "
                 f"e.g. {', '.join(lost[:3])}"
             )
-        if checkpointing:
-            switch_on_checkpointing(self.model, name, owner="TimmEncoder")
+        if grad_checkpointing:
+            enable_grad_checkpointing(self.model, name, owner="TimmEncoder")
         self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels) if out_norm == "layer" else None
         self._freeze(frozen_stages)
 

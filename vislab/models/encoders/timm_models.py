@@ -48,7 +48,7 @@ def create_model(
 
 
 def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ()) -> list[str]:
-    """Load a file of timm's, or of a model that holds such a network. Returns the names that were not taken from it.
+    """Load a file of timm's, or of a model that contains such a network. Returns the names that were not taken from it.
 
     Args:
         model: a timm model.
@@ -91,7 +91,7 @@ def layer_groups(model: nn.Module, *, coarse: bool) -> dict[str, int]:
     return group_parameters(model, model.group_matcher(coarse=coarse), reverse=True)
 
 
-def switch_on_checkpointing(model: nn.Module, name: str, *, owner: str) -> None:
+def enable_grad_checkpointing(model: nn.Module, name: str, *, owner: str) -> None:
     """Gradient checkpointing of a timm model.
 
     Raises:
@@ -100,4 +100,4 @@ def switch_on_checkpointing(model: nn.Module, name: str, *, owner: str) -> None:
     try:
         model.set_grad_checkpointing(True)
     except (AssertionError, AttributeError):
-        raise ConfigError(f"{owner}: timm model {name!r} cannot do checkpointing=True") from None
+        raise ConfigError(f"{owner}: timm model {name!r} cannot do grad_checkpointing=True") from None

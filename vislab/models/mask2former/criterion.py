@@ -35,8 +35,8 @@ class Mask2FormerLoss(nn.Module):
         class_weight, mask_weight, dice_weight: Of the three losses and of the same terms in the matching cost.
         no_object_weight: Of "no object" in the cross entropy.
         num_points: Points a mask.
-        oversample: Candidates for a point.
-        importance: Share of the points that are the least certain candidates; the others are drawn anywhere.
+        oversample_ratio: Candidates for a point.
+        importance_sample_ratio: Share of points taken from the least certain candidates; the rest are uniform.
     """
 
     def __init__(
@@ -48,12 +48,16 @@ class Mask2FormerLoss(nn.Module):
         dice_weight: float = 5.0,
         no_object_weight: float = 0.1,
         num_points: int = 12544,
-        oversample: float = 3.0,
-        importance: float = 0.75,
+        oversample_ratio: float = 3.0,
+        importance_sample_ratio: float = 0.75,
     ) -> None:
         super().__init__()
         self.class_weight, self.mask_weight, self.dice_weight = class_weight, mask_weight, dice_weight
-        self.num_points, self.oversample, self.importance = num_points, oversample, importance
+        self.num_points, self.oversample_ratio, self.importance_sample_ratio = (
+            num_points,
+            oversample_ratio,
+            importance_sample_ratio,
+        )
         weight = torch.ones(num_classes + 1)
         weight[-1] = no_object_weight
         self.register_buffer("empty_weight", weight, persistent=False)
@@ -173,10 +177,12 @@ class Mask2FormerLoss(nn.Module):
     @torch.no_grad()
     def _choose_points(self, x: Tensor) -> Tensor:
         """(R, h, w) logits to (R, num_points, 2): mostly where the logit is nearest to 0."""
-        certain = int(self.importance * self.num_points)
+        certain = int(self.importance_sample_ratio * self.num_points)
         chosen = []
         for rows in x.split(_ROWS):
-            candidates = torch.rand(len(rows), int(self.num_points * self.oversample), 2, device=x.device).to(x.dtype)
+            candidates = torch.rand(len(rows), int(self.num_points * self.oversample_ratio), 2, device=x.device).to(
+                x.dtype
+            )
             distance = point_sample(rows, candidates).abs_()
             nearest = distance.topk(certain, dim=1, largest=False, sorted=False).indices
             anywhere = torch.rand(len(rows), self.num_points - certain, 2, device=x.device).to(x.dtype)

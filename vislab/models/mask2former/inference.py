@@ -83,7 +83,7 @@ def panoptic(
     class_logits: Tensor,
     masks: Tensor,
     frames: Frames,
-    things: Tensor,
+    is_thing: Tensor,
     *,
     score_threshold: float = 0.8,
     overlap_threshold: float = 0.8,
@@ -94,7 +94,7 @@ def panoptic(
         class_logits: (Q, C + 1).
         masks: (Q, h, w) logits.
         frames: Sizes.
-        things: (C,) bool: classes whose segments are not merged.
+        is_thing: (C,) bool: classes whose segments are not merged.
         score_threshold: A query counts when its best class is no "no object" and scores more.
         overlap_threshold: A segment counts when at least this share of its own mask was not taken by others.
 
@@ -135,7 +135,7 @@ def panoptic(
         segment = {"id": len(segments) + 1, "category": label, "iscrowd": 0, "area": area, "score": score}
         segments.append(segment)
         table[query + 1] = segment["id"]
-        if not bool(things[label]):
+        if not bool(is_thing[label]):
             merged[label] = segment
     return table.to(device)[result.long()], segments
 
@@ -165,10 +165,10 @@ def instances(
     class_logits: Tensor,
     masks: Tensor,
     frames: Frames,
-    things: Tensor,
+    is_thing: Tensor,
     *,
-    top: int = 100,
-    run_lengths: bool = False,
+    max_instances: int = 100,
+    rle_masks: bool = False,
 ) -> dict:
     """The best pairs of query and class.
 
@@ -176,17 +176,17 @@ def instances(
         class_logits: (Q, C + 1).
         masks: (Q, h, w) logits.
         frames: Sizes.
-        things: (C,) bool: only pairs of these classes are kept.
-        top: How many pairs, before that.
-        run_lengths: Give masks as COCO run lengths, so that no more than a few are held at full size.
+        is_thing: (C,) bool: only pairs of these classes are kept.
+        max_instances: How many pairs, before that.
+        rle_masks: Give masks as COCO run lengths, so that no more than a few are held at full size.
 
     Returns:
         labels (N,), scores (N,), bboxes (N, 4) xyxy around the masks, masks (N, H, W) bool or N run lengths.
     """
     probability = class_logits.float().softmax(-1)[:, :-1]
-    scores, chosen = probability.flatten().topk(min(top, probability.numel()))
+    scores, chosen = probability.flatten().topk(min(max_instances, probability.numel()))
     queries, labels = chosen // probability.shape[1], chosen % probability.shape[1]
-    keep = things[labels]
+    keep = is_thing[labels]
     scores, queries, labels = scores[keep], queries[keep], labels[keep]
     unique, place = queries.unique(return_inverse=True)
     h, w = frames.original
@@ -198,11 +198,11 @@ def instances(
             weight = (logits.sigmoid() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
             quality.append(weight)
             boxes.append(_boxes(inside))
-            found.append(_encode(inside) if run_lengths else inside)
+            found.append(_encode(inside) if rle_masks else inside)
     if not found:
-        empty = [] if run_lengths else masks.new_zeros((0, h, w), dtype=torch.bool)
+        empty = [] if rle_masks else masks.new_zeros((0, h, w), dtype=torch.bool)
         return {"labels": labels, "scores": scores, "bboxes": scores.new_zeros(0, 4), "masks": empty}
-    if run_lengths:
+    if rle_masks:
         encoded = [item for group in found for item in group]
         final = [encoded[i] for i in place.tolist()]
     else:

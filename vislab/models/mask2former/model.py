@@ -1,7 +1,7 @@
 """Mask2Former (Cheng et al., CVPR 2022): one architecture for panoptic, instance and semantic segmentation.
 
 Any timm backbone with maps of stride 4 to 32, the pixel decoder, the masked-attention decoder; point-sampled losses;
-the official inference. `exit=k` stops the pixel decoder's encoder after k layers.
+the official inference. `num_layers=k` stops the pixel decoder's encoder after k layers.
 """
 
 from collections.abc import Sequence
@@ -32,16 +32,16 @@ class Mask2Former(BaseModel):
     Args:
         backbone: Arguments of TimmEncoder, or an encoder with `channels` and four maps of stride 4, 8, 16, 32.
         num_classes: Without "no object".
-        things: Which classes are things: their number, when they come first, or their indices. Default: all.
+        thing_classes: Which classes are things: their number, when they come first, or their indices. Default: all.
         num_queries: Most segments in an image.
         pixel_decoder: Further arguments of PixelDecoder.
         decoder: Further arguments of MaskDecoder.
         loss: Further arguments of Mask2FormerLoss.
         tasks: What "predict" gives: pred_panoptic, pred_instances, pred_sem_seg.
         score_threshold, overlap_threshold: Of panoptic inference.
-        top: Instances an image.
+        max_instances: Instances an image.
         sigmoid_first: Of semantic inference, see inference.semantic.
-        run_lengths: Give pred_instances.masks as COCO run lengths instead of (N, H, W) bool.
+        rle_masks: Give pred_instances.masks as COCO run lengths instead of (N, H, W) bool.
         data_preprocessor: Makes batches of the loader's lists.
 
     Raises:
@@ -53,7 +53,7 @@ class Mask2Former(BaseModel):
         *,
         backbone: dict | torch.nn.Module,
         num_classes: int,
-        things: int | Sequence[int] | None = None,
+        thing_classes: int | Sequence[int] | None = None,
         num_queries: int = 100,
         pixel_decoder: dict | None = None,
         decoder: dict | None = None,
@@ -61,9 +61,9 @@ class Mask2Former(BaseModel):
         tasks: Sequence[str] = ("panoptic",),
         score_threshold: float = 0.8,
         overlap_threshold: float = 0.8,
-        top: int = 100,
+        max_instances: int = 100,
         sigmoid_first: bool = False,
-        run_lengths: bool = False,
+        rle_masks: bool = False,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
@@ -82,15 +82,15 @@ class Mask2Former(BaseModel):
         self.num_classes = num_classes
         self.tasks = tuple(tasks)
         self.score_threshold, self.overlap_threshold = score_threshold, overlap_threshold
-        self.top, self.sigmoid_first, self.run_lengths = top, sigmoid_first, run_lengths
-        self.register_buffer("things", _things(things, num_classes), persistent=False)
+        self.max_instances, self.sigmoid_first, self.rle_masks = max_instances, sigmoid_first, rle_masks
+        self.register_buffer("is_thing", _thing_flags(thing_classes, num_classes), persistent=False)
 
     def forward(
         self,
         inputs: Tensor,
         data_samples: Sequence[DataSample] | None = None,
         mode: str = "tensor",
-        exit: int | Tensor | None = None,
+        num_layers: int | Tensor | None = None,
     ) -> dict[str, Tensor] | list[DataSample]:
         """Run the model.
 
@@ -98,7 +98,7 @@ class Mask2Former(BaseModel):
             inputs: (B, 3, H, W) preprocessed.
             data_samples: Labels for "loss"; for "predict" the samples to be filled, with img_shape and ori_shape.
             mode: "loss", "predict" or "tensor".
-            exit: How many encoder layers: one number, or (B,) one an image; None: all.
+            num_layers: How many encoder layers: one number, or (B,) one an image; None: all.
 
         Returns:
             "loss": scalars. "predict": the samples. "tensor": class_logits (B, Q, C + 1) and mask_logits
@@ -109,7 +109,7 @@ class Mask2Former(BaseModel):
         if mode not in ("loss", "predict", "tensor"):
             raise ValueError(f"mode={mode!r} is not one of loss, predict, tensor")
         maps = self.backbone(inputs)
-        state = self.pixel_decoder.encode(self.pixel_decoder.project(maps), exit)
+        state = self.pixel_decoder.encode(self.pixel_decoder.project(maps), num_layers)
         if mode == "loss":
             return self.loss(maps[0], state, self.targets(data_samples, inputs))
         if mode == "predict":
@@ -159,13 +159,15 @@ class Mask2Former(BaseModel):
                 classes,
                 masks,
                 frames,
-                self.things,
+                self.is_thing,
                 score_threshold=self.score_threshold,
                 overlap_threshold=self.overlap_threshold,
             )
             sample.pred_panoptic = PixelData(data=ids[None], metainfo={"segments_info": segments})
         if "instance" in self.tasks:
-            found = inference.instances(classes, masks, frames, self.things, top=self.top, run_lengths=self.run_lengths)
+            found = inference.instances(
+                classes, masks, frames, self.is_thing, max_instances=self.max_instances, rle_masks=self.rle_masks
+            )
             sample.pred_instances = InstanceData(**found)
         if "semantic" in self.tasks:
             labels = inference.semantic(classes, masks, frames, sigmoid_first=self.sigmoid_first)
@@ -186,7 +188,7 @@ class Mask2Former(BaseModel):
             if instances is None or "masks" not in instances or "labels" not in instances:
                 raise DataError(
                     f"{name} has no gt_instances with labels and masks: put PanopticToInstances, or "
-                    "LoadAnnotations(mask=True), before PackInputs"
+                    "LoadAnnotations(with_mask=True), before PackInputs"
                 )
             labels, masks = instances.labels, instances.masks
             if "ignore" in instances and bool(instances.ignore.any()):  # crowds are no target
@@ -223,11 +225,15 @@ def _build_backbone(backbone: dict | torch.nn.Module) -> torch.nn.Module:
     return backbone
 
 
-def _things(things: int | Sequence[int] | None, num_classes: int) -> Tensor:
-    indices = range(num_classes if things is None else things) if things is None or isinstance(things, int) else things
+def _thing_flags(thing_classes: int | Sequence[int] | None, num_classes: int) -> Tensor:
+    indices = (
+        range(num_classes if thing_classes is None else thing_classes)
+        if thing_classes is None or isinstance(thing_classes, int)
+        else thing_classes
+    )
     flags = torch.zeros(num_classes, dtype=torch.bool)
     for index in indices:
         if not 0 <= index < num_classes:
-            raise ConfigError(f"Mask2Former: things holds class {index}, num_classes is {num_classes}")
+            raise ConfigError(f"Mask2Former: things contains class {index}, num_classes is {num_classes}")
         flags[index] = True
     return flags

@@ -105,7 +105,7 @@ class EncoderLayer(nn.Module):
 @dataclass(frozen=True)
 class Tokens:
     """What the encoder's layers work on: tokens (B, S, dim) of all levels, coarse to fine, their position encodings
-    (S, dim), pixel centres (S, 2) and the levels' (height, width)."""
+    (S, dim), pixel centers (S, 2) and the levels' (height, width)."""
 
     tokens: Tensor
     position: Tensor
@@ -216,13 +216,13 @@ class PixelDecoder(nn.Module):
             if k in wanted:
                 yield k, state
 
-    def encode(self, state: Tokens, depth: int | Tensor | None = None) -> Tokens:
-        """Tokens after `depth` layers: one number for the batch, or (B,) a number an image; None: all layers."""
-        if depth is None or isinstance(depth, int):
-            for index in range(self.check_depth(self.num_layers if depth is None else depth)):
+    def encode(self, state: Tokens, num_layers: int | Tensor | None = None) -> Tokens:
+        """Tokens after `num_layers` layers: one number for the batch, or (B,) a number an image; None: all layers."""
+        if num_layers is None or isinstance(num_layers, int):
+            for index in range(self.check_num_layers(self.num_layers if num_layers is None else num_layers)):
                 state = self.layer(state, index)
             return state
-        depths = [self.check_depth(int(k)) for k in depth]
+        depths = [self.check_num_layers(int(k)) for k in num_layers]
         for index in range(max(depths)):
             active = [i for i, k in enumerate(depths) if k > index]
             if len(active) == len(depths):
@@ -248,15 +248,15 @@ class PixelDecoder(nn.Module):
         merged = recompute(merge, finest, fine)
         return recompute(lambda x: _pointwise(self.mask_features, F.relu(self.merge[1](x))), merged), levels
 
-    def forward(self, maps: Sequence[Tensor], depth: int | Tensor | None = None) -> tuple[Tensor, Tokens]:
-        """Maps of the backbone to the map for masks and the tokens after `depth` layers."""
-        state = self.encode(self.project(maps), depth)
+    def forward(self, maps: Sequence[Tensor], num_layers: int | Tensor | None = None) -> tuple[Tensor, Tokens]:
+        """Maps of the backbone to the map for masks and the tokens after `num_layers` layers."""
+        state = self.encode(self.project(maps), num_layers)
         return self.finish(state, maps[0])[0], state
 
-    def check_depth(self, depth: int) -> int:
-        if not 1 <= depth <= self.num_layers:
-            raise ConfigError(f"exit={depth}: this encoder can stop after 1..{self.num_layers} layers")
-        return depth
+    def check_num_layers(self, num_layers: int) -> int:
+        if not 1 <= num_layers <= self.num_layers:
+            raise ConfigError(f"num_layers={num_layers}: this encoder can stop after 1..{self.num_layers} layers")
+        return num_layers
 
     def _recalibrate(self, state: Tokens, level: int) -> Tokens:
         (h, w), (fine_h, fine_w) = state.shapes[level], state.shapes[-1]

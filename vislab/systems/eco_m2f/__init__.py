@@ -6,7 +6,7 @@ Three steps, of which only the first trains a network:
     B  derive.py          what each image would score at each exit, and what the gate would see, in one pass
     C  gate.py            a linear gate fitted on that in seconds, and tables of quality against cost for any budget
 
-    model.py    EcoM2F: exits, gate, dial
+    model.py    EcoM2F: exits, gate, depth_penalty
     hooks.py    SampleExitHook
     cost.py     multiply-accumulates of every part and exit
     quality.py  PQ, mIoU and AP of one image

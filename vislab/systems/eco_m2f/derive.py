@@ -35,7 +35,7 @@ class Derived:
     measure: str
 
     def save(self, path: str | Path) -> None:
-        """Write to `path` (.npz), which holds either the old content or all of the new."""
+        """Write to `path` (.npz), which contains either the old content or all of the new."""
         buffer = io.BytesIO()
         counts = {} if self.counts is None else {"counts": self.counts}
         np.savez_compressed(
@@ -66,7 +66,7 @@ class Derived:
                     measure=str(file["measure"]),
                 )
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise DataError(f"{path} holds no derived data set: {error}. Run derive again.") from error
+            raise DataError(f"{path} contains no derived data set: {error}. Run derive again.") from error
 
 
 @torch.no_grad()
@@ -95,7 +95,8 @@ def derive(
         old = Derived.load(path)
         if old.exits != model.exits or old.measure != measure:
             raise DataError(
-                f"{path} holds {old.measure} at exits {list(old.exits)}; wanted are {measure} at {list(model.exits)}: "
+                f"{path} contains {old.measure} at exits {list(old.exits)}; wanted are {measure} at "
+                f"{list(model.exits)}: "
                 "give another file"
             )
         counts = [None] * len(old.names) if old.counts is None else list(old.counts)

@@ -52,7 +52,7 @@ def fit_gate(
         loss: "regress": squared error of the utilities; "expected": minus the expected utility; "soft": cross entropy
             with softmax(utility / temperature); "hard": cross entropy with the best exit.
         temperature: Of "soft".
-        weight_decay: Factor of the weights' squared norm, for standardised features. Default: the strongest of DECAYS
+        weight_decay: Factor of the weights' squared norm, for standardized features. Default: the strongest of DECAYS
             whose gate, fitted on four fifths of the images, is as good on the fifth as the best, but for chance.
         steps: Of L-BFGS, on all images at once.
         published: As the released code: AdamW 1e-4, weight decay 0.05, batches of 8, clipping at 0.01, "soft" as
@@ -110,7 +110,7 @@ def _fit(
 
     found = minimize(objective, np.zeros(exits * x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": steps})
     weight = found.x.reshape(exits, -1)
-    raw = weight[:, :-1] / std  # the standardisation moves into the weights
+    raw = weight[:, :-1] / std  # the standardization moves into the weights
     return raw, weight[:, -1] - raw @ mean, float(found.fun)
 
 
@@ -163,16 +163,21 @@ def _fit_published(gate: nn.Linear, derived: Derived, beta: float, loss: str, st
     return float(value.detach())
 
 
-def gate_choice(gate: nn.Linear, derived: Derived, dial: float = 0.0) -> np.ndarray:
+def gate_choice(gate: nn.Linear, derived: Derived, depth_penalty: float = 0.0) -> np.ndarray:
     """(N,) columns the gate would choose."""
     with torch.no_grad():
         features = torch.from_numpy(derived.features).to(gate.weight)
         scores = gate(features).log_softmax(1).cpu().double()
-    return (scores - dial * torch.tensor(derived.exits, dtype=torch.float64)).argmax(1).numpy()
+    return (scores - depth_penalty * torch.tensor(derived.exits, dtype=torch.float64)).argmax(1).numpy()
 
 
 def policies(
-    gate: nn.Linear, derived: Derived, beta: float, *, dial: float = 0.0, costs: Mapping[int, float] | None = None
+    gate: nn.Linear,
+    derived: Derived,
+    beta: float,
+    *,
+    depth_penalty: float = 0.0,
+    costs: Mapping[int, float] | None = None,
 ) -> list[dict]:
     """Expected quality and cost of the gate, the oracle, and random choice with the gate's shares.
 
@@ -180,10 +185,10 @@ def policies(
         gate: A fitted gate.
         derived: Of images that it was not fitted on.
         beta: For the oracle's labels.
-        dial: Of the gate.
+        depth_penalty: Of the gate.
         costs: Exit -> cost in any unit; default: the number of layers.
     """
-    chosen = gate_choice(gate, derived, dial)
+    chosen = gate_choice(gate, derived, depth_penalty)
     shares = np.bincount(chosen, minlength=len(derived.exits)) / len(chosen)
     gate_row = _row("gate", np.eye(len(derived.exits))[chosen], derived, costs)
     over = derived.quality[np.arange(len(chosen)), chosen] - derived.quality @ shares  # random, in expectation
@@ -196,7 +201,7 @@ def policies(
         _row("random", np.tile(shares, (len(chosen), 1)), derived, costs),
         _row("oracle", np.eye(len(derived.exits))[best_exits(derived.quality, derived.exits, beta)], derived, costs),
     ]
-    return [{"policy": row.pop("policy"), "beta": beta, "dial": dial} | row for row in rows]
+    return [{"policy": row.pop("policy"), "beta": beta, "depth_penalty": depth_penalty} | row for row in rows]
 
 
 def frontier(

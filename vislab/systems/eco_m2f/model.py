@@ -29,7 +29,7 @@ class EcoM2F(Mask2Former):
         alpha: "constant" 1, "linear" k (published), "quadratic" k * k / 10.
         policy: How "predict" and "tensor" choose: "gate"; a number: that exit; "full": all layers; "oracle": the
             sample's metainfo `best_exit`; "random": drawn with `histogram`.
-        dial: The gate's choice is argmax(log p - dial * k): the more, the cheaper.
+        depth_penalty: The gate's choice is argmax(log p - depth_penalty * k): the more, the cheaper.
         histogram: Shares of the exits, for "random".
 
     All other arguments are Mask2Former's.
@@ -50,9 +50,9 @@ class EcoM2F(Mask2Former):
         exit_mode: Literal["sample", "all", "full"] = "sample",
         alpha: Literal["constant", "linear", "quadratic"] = "linear",
         policy: Literal["gate", "full", "oracle", "random"] | int = "full",
-        dial: float = 0.0,
+        depth_penalty: float = 0.0,
         histogram: Sequence[float] | None = None,
-        things: int | Sequence[int] | None = None,
+        thing_classes: int | Sequence[int] | None = None,
         num_queries: int = 100,
         pixel_decoder: dict | None = None,
         decoder: dict | None = None,
@@ -60,15 +60,16 @@ class EcoM2F(Mask2Former):
         tasks: Sequence[str] = ("panoptic",),
         score_threshold: float = 0.8,
         overlap_threshold: float = 0.8,
-        top: int = 100,
+        max_instances: int = 100,
         sigmoid_first: bool = False,
-        run_lengths: bool = False,
+        rle_masks: bool = False,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(
-            backbone=backbone, num_classes=num_classes, things=things, num_queries=num_queries,
+            backbone=backbone, num_classes=num_classes, thing_classes=thing_classes, num_queries=num_queries,
             pixel_decoder=pixel_decoder, decoder=decoder, loss=loss, tasks=tasks, score_threshold=score_threshold,
-            overlap_threshold=overlap_threshold, top=top, sigmoid_first=sigmoid_first, run_lengths=run_lengths,
+            overlap_threshold=overlap_threshold, max_instances=max_instances, sigmoid_first=sigmoid_first,
+            rle_masks=rle_masks,
             data_preprocessor=data_preprocessor,
         )  # fmt: skip
         self.exits = tuple(exits)
@@ -87,7 +88,7 @@ class EcoM2F(Mask2Former):
         self.gate = nn.Linear(self.pixel_decoder.level_embed.shape[1], len(self.exits))
         nn.init.zeros_(self.gate.bias)
         self.gate.requires_grad_(False)  # fitted, not trained along
-        self.dial = dial
+        self.depth_penalty = depth_penalty
         self.set_policy(policy, histogram)
 
     def set_policy(self, policy: str | int, histogram: Sequence[float] | None = None) -> None:
@@ -110,23 +111,23 @@ class EcoM2F(Mask2Former):
         inputs: Tensor,
         data_samples: Sequence[DataSample] | None = None,
         mode: str = "tensor",
-        exit: int | Tensor | None = None,
+        num_layers: int | Tensor | None = None,
     ) -> dict[str, Tensor] | list[DataSample]:
-        """As Mask2Former's; `exit` overrides the policy. "tensor" also gives `exit` (B,): the layers used."""
+        """As in Mask2Former; `num_layers` overrides the policy. "tensor" also returns `num_layers` (B,)."""
         if mode not in ("loss", "predict", "tensor"):
             raise ValueError(f"mode={mode!r} is not one of loss, predict, tensor")
         maps = self.backbone(inputs)
         state = self.pixel_decoder.project(maps)
         if mode == "loss":
-            return self._training_loss(maps[0], state, self.targets(data_samples, inputs), exit)
-        depths = self.choose(state, data_samples) if exit is None else self._spread(exit, len(inputs))
+            return self._training_loss(maps[0], state, self.targets(data_samples, inputs), num_layers)
+        depths = self.choose(state, data_samples) if num_layers is None else self._spread(num_layers, len(inputs))
         state = self.pixel_decoder.encode(state, depths)
         if mode == "predict":
             samples = self.predict(maps[0], state, inputs, data_samples)
             for sample, depth in zip(samples, depths.tolist(), strict=True):
-                sample.set_metainfo({"exit": depth})
+                sample.set_metainfo({"num_layers": depth})
             return samples
-        return self.outputs(maps[0], state) | {"exit": depths}
+        return self.outputs(maps[0], state) | {"num_layers": depths}
 
     def gate_features(self, state: Tokens) -> Tensor:
         """(B, dim): the mean of the coarsest level's tokens before any layer, without positions."""
@@ -143,7 +144,7 @@ class EcoM2F(Mask2Former):
         if self.policy == "gate":
             with torch.autocast(state.tokens.device.type, enabled=False):
                 scores = self.gate(self.gate_features(state)).log_softmax(1).cpu()
-            return exits[(scores - self.dial * exits).argmax(1)]
+            return exits[(scores - self.depth_penalty * exits).argmax(1)]
         if self.policy == "random":
             return exits[torch.multinomial(torch.tensor(self.histogram, dtype=torch.float), count, replacement=True)]
         depths = [None if s is None else s.get("best_exit") for s in samples or [None] * count]
@@ -155,16 +156,16 @@ class EcoM2F(Mask2Former):
         depths = torch.as_tensor(depth).cpu()
         return depths.expand(count).clone() if depths.ndim == 0 else depths
 
-    def _training_loss(self, finest: Tensor, state: Tokens, targets: list, exit: int | None) -> dict[str, Tensor]:
+    def _training_loss(self, finest: Tensor, state: Tokens, targets: list, num_layers: int | None) -> dict[str, Tensor]:
         last = self.pixel_decoder.num_layers
-        if self.exit_mode == "all" and exit is None:
+        if self.exit_mode == "all" and num_layers is None:
             losses: dict[str, Tensor] = {}
             for k, tokens in self.pixel_decoder.walk(state, self.exits):
                 share = self.alpha(k) / len(self.exits)
                 losses |= {f"e{k}.{name}": share * v for name, v in self.loss(finest, tokens, targets).items()}
             return losses
-        if exit is None:
-            exit = self.train_exit if self.exit_mode == "sample" and self.train_exit else last
-        weight = 1.0 if self.exit_mode == "full" else self.alpha(int(exit))
-        state = self.pixel_decoder.encode(state, int(exit))
+        if num_layers is None:
+            num_layers = self.train_exit if self.exit_mode == "sample" and self.train_exit else last
+        weight = 1.0 if self.exit_mode == "full" else self.alpha(int(num_layers))
+        state = self.pixel_decoder.encode(state, int(num_layers))
         return {name: weight * value for name, value in self.loss(finest, state, targets).items()}

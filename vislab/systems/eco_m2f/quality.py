@@ -61,6 +61,6 @@ def set_quality(counts: np.ndarray, measure: str) -> float:
 
 def mean_iou(counts: np.ndarray) -> float:
     """(num_classes, 3) pixels of intersection, prediction and label to the mean IoU of the classes that occur."""
-    shared, predicted, labelled = np.asarray(counts, np.float64).T
-    union = predicted + labelled - shared
+    shared, predicted, labeled = np.asarray(counts, np.float64).T
+    union = predicted + labeled - shared
     return float((shared[union > 0] / union[union > 0]).mean()) if (union > 0).any() else 0.0

@@ -4,9 +4,9 @@
     model.py   encoder, decoder, HNeRV with modes loss | predict | tensor
     hooks.py   the pictures at the end of a run: curve, and original / reconstruction / error
 
-Around it: datasets/video_frames.py reads the clip, evaluation/video.py measures PSNR and MS-SSIM, losses/ holds L2Loss
-and Fusion6Loss, configs/hnerv the recipes. Paper: Chen et al., "HNeRV: A Hybrid Neural Representation for Videos",
-CVPR 2023, arXiv 2304.02633.
+Around it: datasets/video_frames.py reads the clip, evaluation/video.py measures PSNR and MS-SSIM, losses/ contains
+L2Loss and Fusion6Loss, configs/hnerv the recipes. Paper: Chen et al., "HNeRV: A Hybrid Neural Representation for
+Videos", CVPR 2023, arXiv 2304.02633.
 """
 
 from vislab.systems.hnerv.hooks import VideoReportHook

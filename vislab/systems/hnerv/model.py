@@ -61,7 +61,7 @@ class HNeRVEncoder(nn.Sequential):
         for i, stride in enumerate(strides):
             out = embed_dim if i == len(strides) - 1 else width
             patches = nn.Conv2d(channels, out, stride, stride)
-            # the first stage normalises its output, the others their input
+            # the first stage normalizes its output, the others their input
             layers += [patches, ChannelNorm(out, eps=1e-6)] if i == 0 else [ChannelNorm(channels, eps=1e-6), patches]
             layers.append(ConvNeXtBlock(dim=out))
             channels = out
@@ -115,7 +115,7 @@ class HNeRV(BaseModel):
     """One network for one video: training it encodes the video, running its decoder decodes a frame.
 
     Give either `decoder_width` or `target_size`; with the latter the width is the largest whose decoder, together with
-    the video's embeddings when `frames` and `frame_size` are given, has at most that many values.
+    the video's embeddings when `num_frames` and `frame_size` are given, has at most that many values.
 
     Args:
         strides: upsampling of the decoder's stages, and downsampling of the encoder's; their product divides the frame.
@@ -123,7 +123,7 @@ class HNeRV(BaseModel):
         encoder_width: channels inside the encoder.
         decoder_width: channels after the decoder's first convolution, c2.
         target_size: number of values to spend instead, e.g. 0.3e6.
-        frames: length of the video, so that target_size pays for the embeddings too.
+        num_frames: length of the video, so that target_size pays for the embeddings too.
         frame_size: (height, width) of the frames, for the same purpose.
         reduction: factor by which the channels shrink from one decoder stage to the next, r.
         min_width: smallest number of channels of a decoder stage.
@@ -143,7 +143,7 @@ class HNeRV(BaseModel):
         encoder_width: int = 64,
         decoder_width: int | None = None,
         target_size: float | None = None,
-        frames: int | None = None,
+        num_frames: int | None = None,
         frame_size: tuple[int, int] | None = None,
         reduction: float = 1.2,
         min_width: int = 12,
@@ -157,10 +157,10 @@ class HNeRV(BaseModel):
             raise ConfigError(
                 f"HNeRV got decoder_width={decoder_width} and target_size={target_size}; give exactly one of them."
             )
-        if (frames is None) != (frame_size is None):
+        if (num_frames is None) != (frame_size is None):
             raise ConfigError(
-                f"HNeRV got frames={frames} and frame_size={frame_size}; give both, so that target_size pays for "
-                "the embeddings too, or neither."
+                f"HNeRV got num_frames={num_frames} and frame_size={frame_size}; give both, so that "
+                "target_size includes the embeddings, or neither."
             )
         shape = {
             "strides": tuple(strides),
@@ -171,9 +171,9 @@ class HNeRV(BaseModel):
         }
         if decoder_width is None:
             embeddings = 0
-            if frames is not None:
+            if num_frames is not None:
                 embeddings = embedding_values(
-                    frames=frames, frame_size=frame_size, strides=strides, embed_dim=embed_dim
+                    num_frames=num_frames, frame_size=frame_size, strides=strides, embed_dim=embed_dim
                 )
             decoder_width = solve_width(decoder_size=target_size - embeddings, **shape)
         self.strides = shape["strides"]

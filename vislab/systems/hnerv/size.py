@@ -78,15 +78,17 @@ def embedding_size(frame_size: tuple[int, int], strides: Sequence[int]) -> tuple
     return height // total, width // total
 
 
-def embedding_values(*, frames: int, frame_size: tuple[int, int], strides: Sequence[int], embed_dim: int = 16) -> int:
+def embedding_values(
+    *, num_frames: int, frame_size: tuple[int, int], strides: Sequence[int], embed_dim: int = 16
+) -> int:
     """Number of embedding values stored for a whole video."""
     height, width = embedding_size(frame_size, strides)
-    return frames * embed_dim * height * width
+    return num_frames * embed_dim * height * width
 
 
-def embed_dim_for_share(share: float, target_size: float, frames: int, embedding: tuple[int, int]) -> int:
+def embed_dim_for_share(share: float, target_size: float, num_frames: int, embedding: tuple[int, int]) -> int:
     """Embedding channels that spend `share` (0..1) of the size on embeddings of (height, width) `embedding`."""
-    return max(1, int(share * target_size / (frames * embedding[0] * embedding[1])))
+    return max(1, int(share * target_size / (num_frames * embedding[0] * embedding[1])))
 
 
 def solve_width(*, decoder_size: float, **architecture) -> int:
@@ -120,7 +122,7 @@ def solve_width(*, decoder_size: float, **architecture) -> int:
 def published_width(
     *,
     target_size: float,
-    frames: int,
+    num_frames: int,
     frame_size: tuple[int, int],
     strides: Sequence[int],
     embed_dim: int = 16,
@@ -130,9 +132,11 @@ def published_width(
     """The width by the rule behind the paper's models: the root of a * c2^2 + b * c2 = target - embeddings, floored.
 
     The rule leaves out biases, the RGB layer and the minimum width, and counts the first convolution as 3x3, so real
-    sizes differ from the target by some per cent; `solve_width` is exact. Kept to reproduce published widths.
+    sizes differ from the target by some percent; `solve_width` is exact. Kept to reproduce published widths.
     """
-    budget = target_size - embedding_values(frames=frames, frame_size=frame_size, strides=strides, embed_dim=embed_dim)
+    budget = target_size - embedding_values(
+        num_frames=num_frames, frame_size=frame_size, strides=strides, embed_dim=embed_dim
+    )
     kernels = stage_kernels(len(strides), kernel)
     a = sum((s * k / reduction**i) ** 2 for i, (s, k) in enumerate(zip(strides, kernels, strict=True))) / reduction
     b = 9 * embed_dim

@@ -1,6 +1,6 @@
 """timesNet: a pre-trained model as the decoder of dense prediction, fed with image x re-shaped features.
 
-    reshape.py   Re-Shape modules, the only new weights: towards the gate, between stages, to the output
+    reshape.py   Re-Shape modules, the only new weights: toward the gate, between stages, to the output
     model.py     TimesNet: images (B, 3, H, W) -> maps (B, K, H, W), with its ablations as options
 
 It is a `network` of the tasks in vislab/models/dense.py (DepthEstimator, SemanticSegmentor); the control on the same

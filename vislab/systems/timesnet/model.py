@@ -1,7 +1,7 @@
 """timesNet: an encoder's deepest map, multiplied with the image, enters a second pre-trained model, the decoder.
 
     images -> encoder -> deepest map -> Re-Shape -> gate (B, 3, H, W)
-    gate * normalised images -> decoder (a whole timm model, stem untouched) -> its stages
+    gate * normalized images -> decoder (a whole timm model, stem untouched) -> its stages
     stages -> Re-Shape to the finest -> concatenated -> Re-Shape to full resolution
 
 The decoder looks at an image again and is used in its native direction; it is the order of decoding that is reversed.
@@ -28,7 +28,7 @@ MIXES = ("multiply", "add", "concat", "feature", "image")
 class TimesNet(nn.Module):
     """Images (B, 3, H, W) in [0, 1], any size -> maps (B, out_channels, H, W), unbounded.
 
-    Each of the two timm models gets the image normalised with its own mean and std. Inside, images are padded at the
+    Each of the two timm models gets the image normalized with its own mean and std. Inside, images are padded at the
     bottom and right to what each model needs; the padding is cut off the output.
 
     Args:
@@ -173,7 +173,7 @@ def _build(model: dict | nn.Module, which: str, defaults: Mapping[str, Any]) -> 
     if isinstance(model, dict):
         model = MODELS.build({"type": TimmEncoder, **defaults, **model})
     if getattr(model, "normalize", False):
-        raise ConfigError(f"TimesNet.{which}: normalize=True would normalise twice: TimesNet does it with mean and std")
+        raise ConfigError(f"TimesNet.{which}: normalize=True would normalize twice: TimesNet does it with mean and std")
     return model
 
 

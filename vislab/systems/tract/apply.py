@@ -1,4 +1,4 @@
-"""Turning TrAct on and off for a layer, and the call that deferred mode needs before the optimiser's step."""
+"""Turning TrAct on and off for a layer, and the call that deferred mode needs before the optimizer's step."""
 
 import torch
 from torch import nn
@@ -22,7 +22,7 @@ def apply_tract(module: nn.Module, lam: float = 0.1, reduce: str = "local") -> n
             backward passes.
             "deferred": those of all processes and of all backward passes since the weight's gradient was last None
             (gradient accumulation). The gradient stays the ordinary one until `precondition(layer)` is called, after
-            the last backward and before the optimiser's step.
+            the last backward and before the optimizer's step.
 
     Raises:
         ConfigError: lam or reduce is out of range; there is no such layer; its weight is frozen or computed from

@@ -143,7 +143,7 @@ def _patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
 def _row_blocks(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """Blocks A[u, v], u <= v, of the kernel rows: (kh, kh, G, K, K) with K = C/G * kw.
 
-    A block with u >= stride holds only its difference to A[u - stride, v - stride]; `_resolve` adds that.
+    A block with u >= stride contains only its difference to A[u - stride, v - stride]; `_resolve` adds that.
     """
     kh, s = layer.kernel_size[0], layer.stride[0]
     columns = _windows(_padded(x, layer), 1, layer)  # (B, G, C/G, Hp, Wo, kw)

@@ -132,7 +132,7 @@ class TrActHook(Hook):
             tract.norms = None
         if (fallbacks := int(tract.fallbacks)) > self._reported:
             runner.logger.warning(
-                f"TrAct: {fallbacks} times so far the input of {self._name!r} could not be factorised (not finite?), "
+                f"TrAct: {fallbacks} times so far the input of {self._name!r} could not be factorized (not finite?), "
                 "and the ordinary gradient was taken"
             )
             self._reported = fallbacks
@@ -164,7 +164,7 @@ def _before_step(wrapper: OptimWrapper | OptimWrapperDict, layer: nn.Module) -> 
         if any(p is layer.weight for group in one.optimizer.param_groups for p in group["params"]):
             one.step = partial(_precondition_and_step, layer, one.step)
             return partial(vars(one).pop, "step", None)
-    raise ConfigError("TrAct: the first layer's weight is in no optimiser, so its gradient would have no effect")
+    raise ConfigError("TrAct: the first layer's weight is in no optimizer, so its gradient would have no effect")
 
 
 def _precondition_and_step(layer: nn.Module, step: Callable[..., None], **kwargs) -> None:

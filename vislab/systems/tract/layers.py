@@ -25,7 +25,7 @@ def find_first_layer(module: nn.Module, name: str | None = None) -> Layer:
     layer = layers[name]
     where = f"layer {name!r} of {kind}" if name else f"this {type(layer).__name__}"
     if layer._parameters.get("weight") is None:
-        raise ConfigError(f"TrAct: the weight of {where} is computed from other parameters: remove the parametrisation")
+        raise ConfigError(f"TrAct: the weight of {where} is computed from other parameters: remove the parametrization")
     if not is_supported(layer):
         raise ConfigError(
             f"TrAct: {where} is a {type(layer).__name__}, whose forward is not that of nn.Linear or nn.Conv2d, so the "

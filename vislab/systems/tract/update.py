@@ -17,7 +17,7 @@ rounding error of those drowns the others, which are then amplified. So M is sum
 whose rounding does little harm.
 
 The bias keeps its ordinary gradient, as in the paper. A penalty on this weight that is part of the loss would be
-changed along with M (and is lost under autocast): leave weight decay to the optimiser.
+changed along with M (and is lost under autocast): leave weight decay to the optimizer.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -63,7 +63,7 @@ class TrAct:
         reduce: "local", "global" or "deferred", see `apply_tract`.
 
     Attributes:
-        fallbacks: how often A could not be factorised and the ordinary gradient was kept: int or 0-d tensor.
+        fallbacks: how often A could not be factorized and the ordinary gradient was kept: int or 0-d tensor.
         total: what was seen since the gradient was last None (deferred).
         measure: whether the next gradient's norms are kept in `norms`: (of M, of what replaced it), 0-d tensors.
         calls: forward passes that were noted.

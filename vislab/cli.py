@@ -18,6 +18,10 @@ from typing import Any
 
 from vislab.errors import ConfigError, VislabError
 
+# Called with the message of an error; returns whether this process prints it. A run of several processes puts in here
+# what lets the others know.
+may_print: Callable[[str], bool] = bool
+
 
 def run(main: Callable[[], int | None]) -> None:
     """Call `main` and leave the process: status 0 or what it returns; 2 after an error that the user can mend, 130
@@ -36,24 +40,29 @@ def run(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         terminated = isinstance(stop, Terminated)
-        print("\n".join(["terminated" if terminated else "interrupted", *map(str, stop.args)]), file=sys.stderr)
+        _print_once("\n".join(["terminated" if terminated else "interrupted", *map(str, stop.args)]))
         status = 143 if terminated else 130
     except BrokenPipeError:  # `tool | head`: the reader has seen enough
         status = 0
     except Exception as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # yapf under mmengine's bare `except:`
-            print("interrupted", file=sys.stderr)
+            _print_once("interrupted")
             sys.exit(143 if isinstance(error.__context__, Terminated) else 130)
         told = error_message(error) if isinstance(error, VislabError) else remedy(error)
         if told is None or os.environ.get("VISLAB_TRACEBACK"):
             raise
-        print(f"error: {told}", file=sys.stderr)
+        _print_once(f"error: {told}")
         status = 2
     try:
         sys.stdout.flush()
     except OSError:  # closed, or on a full disk: nobody reads what is left, and Python must not try again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status or 0)
+
+
+def _print_once(text: str) -> None:
+    if may_print(text):
+        print(text, file=sys.stderr)
 
 
 class Terminated(KeyboardInterrupt):

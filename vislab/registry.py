@@ -17,6 +17,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 RUNNERS = _child(root.RUNNERS, "vislab.engine")
 LOOPS = _child(root.LOOPS, "vislab.engine")
 HOOKS = _child(root.HOOKS, "vislab.engine")
+MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS, "vislab.engine")
 OPTIMIZERS = _child(root.OPTIMIZERS, "vislab.engine")
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, "vislab.engine")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "vislab.engine")

@@ -2,17 +2,20 @@
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from mmengine.model import BaseTTAModel, MMDistributedDataParallel, is_model_wrapper
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 
+from vislab.engine.sharding import FullyShard
 from vislab.errors import ConfigError, VislabError
+from vislab.registry import MODEL_WRAPPERS
 
 T = TypeVar("T")
 
@@ -132,3 +135,32 @@ def wrap_for_processes(model: nn.Module, find_unused_parameters: bool) -> nn.Mod
             broadcast_buffers=False,
             find_unused_parameters=find_unused_parameters or getattr(model, "find_unused_parameters", False),
         )
+
+
+def build_wrapper(model: nn.Module, config: Mapping[str, Any], *, initialize: bool, compiled: bool) -> nn.Module:
+    """The wrapper that `model_wrapper_cfg` describes, around `model`.
+
+    Args:
+        model: On its device.
+        config: The wrapper's class and arguments; without `type`, DistributedDataParallel.
+        initialize: Call the model's `init_weights()` before a FullyShard splits its weights.
+        compiled: Whether the config compiles the training step.
+
+    Raises:
+        ConfigError: the wrapper does not take these arguments, or does not go with this model or with `compile`.
+    """
+    config = {"type": MMDistributedDataParallel, **config}
+    kind = config["type"] if isinstance(config["type"], type) else MODEL_WRAPPERS.get(config["type"])
+    if isinstance(kind, type) and issubclass(kind, DistributedDataParallel) and get_device() != "cpu":
+        config.setdefault("device_ids", [int(os.environ["LOCAL_RANK"])])
+    if isinstance(kind, type) and issubclass(kind, FullyShard):
+        if compiled:
+            raise ConfigError("compile does not go with model_wrapper_cfg=dict(type=FullyShard): remove one of the two")
+        if initialize and hasattr(model, "init_weights"):
+            model.init_weights()
+        for value in model.state_dict().values():
+            broadcast(value)
+    try:
+        return MODEL_WRAPPERS.build(config, default_args={"module": model})
+    except TypeError as error:
+        raise ConfigError(f"model_wrapper_cfg: {error}") from error

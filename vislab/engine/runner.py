@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import mmengine
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
@@ -28,16 +27,18 @@ from mmengine.runner import Runner as MMEngineRunner
 from torch.utils.data import DataLoader
 
 from vislab.engine.allocator import keep_freed_memory
-from vislab.engine.class_lists import build_dataset, check_loaded, check_loop, dataset_meta
-from vislab.engine.distributed import call_on_main, prepare_processes, unwrap, wrap_for_processes
+from vislab.engine.checkpoint_content import checkpoint_content
+from vislab.engine.class_lists import build_dataset, check_loaded, check_loop
+from vislab.engine.distributed import build_wrapper, call_on_main, prepare_processes, unwrap, wrap_for_processes
 from vislab.engine.environment import collect_environment
 from vislab.engine.hooks import DEFAULT_HOOKS, EarlyStoppingHook
 from vislab.engine.message_hub import MessageHub
+from vislab.engine.process_watch import watch_processes
 from vislab.engine.quiet import keep_terminal_quiet
 from vislab.engine.report import closing_lines, logged_metrics, seconds_before, write_config, write_metrics
 from vislab.engine.resume.epoch_counts import check_hooks, check_schedules
 from vislab.engine.resume.hook_state import HookStates
-from vislab.engine.resume.optim_state import optimizer_settings, schedule_settings, schedule_states
+from vislab.engine.resume.optim_state import optimizer_settings, schedule_settings
 from vislab.engine.resume.restore import (
     check_averages,
     last_checkpoint,
@@ -50,10 +51,11 @@ from vislab.engine.resume.restore import (
 from vislab.engine.resume.run_state import check_run_state, reading_part
 from vislab.engine.resume.settings_diff import plain_settings
 from vislab.engine.run_lock import hold_work_dir
+from vislab.engine.sharding import FullyShard, check_hooks_for_sharding
 from vislab.engine.work_dir import work_dir_of
 from vislab.errors import ConfigError
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
-from vislab.io.serialize import from_plain, to_plain
+from vislab.io.serialize import from_plain
 from vislab.io.weights import get_weights, load_state
 from vislab.registry import LOOPS, RUNNERS
 
@@ -115,6 +117,7 @@ class Runner(MMEngineRunner):
         if get_device() == "cpu":
             keep_freed_memory()
         super().setup_env(env_cfg)
+        watch_processes(self.work_dir)
 
     def _log_env(self, env_cfg: dict) -> None:
         report = collect_environment() | {
@@ -135,9 +138,18 @@ class Runner(MMEngineRunner):
         return logger
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
-        if not self.distributed or model_wrapper_cfg is not None or is_model_wrapper(model):
-            return super().wrap_model(model_wrapper_cfg, model)
-        return wrap_for_processes(model.to(get_device()), self.cfg.get("find_unused_parameters", False))
+        if not self.distributed or is_model_wrapper(model):
+            return super().wrap_model(None, model)
+        model = model.to(get_device())
+        if model_wrapper_cfg is None:
+            unused = self.cfg.get("find_unused_parameters", False)
+            return wrap_for_processes(model, unused)
+        training = self._train_loop is not None
+        return build_wrapper(model, model_wrapper_cfg, initialize=training, compiled=bool(self.cfg.get("compile")))
+
+    def _init_model_weights(self) -> None:
+        if not isinstance(self.model, FullyShard):  # its weights were there before they were split
+            super()._init_model_weights()
 
     def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:
         chosen = copy.deepcopy(DEFAULT_HOOKS) | dict(hooks or {})
@@ -153,6 +165,8 @@ class Runner(MMEngineRunner):
             super().register_hook(hook, priority)
         except (AssertionError, KeyError, TypeError, ValueError) as error:  # how mmengine's hooks refuse their settings
             raise ConfigError(f"hook {hook} cannot be built: {error}") from error
+        if isinstance(self.model, FullyShard):
+            check_hooks_for_sharding(self.hooks)
         for registered in self.hooks:
             if type(registered) is MMEngineEarlyStoppingHook:  # a config may name mmengine's class itself
                 registered.__class__ = EarlyStoppingHook
@@ -274,34 +288,12 @@ class Runner(MMEngineRunner):
         Raises:
             CheckpointError: something cannot be saved as plain data, or the disk is full.
         """
-        self.call_hook("collect_rank_states")
-        if not is_main_process():
-            return
-        model = unwrap(self.model)
-        counts = {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch), **(meta or {})}
-        checkpoint: dict[str, Any] = {
-            "meta": {
-                **counts,
-                "data": self.train_loop.position(counts["epoch"], counts["iter"]),
-                "seed": self.seed,
-                "experiment_name": self.experiment_name,
-                "time": time.strftime("%Y%m%d_%H%M%S"),
-                "seconds": time.time() - self._began,
-                "cfg": self.config_text,
-                "mmengine_version": mmengine.__version__,
-                "dataset_meta": dataset_meta(self.train_dataloader.dataset),
-            },
-            "state_dict": model.state_dict(),
-            "message_hub": self.message_hub.state_dict(),
-            "hooks": self._hook_states.state_dict(),
-            "settings": self.settings,
-        }
-        if save_optimizer:
-            checkpoint["optimizer"] = self.optim_wrapper.state_dict()
-        if save_param_scheduler and self.param_schedulers is not None:
-            checkpoint["param_schedulers"] = schedule_states(self.param_schedulers)
-        self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
-        save_checkpoint(to_plain(checkpoint), Path(out_dir) / filename)
+        content = checkpoint_content(
+            self, {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch), **(meta or {})},
+            save_optimizer=save_optimizer, save_param_scheduler=save_param_scheduler,
+        )  # fmt: skip
+        if content is not None:
+            save_checkpoint(content, Path(out_dir) / filename)
 
     def load_or_resume(self) -> None:
         self._hook_states = HookStates(self.hooks)

@@ -11,6 +11,7 @@ import torch
 from vislab.errors import CheckpointError
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.paths import expand_path
+from vislab.io.sharded import split_like
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,8 @@ def load_state(
     if not partial and mismatched or (own and not any(key in own for key in fitting) and not _has_load_hooks(model)):
         raise CheckpointError(_other_model(model, source, weights, own, mismatched, checkpoint))
     try:
-        missing, unexpected = model.load_state_dict(fitting, strict=False)
+        split = {key: split_like(value, own.get(key)) for key, value in fitting.items()}
+        missing, unexpected = model.load_state_dict(split, strict=False)
     except RuntimeError as error:
         raise CheckpointError(f"{source} does not fit {type(model).__name__}: {error}") from error
     missing = [key for key in missing if key not in wrong and not key.endswith("num_batches_tracked")]

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
+from torch.distributed.tensor import DTensor
 
 from vislab.errors import TrainingError
 from vislab.registry import HOOKS
@@ -47,7 +49,8 @@ class NanGuardHook(Hook):
     def collect_rank_states(self, runner) -> None:
         """Called on every rank before a checkpoint is put together."""
         self._read(runner)
-        bad = [name for name, parameter in runner.model.named_parameters() if not _all_finite(parameter)]
+        mine = [name for name, parameter in runner.model.named_parameters() if not _all_finite(parameter)]
+        bad = list(dict.fromkeys(name for names in all_gather_object(mine) for name in names))
         if bad:
             raise TrainingError(
                 f"after iteration {runner.iter} these weights are NaN or infinite: {', '.join(bad[:5])}"
@@ -87,6 +90,8 @@ _REMEDY = (
 def _all_finite(tensor: torch.Tensor) -> bool:
     if not tensor.is_floating_point():
         return True
+    if isinstance(tensor, DTensor):  # this process's part
+        tensor = tensor.to_local()
     return bool(torch.isfinite(tensor.detach().sum(dtype=torch.float64))) or bool(torch.isfinite(tensor).all())
 
 

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, get_rank
+from mmengine.dist import all_gather_object, get_rank, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 
 from vislab.engine.distributed import unwrap
+from vislab.engine.sharding import FullyShard
+from vislab.io.sharded import gather_whole, split_like
 from vislab.registry import HOOKS
 
 
@@ -41,8 +43,7 @@ class PendingGradientsHook(Hook):
             "gradients": None,
         }
         if any(_is_open(count, every) for count, every in self._collected["windows"].values()):
-            mine = {n: p.grad.detach().cpu() for n, p in _model(runner).named_parameters() if p.grad is not None}
-            self._collected["gradients"] = all_gather_object(mine)
+            self._collected["gradients"] = _gather(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self._collected is not None and "optimizer" in checkpoint:
@@ -80,9 +81,9 @@ class PendingGradientsHook(Hook):
         self._loaded, self._resumed = None, False
 
     def _put_back(self, runner, gradients: list[dict[str, torch.Tensor]]) -> None:
-        """Each rank's own gradients; their mean where the number of ranks has changed, as it would have been taken at
-        the window's end."""
-        if len(gradients) == runner.world_size:
+        """Each rank's own gradients; their mean where the number of ranks has changed or each keeps its part of the
+        mean, as it would have been taken at the window's end."""
+        if len(gradients) == runner.world_size and not isinstance(runner.model, FullyShard):
             mine = gradients[get_rank()]
         else:
             names = {name for rank in gradients for name in rank}
@@ -90,7 +91,9 @@ class PendingGradientsHook(Hook):
         for name, parameter in _model(runner).named_parameters():
             if name in mine:
                 # in the parameter's memory order, which fused optimizers take for granted
-                parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(mine[name])
+                parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(
+                    split_like(mine[name], parameter)
+                )
 
 
 def _wrappers(wrapper: OptimWrapper | OptimWrapperDict) -> Iterator[tuple[str, OptimWrapper]]:
@@ -99,6 +102,17 @@ def _wrappers(wrapper: OptimWrapper | OptimWrapperDict) -> Iterator[tuple[str, O
 
 def _model(runner) -> torch.nn.Module:
     return unwrap(runner.model)
+
+
+def _gather(runner) -> list[dict[str, torch.Tensor]] | None:
+    """Each rank's gradients; one dict, of their mean, where each rank keeps its part of it; None where they are not
+    reduced yet."""
+    gradients = {n: p.grad for n, p in _model(runner).named_parameters() if p.grad is not None}
+    if not isinstance(runner.model, FullyShard):
+        return all_gather_object({name: gradient.detach().cpu() for name, gradient in gradients.items()})
+    if runner.model.defer_gradient_sync:
+        return None
+    return [gather_whole(gradients, keep=is_main_process())]
 
 
 def _is_open(count: int, every: int) -> bool:

@@ -11,17 +11,21 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
+
+from vislab.io.sharded import split_like
 
 IMPLEMENTATION = ("fused", "foreach", "capturable", "differentiable")  # how the update is computed, not what it is
 
 
 @contextmanager
 def own_implementation(optimizers: Iterable[Optimizer]) -> Iterator[None]:
-    """`load_state_dict` inside keeps each optimizer's implementation, and its state in the parameters' memory order."""
+    """`load_state_dict` inside keeps each optimizer's implementation, and its state as the parameters are: in their
+    memory order, and split over the processes where they are."""
     hooks = []
     for optimizer in optimizers:
-        hooks.append(optimizer.register_load_state_dict_pre_hook(_keep_implementation))
+        hooks.append(optimizer.register_load_state_dict_pre_hook(_prepare))
         hooks.append(optimizer.register_load_state_dict_post_hook(_keep_memory_order))
     try:
         yield
@@ -30,11 +34,18 @@ def own_implementation(optimizers: Iterable[Optimizer]) -> Iterator[None]:
             hook.remove()
 
 
-def _keep_implementation(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
+def _prepare(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     groups = [dict(group) for group in state["param_groups"]]
     for saved, own in zip(groups, optimizer.param_groups, strict=False):  # torch refuses another number of groups
         saved.update({key: own[key] for key in IMPLEMENTATION if key in own})
-    return {**state, "param_groups": groups}
+    numbers = [number for group in state["param_groups"] for number in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    entries = {
+        number: {key: split_like(value, parameter) for key, value in state["state"][number].items()}
+        for number, parameter in zip(numbers, parameters, strict=False)
+        if isinstance(parameter, DTensor) and isinstance(state["state"].get(number), dict)
+    }
+    return {**state, "param_groups": groups, "state": {**state["state"], **entries}}
 
 
 def _keep_memory_order(optimizer: Optimizer) -> None:

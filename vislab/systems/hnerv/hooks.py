@@ -25,6 +25,7 @@ class VideoReportHook(Hook):
         file: name of the picture.
     """
 
+    needs_whole_model = True  # FullyShard refuses it
     priority = "LOW"
 
     def __init__(self, *, rows: int = 3, gain: float = 4.0, file: str = "reconstruction.png"):

@@ -37,6 +37,7 @@ class TrActHook(Hook):
             found was not run, or another one was run before it.
     """
 
+    needs_whole_model = True  # FullyShard refuses it
     priority = "VERY_LOW"  # its before_train comes after that of hooks which freeze or replace parts
 
     def __init__(self, *, lam: float = 0.1, reduce: str = "local", layer: str | None = None) -> None:

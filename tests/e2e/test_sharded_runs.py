@@ -1,15 +1,15 @@
 """FullyShard on two gloo processes: the losses of one process, and checkpoints of the whole model for any number."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
 
-from tests.e2e.sharded_runs import MODELS, SAVED, STEPS, train
-from tests.processes import run_two
+from tests.helpers import HELPERS
+from tests.helpers.processes import run_two
+from tests.helpers.sharded_runs import MODELS, SAVED, STEPS, train
 
-SCRIPT = Path(__file__).with_name("sharded_runs.py")
+SCRIPT = HELPERS / "sharded_runs.py"
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
 
 

@@ -3,8 +3,10 @@
 import pytest
 import torch
 from mmengine.dataset import DefaultSampler
+from torch.utils.data import DataLoader
 
 from tests.helpers.toy_run import Killed, ToyDataset, jitter, make_runner, stop_at, toy_config
+from vislab.engine import loops
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from vislab.errors import ConfigError
 
@@ -106,3 +108,28 @@ def test_dataset_smaller_than_a_batch(tmp_path):
     }
     with pytest.raises(ConfigError, match="3 samples, fewer than one batch of 4"):
         make_runner(tmp_path, train_dataloader=config).train()
+
+
+@pytest.mark.parametrize(
+    ("shares", "told"),
+    [
+        ([(2, 5), (2, 5)], None),
+        ([(2, 5), (2, 4)], "5 samples in 2 batches, 4 samples in 2 batches, of a dataset of 9"),
+        ([(3, 5), (2, 4)], "5 samples in 3 batches, 4 samples in 2 batches"),
+        ([(5, 9), (5, 9)], "9 samples in 5 batches, 9 samples in 5 batches"),  # each process reads everything
+    ],
+)
+def test_processes_read_equal_shares(monkeypatch, shares, told):
+    """Otherwise one would wait for the other for ever, and an evaluation would count samples twice or not at all."""
+    monkeypatch.setattr(loops, "get_world_size", lambda: 2)
+    monkeypatch.setattr(loops, "all_gather_object", lambda mine: shares)
+    loader = DataLoader(range(9), batch_size=2)
+    if told is None:
+        loops._check_shares(loader, "val_dataloader")
+    else:
+        with pytest.raises(
+            ConfigError, match=f"val_dataloader.sampler .SequentialSampler. gives the 2 processes {told}"
+        ):
+            loops._check_shares(loader, "val_dataloader")
+    if len(set(shares)) == 1:  # a sampler for training may draw as often as it wants
+        loops._check_shares(loader, "train_dataloader")

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import torch
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop
 from mmengine.runner import TestLoop as MMEngineTestLoop
@@ -56,6 +57,7 @@ class _TrainLoop(BaseLoop):
                 f"the training dataset has {len(self.dataloader.dataset)} samples, fewer than one batch of "
                 f"{self.dataloader.batch_size}: lower train_dataloader.batch_size or set drop_last=False"
             )
+        _check_shares(self.dataloader, "train_dataloader")
 
     epoch = property(lambda self: self._epoch, doc="int: finished epochs.")
     iter = property(lambda self: self._iter, doc="int: finished iterations.")
@@ -177,6 +179,27 @@ def _refuse_endless(loader: DataLoader, section: str) -> None:
             f"{section}.sampler is {type(sampler).__name__}, which never ends: only training counted in iterations "
             "(train_cfg=dict(by_epoch=False, max_iters=...)) can use it. Take sampler=dict(type=EpochSampler, "
             f"shuffle={section.startswith('train')})."
+        )
+
+
+def _check_shares(loader: DataLoader, section: str) -> None:
+    """Raise ConfigError unless all processes read as many samples; in an evaluation each its share of the data.
+
+    A process with fewer batches would leave the others waiting for it, and results of an evaluation are put together
+    in turn, one of each process.
+    """
+    processes, sampler = get_world_size(), getattr(loader.batch_sampler, "sampler", None) or loader.sampler
+    if processes == 1 or is_endless(sampler):
+        return
+    shares = all_gather_object((len(loader), len(sampler)))
+    size = len(loader.dataset)
+    training = section.startswith("train")  # where a sampler may repeat or leave out what it wants
+    if len(set(shares)) > 1 or (not training and shares[0][1] != -(-size // processes)):
+        told = ", ".join(f"{samples} samples in {batches} batches" for batches, samples in shares[:4])
+        raise ConfigError(
+            f"{section}.sampler ({type(sampler).__name__}) gives the {processes} processes {told}, of a dataset of "
+            f"{size}: each must get an equal share. Take vislab's EpochSampler, which repeats the first samples where "
+            "the processes do not divide the dataset (metrics leave the repeated ones out)."
         )
 
 
@@ -341,6 +364,7 @@ class ValLoop(_EvaluationMixin, MMEngineValLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=amp)
         _refuse_endless(self.dataloader, "val_dataloader")
+        _check_shares(self.dataloader, "val_dataloader")
 
 
 @LOOPS.register_module()
@@ -355,3 +379,4 @@ class TestLoop(_EvaluationMixin, MMEngineTestLoop):
     ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16=amp)
         _refuse_endless(self.dataloader, "test_dataloader")
+        _check_shares(self.dataloader, "test_dataloader")

@@ -1,6 +1,6 @@
 """Small runs of a classifier and of timesNet, on one process or split over several by FullyShard.
 
-python tests/e2e/sharded_runs.py OUT --launcher pytorch
+python tests/helpers/sharded_runs.py OUT --launcher pytorch
 
 trains both on all processes, and goes on from the checkpoints in OUT/one_* that another number of processes wrote.
 """

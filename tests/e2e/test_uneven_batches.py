@@ -1,0 +1,24 @@
+"""Data that neither batches nor processes divide: metrics are those of one process, and no process waits for ever."""
+
+import json
+
+import pytest
+import torch
+
+from tests.helpers import HELPERS
+from tests.helpers.processes import run, run_two
+
+SCRIPT = HELPERS / "uneven_batches.py"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="gloo on the CPU is what this test is about")
+def test_metrics_of_two_processes_are_those_of_one(tmp_path):
+    """The second process has no sample of its own, as many as the first, or one less."""
+    run(str(SCRIPT), str(tmp_path))
+    run_two(SCRIPT, str(tmp_path))
+    one, two = (json.loads((tmp_path / f"{count}.json").read_text()) for count in (1, 2))
+    assert list(two["metrics"]) == ["1", "2", "5", "7", "8"]
+    for length, metrics in one["metrics"].items():
+        assert two["metrics"][length] == pytest.approx(metrics, rel=1e-7), length
+    assert one["iterations"] == 2 * 5 and two["iterations"] == 2 * 3

@@ -137,25 +137,27 @@ def wrap_for_processes(model: nn.Module, find_unused_parameters: bool) -> nn.Mod
         )
 
 
-def build_wrapper(model: nn.Module, config: Mapping[str, Any], *, initialize: bool, compiled: bool) -> nn.Module:
+def build_wrapper(
+    model: nn.Module, config: Mapping[str, Any], *, run: Mapping[str, Any], initialize: bool
+) -> nn.Module:
     """The wrapper that `model_wrapper_cfg` describes, around `model`.
 
     Args:
         model: On its device.
         config: The wrapper's class and arguments; without `type`, DistributedDataParallel.
+        run: The whole config.
         initialize: Call the model's `init_weights()` before a FullyShard splits its weights.
-        compiled: Whether the config compiles the training step.
 
     Raises:
-        ConfigError: the wrapper does not take these arguments, or does not go with this model or with `compile`.
+        ConfigError: the wrapper does not take these arguments, or does not go with this model or config.
     """
     config = {"type": MMDistributedDataParallel, **config}
     kind = config["type"] if isinstance(config["type"], type) else MODEL_WRAPPERS.get(config["type"])
     if isinstance(kind, type) and issubclass(kind, DistributedDataParallel) and get_device() != "cpu":
         config.setdefault("device_ids", [int(os.environ["LOCAL_RANK"])])
     if isinstance(kind, type) and issubclass(kind, FullyShard):
-        if compiled:
-            raise ConfigError("compile does not go with model_wrapper_cfg=dict(type=FullyShard): remove one of the two")
+        if refused := [key for key in ("compile", "find_unused_parameters") if run.get(key)]:
+            raise ConfigError(f"model_wrapper_cfg: FullyShard does not go with {refused[0]}: remove one of the two")
         if initialize and hasattr(model, "init_weights"):
             model.init_weights()
         for value in model.state_dict().values():

@@ -144,8 +144,7 @@ class Runner(MMEngineRunner):
         if model_wrapper_cfg is None:
             unused = self.cfg.get("find_unused_parameters", False)
             return wrap_for_processes(model, unused)
-        training = self._train_loop is not None
-        return build_wrapper(model, model_wrapper_cfg, initialize=training, compiled=bool(self.cfg.get("compile")))
+        return build_wrapper(model, model_wrapper_cfg, run=self.cfg, initialize=self._train_loop is not None)
 
     def _init_model_weights(self) -> None:
         if not isinstance(self.model, FullyShard):  # its weights were there before they were split

@@ -1,4 +1,4 @@
-"""Multi-head attention on torch's scaled_dot_product_attention, with a mask that is broadcast instead of repeated."""
+"""Multi-head attention with torch's scaled_dot_product_attention and a mask that is broadcast over the heads."""
 
 import torch
 from torch import Tensor, nn
@@ -6,11 +6,13 @@ from torch.nn import functional as F
 
 
 class MultiheadAttention(nn.Module):
-    """Attention with the parameters of torch.nn.MultiheadAttention (batch first), and no copy of the mask a head.
+    """Multi-head attention with the parameter names of torch.nn.MultiheadAttention, batch first.
+
+    The mask is broadcast over the heads instead of copied for each head.
 
     Args:
         dim: Channels of queries, keys, values and the output.
-        num_heads: Divides `dim`.
+        num_heads: Number of heads, a divisor of `dim`.
     """
 
     def __init__(self, *, dim: int, num_heads: int) -> None:
@@ -26,9 +28,9 @@ class MultiheadAttention(nn.Module):
         nn.init.zeros_(self.out_proj.bias)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(B, N, dim), (B, S, dim), (B, S, dim) -> (B, N, dim).
+        """Attend from a query (B, N, dim) to a key and a value (B, S, dim); returns (B, N, dim).
 
-        `mask` is bool, True where a query may look, broadcastable to (B, heads, N, S); no row may be all False.
+        `mask` is bool, True where a query may attend, broadcastable to (B, heads, N, S); no row may be all False.
         """
         weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
         inputs = (query, key, value)
@@ -37,4 +39,4 @@ class MultiheadAttention(nn.Module):
             x.unflatten(2, (self.num_heads, -1)).transpose(1, 2) for x in parts
         )  # (B, heads, N or S, dim / heads)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        return self.out_proj(out.transpose(1, 2).flatten(2))  # (B, N, dim)

@@ -1,11 +1,11 @@
-"""A stack of linear layers with ReLU between them."""
+"""Multi-layer perceptron with ReLU activations."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 
 class MLP(nn.Module):
-    """(..., dim) -> (..., out_dim) through `num_layers` linear layers, ReLU after all but the last."""
+    """`num_layers` linear layers from (..., dim) to (..., out_dim), with ReLU after all but the last."""
 
     def __init__(self, *, dim: int, hidden_dim: int, out_dim: int, num_layers: int = 3) -> None:
         super().__init__()

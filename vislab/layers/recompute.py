@@ -1,4 +1,4 @@
-"""Work cheap parts of a layer out again in backward instead of keeping what they give."""
+"""Activation checkpointing for cheap parts of a layer: they are recomputed in backward instead of stored."""
 
 from collections.abc import Callable
 
@@ -8,16 +8,17 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recompute(function: Callable, *inputs: Tensor, random: bool = False) -> Tensor | tuple[Tensor, ...]:
-    """`function(*inputs)`, of which only the inputs are kept for backward.
+    """Return `function(*inputs)`, storing only the inputs for backward.
 
-    Backward repeats the function as far as its last operation that keeps something, and not that operation itself: a
-    norm followed by a linear layer costs a norm again, and no product. So end it with the expensive layer.
+    Backward recomputes the function up to its last operation that saves a tensor, without that operation: a norm
+    followed by a linear layer repeats the norm, but not the matrix product. The expensive layer should therefore come
+    last.
 
     Args:
-        function: Of tensors; parameters may come from the modules it refers to.
-        inputs: Best tensors that something else keeps anyway.
-        random: Whether the function draws numbers, which backward must then draw again.
+        function: Function of tensors; it may use the parameters of modules.
+        inputs: Tensors, preferably ones that are stored for backward anyway.
+        random: Whether the function draws random numbers, which backward must reproduce.
     """
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # compilers choose themselves what to keep
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():  # the compiler decides what to store
         return function(*inputs)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=random)

@@ -1,4 +1,4 @@
-"""Loss modules: callables (prediction, target) -> scalar, given to models by their configs."""
+"""Loss modules, called as loss(prediction, target) -> scalar and passed to models in their configs."""
 
 from vislab.losses.classification import BinaryCrossEntropy, CrossEntropy
 from vislab.losses.dense import PixelCrossEntropy, SILogLoss

@@ -1,4 +1,4 @@
-"""Classification losses: logits against class indices, or against the soft targets of mixup."""
+"""Classification losses on logits, with class indices or soft targets (mixup)."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +12,7 @@ class CrossEntropy(nn.Module):
     """Mean cross-entropy.
 
     Args:
-        label_smoothing: share of the target spread evenly over all classes, in [0, 1).
+        label_smoothing: Share of the target distributed evenly over all classes, in [0, 1).
     """
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
@@ -20,16 +20,16 @@ class CrossEntropy(nn.Module):
         self.label_smoothing = _check_smoothing(label_smoothing)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, C) and (B,) int64 or (B, C) probabilities -> scalar, float32."""
+        """Return the loss, a float32 scalar, of logits (B, C) and a target (B,) int64 or (B, C) probabilities."""
         return F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
 
 
 @MODELS.register_module()
 class BinaryCrossEntropy(nn.Module):
-    """Each class decided by itself (DeiT-III): binary cross-entropy, mean over images and classes.
+    """Binary cross-entropy with each class as an independent decision (DeiT-III), mean over images and classes.
 
     Args:
-        label_smoothing: as in CrossEntropy.
+        label_smoothing: As in CrossEntropy.
     """
 
     def __init__(self, *, label_smoothing: float = 0.0) -> None:
@@ -37,7 +37,7 @@ class BinaryCrossEntropy(nn.Module):
         self.label_smoothing = _check_smoothing(label_smoothing)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """(B, C) and (B,) int64 or (B, C) probabilities -> scalar, float32."""
+        """Return the loss, a float32 scalar, of logits (B, C) and a target (B,) int64 or (B, C) probabilities."""
         classes = logits.shape[1]
         target = F.one_hot(target, classes) if target.ndim == 1 else target
         target = target.float() * (1 - self.label_smoothing) + self.label_smoothing / classes

@@ -1,4 +1,4 @@
-"""What HNeRV minimizes: mean squared error (the published runs), or a mix of L1 and SSIM. In float32 under autocast."""
+"""Reconstruction losses for video, as used by HNeRV: mean squared error, and a combination of L1 and SSIM."""
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +10,7 @@ from vislab.registry import MODELS
 
 @MODELS.register_module()
 class L2Loss(nn.Module):
-    """Mean squared error over all pixels and channels."""
+    """Mean squared error over all pixels and channels, computed in float32."""
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         return F.mse_loss(prediction.float(), target.float())
@@ -18,10 +18,10 @@ class L2Loss(nn.Module):
 
 @MODELS.register_module()
 class Fusion6Loss(nn.Module):
-    """l1_weight * mean absolute error + (1 - l1_weight) * (1 - SSIM), for images (B, 3, H, W) in [0, 1].
+    """l1_weight * L1 + (1 - l1_weight) * (1 - SSIM) of images (B, 3, H, W) in [0, 1], computed in float32.
 
     Args:
-        l1_weight: share of the absolute error, 0..1.
+        l1_weight: Weight of the L1 term, in [0, 1].
     """
 
     def __init__(self, *, l1_weight: float = 0.7):

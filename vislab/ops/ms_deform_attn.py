@@ -1,9 +1,10 @@
-"""Multi-scale deformable attention's core: each query reads a few points of several maps, bilinearly, and sums them.
+"""Core of multi-scale deformable attention: a weighted sum of bilinear samples from several feature maps per query.
 
-Two forms of the same sum, both without compiled extension. `grid_sample` per level, added up level by level, is the
-reference and what accelerators run. On a CPU the whole sum is a product with a sparse matrix: a row a query and head,
-48 entries for 3 levels of 4 points with four corners. `embedding_bag` is that product, a call for each corner, and the
-gradients are its transpose and its sampled counterpart; nothing of size queries x points x channels is ever held.
+Two implementations of the same sum, neither of which needs a compiled extension. The reference, used on accelerators,
+calls `grid_sample` once per level and adds the results. On a CPU the sum is a product with a sparse matrix that has one
+row per query and head, with 48 entries for 3 levels of 4 points with four corners. The forward pass calls
+`embedding_bag` once per corner; the backward pass uses the transposed and the sampled product. No tensor of size
+queries x points x channels is allocated.
 """
 
 import warnings
@@ -16,22 +17,22 @@ from torch.nn import functional as F
 
 Shapes = Sequence[tuple[int, int]]
 
-with warnings.catch_warnings():  # torch says once that its sparse tensors are young
+with warnings.catch_warnings():  # suppress torch's warning that sparse tensors are in beta
     warnings.simplefilter("ignore")
     torch.sparse_csr_tensor([0, 0], [], [], (1, 1))
 
 
 def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sum of bilinear samples, align_corners=False, zero outside the maps. Computed in float32 or float64.
+    """Return the weighted sum of bilinear samples (align_corners=False, zero padding), computed in float32 or float64.
 
     Args:
-        value: (B, S, M, D): the maps' positions row by row, level after level; M heads of D channels.
-        shapes: (height, width) of each of the L levels, as Python integers; their areas add up to S.
-        locations: (B, N, M, L, P, 2): x, y of the points; 0..1 spans a map from edge to edge.
-        weights: (B, N, M, L, P).
+        value: (B, S, M, D) feature maps, flattened row by row and concatenated over levels; M heads of D channels.
+        shapes: (height, width) of each of the L levels, as Python integers; their areas sum to S.
+        locations: (B, N, M, L, P, 2) sampling points (x, y), where 0 and 1 are the edges of a map.
+        weights: (B, N, M, L, P) attention weights.
 
     Returns:
-        (B, N, M * D), of the dtype of `value`; float32 under reduced precision.
+        (B, N, M * D), in the dtype of `value`; float32 for reduced precision inputs.
     """
     areas = sum(h * w for h, w in shapes)
     if value.shape[1] != areas or locations.shape[3] != len(shapes):
@@ -40,7 +41,7 @@ def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Te
             f"{areas} and {len(shapes)}"
         )
     with torch.autocast(value.device.type, enabled=False):
-        if value.dtype != torch.float64:  # half a bfloat16 step of a location is already a wrong pixel
+        if value.dtype != torch.float64:  # bfloat16 is too coarse for locations: half a step is off by a pixel
             value, locations, weights = value.float(), locations.float(), weights.float()
         if value.device.type == "cpu" and not torch.compiler.is_compiling():
             return _SparseProduct.apply(value, tuple(map(tuple, shapes)), locations, weights)
@@ -48,21 +49,21 @@ def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Te
 
 
 def sample_levels(value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
-    """The reference: `grid_sample` per level. Arguments as `ms_deform_attn`."""
+    """Reference implementation with one `grid_sample` call per level. Arguments as in `ms_deform_attn`."""
     b, _, m, d = value.shape
     n = locations.shape[1]
-    maps = value.permute(0, 2, 3, 1).reshape(b * m, d, -1).split([h * w for h, w in shapes], dim=2)
-    grid = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).reshape(len(shapes), b * m, n, -1, 2)
-    weights = weights.permute(3, 0, 2, 1, 4).reshape(len(shapes), b * m, 1, n, -1)
+    maps = value.permute(0, 2, 3, 1).reshape(b * m, d, -1).split([h * w for h, w in shapes], dim=2)  # L of (BM, D, HW)
+    grid = (2 * locations - 1).permute(3, 0, 2, 1, 4, 5).reshape(len(shapes), b * m, n, -1, 2)  # (L, BM, N, P, 2)
+    weights = weights.permute(3, 0, 2, 1, 4).reshape(len(shapes), b * m, 1, n, -1)  # (L, BM, 1, N, P)
     total = 0
     for level, (h, w) in enumerate(shapes):
         samples = F.grid_sample(maps[level].view(b * m, d, h, w), grid[level], align_corners=False)  # (BM, D, N, P)
         total = total + (samples * weights[level]).sum(-1)
-    return total.view(b, m * d, n).transpose(1, 2)
+    return total.view(b, m * d, n).transpose(1, 2)  # (B, N, M * D)
 
 
 class _SparseProduct(torch.autograd.Function):
-    """The CPU form. The maps get a border of zeros, so that every point within a pixel of a map has four corners."""
+    """CPU implementation. Maps are padded with a border of zeros, so that all four corners of each point exist."""
 
     @staticmethod
     def forward(ctx, value: Tensor, shapes: Shapes, locations: Tensor, weights: Tensor) -> Tensor:
@@ -77,14 +78,14 @@ class _SparseProduct(torch.autograd.Function):
         ctx.shapes = shapes
         ctx.sizes = (b, m, d)
         ctx.save_for_backward(table, base, fx, fy, inside, weights)
-        return out.view(b, -1, m * d)
+        return out.view(b, -1, m * d)  # (B, N, M * D)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         table, base, fx, fy, inside, weights = ctx.saved_tensors
         b, m, d = ctx.sizes
-        grad = grad.reshape(-1, d)  # a row a query and head, (R, D)
+        grad = grad.reshape(-1, d)  # (R, D), one row per query and head
         indices = torch.cat([rows + m * right if right else rows for rows, right in _corner_rows(base, ctx.shapes)], 1)
         grad_value = grad_locations = grad_weights = None
         if ctx.needs_input_grad[0]:
@@ -106,11 +107,12 @@ class _SparseProduct(torch.autograd.Function):
 
 
 def _widths(shapes: Shapes, like: Tensor) -> Tensor:
-    """(L, 1, 2): width and height of each level."""
+    """Return the width and height of each level, (L, 1, 2)."""
     return like.new_tensor([(w, h) for h, w in shapes])[:, None]
 
 
 def _pad(value: Tensor, shapes: Shapes) -> Tensor:
+    """Add a border of zeros to each map: (B, S, M, D) to (B * S', M, D)."""
     b, _, m, d = value.shape
     table = value.new_zeros(b, sum((h + 2) * (w + 2) for h, w in shapes), m, d)
     start = place = 0
@@ -122,6 +124,7 @@ def _pad(value: Tensor, shapes: Shapes) -> Tensor:
 
 
 def _unpad(table: Tensor, shapes: Shapes) -> Tensor:
+    """Remove the border of each map: (B, S', M, D) to (B, S, M, D)."""
     b, _, m, d = table.shape
     levels = table.split([(h + 2) * (w + 2) for h, w in shapes], dim=1)
     pairs = zip(levels, shapes, strict=True)
@@ -131,23 +134,24 @@ def _unpad(table: Tensor, shapes: Shapes) -> Tensor:
 def _corners(
     locations: Tensor, shapes: Shapes, padded: int, moves: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Rows of the upper left corners in the padded table, int32; fractions right and down of them; and, if `moves`,
-    whether a point lies within one pixel of its map, (..., 2): beyond, samples are zero and do not move."""
+    """Return the rows of the upper left corners in the padded table (int32), the fractional offsets in x and y, and, if
+    `moves`, whether each coordinate lies within one pixel of its map (..., 2); beyond, samples and gradients are
+    zero."""
     b, n, m, levels, p, _ = locations.shape
-    # one long last axis, heads x levels x points x (x, y), keeps the loops below fast
+    # a single long last axis, heads x levels x points x (x, y), keeps the operations below fast
     size = _widths(shapes, locations).expand(-1, p, -1).flatten().repeat(m)
     pixel = torch.addcmul(size.new_full((), -0.5), locations.flatten(2), size)
     inside = (pixel > -1).logical_and_(pixel < size).view(locations.shape) if moves else None
     pixel.clamp_(min=size.new_full((), -1), max=size)
     corner = torch.minimum(pixel.floor(), size - 1)
     fraction = pixel.sub_(corner)
-    corner = corner.to(torch.int32).clamp_(min=-1)  # a NaN must not read outside the table; its fraction stays NaN
+    corner = corner.to(torch.int32).clamp_(min=-1)  # a NaN must not index outside the table; its fraction stays NaN
     widths, starts, start = [], [], 0
     for h, w in shapes:
         widths += [w + 2] * p
         starts += [start + w + 3] * p  # of pixel (0, 0)
         start += (h + 2) * (w + 2)
-    # row = ((start + y * width + x) of the image, of all images) * heads + head
+    # row = (image offset + level offset + y * width + x) * heads + head
     steps = m * corner.new_tensor(widths).repeat(m)
     origin = m * corner.new_tensor(starts).repeat(m) + torch.arange(m, dtype=torch.int32).repeat_interleave(levels * p)
     origin = origin + m * torch.arange(0, b * padded, padded, dtype=torch.int32).view(b, 1, 1)
@@ -158,8 +162,8 @@ def _corners(
 
 
 def _corner_rows(base: Tensor, shapes: Shapes) -> list[tuple[Tensor, int]]:
-    """Rows (R, L * P) of each of the four corners, and by how many pixels the table has to be read further on: upper
-    left, upper right, lower left, lower right."""
+    """Return table rows (R, L * P) and a pixel offset for each corner: upper left, upper right, lower left, lower
+    right, in this order."""
     m, points = base.shape[2], base.shape[4]
     below = base.new_tensor([(w + 2) * m for _, w in shapes for _ in range(points)]).repeat(m)
     upper = base.flatten(0, 2).flatten(1)
@@ -168,7 +172,7 @@ def _corner_rows(base: Tensor, shapes: Shapes) -> list[tuple[Tensor, int]]:
 
 
 def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> list[Tensor]:
-    """What each row of `_corner_rows` counts, (R, L * P)."""
+    """Return the weights of the rows from `_corner_rows`, (R, L * P) per corner."""
     lower = weights * fy
     upper = weights - lower
     upper_right, lower_right = upper * fx, lower * fx
@@ -177,8 +181,8 @@ def _corner_weights(fx: Tensor, fy: Tensor, weights: Tensor) -> list[Tensor]:
 
 
 def _transposed_product(indices: Tensor, entries: Tensor, grad: Tensor, rows: int) -> Tensor:
-    """Gradient of the table: the transposed sparse matrix (rows, R) times (R, D). SciPy walks it column by column;
-    torch would sort the entries first, which takes five times as long."""
+    """Gradient of the table: the transposed sparse matrix (rows, R) times (R, D). SciPy reads the matrix column by
+    column; torch would sort the entries first, which takes five times as long."""
     from scipy.sparse import csc_array
 
     columns, length = indices.shape
@@ -188,7 +192,7 @@ def _transposed_product(indices: Tensor, entries: Tensor, grad: Tensor, rows: in
 
 
 def _sampled_product(indices: Tensor, grad: Tensor, table: Tensor) -> Tensor:
-    """Gradient of the entries: grad @ table.T at the places of the sparse matrix only, (R * K)."""
+    """Gradient of the entries: grad @ table.T at the non-zero positions of the sparse matrix only, (R * K,)."""
     columns, length = indices.shape
     starts = torch.arange(0, (columns + 1) * length, length, dtype=torch.int32)
     zeros = grad.new_zeros(columns * length)

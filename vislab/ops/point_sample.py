@@ -1,18 +1,18 @@
-"""Values of maps at points between pixels: bilinear, align_corners=False, zero outside."""
+"""Sample feature maps at continuous points: bilinear, align_corners=False, zero padding."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_CHUNK = 1 << 24  # elements of integer maps that are turned into floats at a time
+_CHUNK = 1 << 24  # elements of integer maps that are converted to float at a time
 
 
 def point_sample(maps: Tensor, points: Tensor) -> Tensor:
-    """Sample each map at its own points, or all maps at the same ones.
+    """Sample each map at its own points, or all maps at the same points.
 
     Args:
-        maps: (N, H, W), of any dtype: integer and bool maps become float32 a few at a time.
-        points: (N, P, 2), or (1, P, 2) for all maps: x, y; 0..1 spans a map from edge to edge.
+        maps: (N, H, W) of any dtype; integer and bool maps are converted to float32 in chunks.
+        points: (N, P, 2), or (1, P, 2) for all maps; x and y, where 0 and 1 are the edges of a map.
 
     Returns:
         (N, P) float.
@@ -23,17 +23,17 @@ def point_sample(maps: Tensor, points: Tensor) -> Tensor:
         sampled = [point_sample(part.float(), place) for part, place in parts]
         return torch.cat(sampled) if sampled else points.new_zeros(0, points.shape[1])
     grid = (2 * points.to(maps.dtype) - 1)[:, None]  # (N or 1, 1, P, 2)
-    if len(points) == 1 and len(maps) != 1:  # one image of N channels: positions are worked out once
+    if len(points) == 1 and len(maps) != 1:  # one image of N channels: positions are computed once
         return F.grid_sample(maps[None], grid, align_corners=False)[0, :, 0]
     return F.grid_sample(maps[:, None], grid, align_corners=False)[:, 0, 0]
 
 
 def point_sample_rows(maps: Tensor, points: Tensor) -> Tensor:
-    """All channels of one map at points, as rows.
+    """Sample all channels of one map at points.
 
     Args:
         maps: (C, H, W) float.
-        points: (P, 2) as above.
+        points: (P, 2), as in `point_sample`.
 
     Returns:
         (P, C).
@@ -41,7 +41,7 @@ def point_sample_rows(maps: Tensor, points: Tensor) -> Tensor:
     if maps.device.type != "cpu":
         return F.grid_sample(maps[None], (2 * points.to(maps.dtype) - 1)[None, None], align_corners=False)[0, :, 0].T
     h, w = maps.shape[1:]
-    table = maps.flatten(1).T.contiguous()  # (HW, C): the four corners of a point are then four whole rows
+    table = maps.flatten(1).T.contiguous()  # (HW, C): the four corners of a point are then four rows
     x, y = points[:, 0] * w - 0.5, points[:, 1] * h - 0.5
     left, top = x.floor(), y.floor()
     fx, fy = x - left, y - top
@@ -57,4 +57,5 @@ def point_sample_rows(maps: Tensor, points: Tensor) -> Tensor:
 
 
 def _split(points: Tensor, step: int, count: int) -> list[Tensor]:
+    """Split the points of `count` maps into chunks of `step`; shared points are repeated for each chunk."""
     return list(points.split(step)) if len(points) == count else [points] * -(-count // step)

@@ -1,8 +1,9 @@
 """SSIM and multi-scale SSIM (Wang et al. 2003 and 2004) with an 11x11 Gaussian window of sigma 1.5, on RGB in [0, 1].
 
-Windows lie fully inside the image, channels are treated apart and averaged, and each scale halves the image by 2x2
-means. Differentiable, float32 whatever the input. Five scales need sides above 160 pixels; smaller images use fewer
-scales with the published weights renormalized, which is another quantity: compare only values with equal scales.
+Windows lie fully inside the image, channels are evaluated separately and averaged, and each scale halves the image with
+2x2 average pooling. Differentiable; computed in float32 for any input dtype. Five scales need sides above 160 pixels.
+Smaller images use fewer scales with the published weights renormalized, which is a different quantity: compare only
+values with the same number of scales.
 """
 
 import torch
@@ -16,10 +17,10 @@ C1, C2 = 0.01**2, 0.03**2
 
 
 def ssim(image: Tensor, other: Tensor) -> Tensor:
-    """Mean structural similarity of (B, C, H, W) images in [0, 1]: one value an image, (B,).
+    """Return the mean structural similarity of (B, C, H, W) images in [0, 1], one value per image, (B,).
 
     Raises:
-        ValueError: shapes differ, or a side is below 11 pixels.
+        ValueError: The shapes differ, or a side is below 11 pixels.
     """
     _check(image, other, smallest=WINDOW)
     similarity, _ = _ssim_and_contrast(image.float(), other.float())
@@ -27,7 +28,7 @@ def ssim(image: Tensor, other: Tensor) -> Tensor:
 
 
 def ms_ssim_scales(height: int, width: int) -> int:
-    """How many of the five scales fit: five when both sides exceed 160 pixels, four above 80, and so on."""
+    """Return how many of the five scales fit: five when both sides exceed 160 pixels, four above 80, and so on."""
     scales = 0
     while scales < len(SCALE_WEIGHTS) and min(height, width) > (WINDOW - 1) * 2**scales:
         scales += 1
@@ -35,15 +36,15 @@ def ms_ssim_scales(height: int, width: int) -> int:
 
 
 def ms_ssim(image: Tensor, other: Tensor, scales: int | None = None) -> Tensor:
-    """Multi-scale SSIM of (B, C, H, W) images in [0, 1]: one value an image, (B,).
+    """Return the multi-scale SSIM of (B, C, H, W) images in [0, 1], one value per image, (B,).
 
     Args:
-        image: first images.
-        other: second images, same shape.
-        scales: number of scales; by default as many as fit, at most the standard five (`ms_ssim_scales`).
+        image: First images.
+        other: Second images, of the same shape.
+        scales: Number of scales. Default: as many as fit, at most the standard five (see `ms_ssim_scales`).
 
     Raises:
-        ValueError: shapes differ, or the images are too small for the scales.
+        ValueError: The shapes differ, or the images are too small for the number of scales.
     """
     fitting = ms_ssim_scales(*image.shape[-2:])
     scales = fitting if scales is None else scales
@@ -62,7 +63,7 @@ def ms_ssim(image: Tensor, other: Tensor, scales: int | None = None) -> Tensor:
         factors.append(contrast if scale < scales - 1 else similarity)
         if scale < scales - 1:
             image, other = _halve(image), _halve(other)
-    factors = torch.relu(torch.stack(factors))  # (scales, B, C); a negative factor has no real power
+    factors = torch.relu(torch.stack(factors))  # (scales, B, C); negative values have no real power
     return (factors ** weights[:, None, None]).prod(dim=0).mean(dim=1)
 
 
@@ -74,9 +75,9 @@ def _check(image: Tensor, other: Tensor, smallest: int) -> None:
 
 
 def _ssim_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean SSIM and mean contrast-structure term of (B, C, H, W) images, each (B, C)."""
+    """Return the mean SSIM and the mean contrast-structure term of (B, C, H, W) images, each (B, C)."""
     b, c = x.shape[:2]
-    # every plane becomes a channel of one depthwise convolution, by far the fastest form on the CPU
+    # each plane becomes a channel of one depthwise convolution, the fastest form on the CPU
     x, y = (t.reshape(1, b * c, *t.shape[-2:]).contiguous(memory_format=torch.channels_last) for t in (x, y))
     moments = _blur(torch.cat([x, y, x * x, y * y, x * y], dim=1))  # (1, 5 B C, H - 10, W - 10)
     mu_x, mu_y, xx, yy, xy = moments.chunk(5, dim=1)
@@ -86,7 +87,7 @@ def _ssim_and_contrast(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _blur(planes: Tensor) -> Tensor:
-    """Gaussian window over (1, N, H, W), separable, without padding."""
+    """Apply the separable Gaussian window to (1, N, H, W), without padding."""
     count = planes.shape[1]
     offset = torch.arange(WINDOW, dtype=torch.float32, device=planes.device) - WINDOW // 2
     window = torch.exp(-(offset**2) / (2 * SIGMA**2))
@@ -95,5 +96,5 @@ def _blur(planes: Tensor) -> Tensor:
 
 
 def _halve(x: Tensor) -> Tensor:
-    """2x2 means; an odd side is padded with zeros on both ends, which are counted, as in the usual implementations."""
+    """2x2 average pooling; odd sides are padded with zeros on both ends, which count in the average, as is common."""
     return F.avg_pool2d(x, 2, padding=[side % 2 for side in x.shape[-2:]])

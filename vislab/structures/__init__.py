@@ -1,4 +1,4 @@
-"""What travels between stations: DataSample, boxes (boxes.py) and rotated boxes (rotated_boxes.py)."""
+"""Data structures shared by datasets, models, metrics and visualizers: DataSample, boxes and rotated boxes."""
 
 from vislab.structures.data_sample import DataSample
 

@@ -1,4 +1,4 @@
-"""The one record in which labels and predictions of every task travel from the loader to the metric and the picture."""
+"""DataSample: the labels and predictions of one image, for all tasks."""
 
 from typing import Any
 
@@ -19,23 +19,23 @@ _FIELD_TYPES = {
 
 
 class DataSample(BaseDataElement):
-    """Labels (gt_*) and predictions (pred_*) of one image; further fields may be set freely.
+    """Labels (gt_*) and predictions (pred_*) of one image. Other fields can be set freely.
 
     - gt_instances, pred_instances: InstanceData with labels (N,) int64, bboxes (N, 4) xyxy pixels, rbboxes (N, 5)
-      (cx, cy, w, h, theta) radians le90 clockwise, masks (N, H, W), scores (N,) in [0, 1], ignore (N,) bool, ids (N,):
-      each instance's place in the record it came from, areas (N,) float64 NumPy array: the annotation file's areas in
-      square pixels, NaN = not stated.
+      (cx, cy, w, h, theta) in radians, le90, clockwise, masks (N, H, W), scores (N,) in [0, 1], ignore (N,) bool, ids
+      (N,) with the index of each instance in its dataset record, areas (N,) float64 NumPy array with the areas in the
+      annotation file in square pixels, NaN where the file has none.
     - gt_sem_seg, pred_sem_seg: PixelData, data (1, H, W) of class indices, 255 = ignore.
     - gt_panoptic, pred_panoptic: PixelData, data (1, H, W) of segment ids, 0 = void; segments_info, a list of dict(id,
       category, iscrowd, area), is metainfo of the PixelData.
-    - gt_depth, pred_depth: PixelData, data (1, H, W) float32 meters, 0 = unknown.
+    - gt_depth, pred_depth: PixelData, data (1, H, W) float32, in meters, 0 = unknown.
     - gt_label, pred_label: LabelData, label (1,) int64 and score (C,).
     - pred_image: (3, H, W) float tensor in [0, 1].
 
-    Metainfo: img_path, ori_shape and img_shape (h, w), scale_factor (sx, sy), flip; gt_scale_factor (sx, sy), by which
-    gt_instances were scaled since they were loaded; moved, the names of transforms that took the image out of the
-    frame of its file (crop, flip, pad); num_vanished, the instances that resizing left without a pixel. Setting a
-    known field to a value of another type raises TypeError.
+    Metainfo: img_path, ori_shape and img_shape (h, w), scale_factor (sx, sy), flip; gt_scale_factor (sx, sy), the scale
+    of gt_instances relative to the annotation; moved, the names of the transforms that changed the coordinate frame of
+    the image other than by scaling (crop, flip, pad); num_vanished, the number of instances that lost all pixels when
+    resized. Setting a known field to a value of another type raises TypeError.
     """
 
     gt_instances: InstanceData
@@ -51,9 +51,9 @@ class DataSample(BaseDataElement):
     pred_image: torch.Tensor
 
     def set_field(self, value: Any, name: str, dtype: type | None = None, field_type: str = "data") -> None:
-        """Store a field; called by every assignment."""
+        """Set a field after checking its type; called by every assignment."""
         expected = _FIELD_TYPES.get(name)
-        # numpy() turns tensors into arrays, hence the second look
+        # DataSample.numpy() turns tensors into arrays, so arrays are accepted for tensors
         if (
             expected is not None
             and not isinstance(value, expected)

@@ -1,8 +1,8 @@
-"""Rotated boxes in one convention, and the converters to and from the others at the border.
+"""Operations on rotated boxes in one angle convention, and converters from and to other conventions.
 
 A box is (cx, cy, w, h, theta): image axes (x right, y down), pixels, theta in radians from the x axis to the side of
-length w, clockwise positive on the screen, w >= h, theta in [-pi/2, pi/2) ("le90"). Every function is vectorized over
-the leading axes and takes NumPy arrays as well as tensors, returning what it was given.
+length w, clockwise positive on the screen, w >= h, theta in [-pi/2, pi/2) ("le90"). All functions are vectorized over
+the leading dimensions, accept NumPy arrays and tensors, and return the type they were given.
 """
 
 import math
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
-_LOCAL = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))  # corners in the box's own frame, clockwise
+_LOCAL = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))  # corners in the box's local frame, clockwise
 
 
 def _lib(x: Array):
@@ -30,17 +30,17 @@ def _columns(x: Array) -> tuple:
 
 
 def _wrap(theta: Array, start: float, period: float = math.pi) -> Array:
-    """Angle to [start, start + period), safe against rounding up to the open end."""
+    """Wrap angles to [start, start + period), also where rounding would reach the open end."""
     lib = _lib(theta)
     wrapped = lib.remainder(theta - start, period) + start
     return lib.where(wrapped >= start + period, wrapped - period, wrapped)
 
 
-# --- the convention -------------------------------------------------------------------------------------------------
+# --- canonical form and corners -------------------------------------------------------------------------------------
 
 
 def normalize(rboxes: Array) -> Array:
-    """Any (..., 5) box with a clockwise angle in radians to w >= h and theta in [-pi/2, pi/2)."""
+    """Convert (..., 5) boxes with clockwise angles in radians to w >= h and theta in [-pi/2, pi/2)."""
     lib = _lib(rboxes)
     cx, cy, w, h, theta = _columns(rboxes)
     tall = h > w
@@ -49,7 +49,7 @@ def normalize(rboxes: Array) -> Array:
 
 
 def rboxes_to_corners(rboxes: Array) -> Array:
-    """(..., 5) to (..., 4, 2): the corner at (-w/2, -h/2) of the box's own frame first, then clockwise."""
+    """Convert (..., 5) boxes to corners (..., 4, 2), clockwise from the corner at local (-w/2, -h/2)."""
     lib = _lib(rboxes)
     cx, cy, w, h, theta = _columns(rboxes)
     cos, sin = lib.cos(theta), lib.sin(theta)
@@ -60,10 +60,10 @@ def rboxes_to_corners(rboxes: Array) -> Array:
 
 
 def corners_to_rboxes(corners: Array) -> Array:
-    """Smallest-area rectangles around (..., 4, 2) points in any order, to (..., 5).
+    """Return the minimum-area rectangles (..., 5) around (..., 4, 2) points in any order.
 
-    A smallest rectangle has a side along an edge of the points' hull, and the hull's edges are among the six lines
-    through two of the points: the best of the six is exact, and needs no loop. Computed in float64.
+    A minimum-area rectangle has a side along an edge of the convex hull, and the edges of the hull are among the six
+    lines through two of the points, so the best of the six is exact. Computed in float64.
     """
     lib = _lib(corners)
     dtype = corners.dtype
@@ -85,7 +85,7 @@ def corners_to_rboxes(corners: Array) -> Array:
         if best is None:
             best, best_area = box, w * h
         else:
-            # the margin keeps the first of equal candidates, so that rounding does not turn a box by a diagonal
+            # the margin keeps the first of equal candidates, so that rounding does not change the orientation of a box
             better = w * h < best_area * (1 - 1e-9)
             best = lib.where(better[..., None], box, best)
             best_area = lib.where(better, w * h, best_area)
@@ -102,7 +102,7 @@ def _max(x: Array) -> Array:
 
 
 def rboxes_to_hboxes(rboxes: Array) -> Array:
-    """(..., 5) to the axis-aligned boxes around them, (..., 4) xyxy."""
+    """Return the axis-aligned boxes (..., 4) xyxy around (..., 5) rotated boxes."""
     lib = _lib(rboxes)
     cx, cy, w, h, theta = _columns(rboxes)
     cos, sin = lib.abs(lib.cos(theta)), lib.abs(lib.sin(theta))
@@ -111,22 +111,22 @@ def rboxes_to_hboxes(rboxes: Array) -> Array:
 
 
 def hboxes_to_rboxes(boxes: Array) -> Array:
-    """(..., 4) xyxy to (..., 5)."""
+    """Convert (..., 4) xyxy boxes to rotated boxes (..., 5)."""
     x1, y1, x2, y2 = _columns(boxes)
     return normalize(_stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, _lib(boxes).zeros_like(x1))))
 
 
-# --- moving boxes ---------------------------------------------------------------------------------------------------
+# --- geometric transforms -------------------------------------------------------------------------------------------
 
 
 def translate(rboxes: Array, dx: float, dy: float) -> Array:
-    """Boxes moved by (dx, dy) pixels."""
+    """Return boxes translated by (dx, dy) pixels."""
     cx, cy, w, h, theta = _columns(rboxes)
     return _stack((cx + dx, cy + dy, w, h, theta))
 
 
 def scale(rboxes: Array, sx: float, sy: float) -> Array:
-    """Boxes of an image stretched by (sx, sy). An uneven stretch shears a box: it is refitted to its moved corners."""
+    """Return boxes scaled by (sx, sy). Boxes sheared by unequal factors are refitted to their scaled corners."""
     if sx == sy:
         cx, cy, w, h, theta = _columns(rboxes)
         return _stack((cx * sx, cy * sx, w * sx, h * sx, theta))
@@ -135,7 +135,7 @@ def scale(rboxes: Array, sx: float, sy: float) -> Array:
 
 
 def flip(rboxes: Array, size: tuple[int, int], direction: str = "horizontal") -> Array:
-    """Boxes of a mirrored image. `size` is (height, width); `direction` is horizontal, vertical or diagonal (both)."""
+    """Return boxes of a flipped image. `size` is (height, width); `direction` is horizontal, vertical or diagonal."""
     if direction not in ("horizontal", "vertical", "diagonal"):
         raise ValueError(f"flip direction {direction!r} is not one of horizontal, vertical, diagonal")
     cx, cy, w, h, theta = _columns(rboxes)
@@ -147,69 +147,69 @@ def flip(rboxes: Array, size: tuple[int, int], direction: str = "horizontal") ->
 
 
 def rotate(rboxes: Array, angle: float, center: tuple[float, float] = (0.0, 0.0)) -> Array:
-    """Boxes turned clockwise by `angle` radians about `center` (x, y)."""
+    """Return boxes rotated clockwise by `angle` radians about `center` (x, y)."""
     cx, cy, w, h, theta = _columns(rboxes)
     cos, sin = math.cos(angle), math.sin(angle)
     dx, dy = cx - center[0], cy - center[1]
     return normalize(_stack((center[0] + dx * cos - dy * sin, center[1] + dx * sin + dy * cos, w, h, theta + angle)))
 
 
-# --- the border: other conventions ----------------------------------------------------------------------------------
+# --- other conventions ----------------------------------------------------------------------------------------------
 
 
 def from_cv2(rects: Array) -> Array:
-    """(..., 5) of OpenCV's RotatedRect (cx, cy, w, h, degrees), any OpenCV version."""
+    """Convert (..., 5) boxes (cx, cy, w, h, degrees) as in OpenCV's RotatedRect, of any OpenCV version."""
     cx, cy, w, h, degrees = _columns(rects)
     return normalize(_stack((cx, cy, w, h, degrees * (math.pi / 180))))
 
 
 def to_cv2(rboxes: Array) -> Array:
-    """(..., 5) to cx, cy, w, h and degrees, as cv2.boxPoints and cv2.rotatedRectangleIntersection take them."""
+    """Convert (..., 5) boxes to (cx, cy, w, h, degrees) for cv2.boxPoints and cv2.rotatedRectangleIntersection."""
     cx, cy, w, h, theta = _columns(rboxes)
     return _stack((cx, cy, w, h, theta * (180 / math.pi)))
 
 
 def from_radians(rboxes: Array) -> Array:
-    """Boxes of any convention with clockwise radians (le135, oc, HIT-UAV's [0, pi]) to ours."""
+    """Convert boxes of any convention with clockwise radians (le135, oc, [0, pi]) to le90."""
     return normalize(rboxes)
 
 
 def to_le135(rboxes: Array) -> Array:
-    """Ours to w >= h, theta in [-pi/4, 3 pi/4)."""
+    """Convert le90 boxes to le135: w >= h, theta in [-pi/4, 3 pi/4)."""
     cx, cy, w, h, theta = _columns(normalize(rboxes))
     return _stack((cx, cy, w, h, _wrap(theta, -math.pi / 4)))
 
 
 def to_oc(rboxes: Array) -> Array:
-    """Ours to OpenCV's range: theta in (0, pi/2], w the side that encloses it, which may be the shorter one."""
+    """Convert le90 boxes to OpenCV's range: theta in (0, pi/2], measured to side w, which may be the shorter one."""
     lib = _lib(rboxes)
     cx, cy, w, h, theta = _columns(normalize(rboxes))
-    turned = theta <= 0  # le90 is [-pi/2, pi/2): these are a quarter turn short
-    turned_twice = theta <= -math.pi / 2 + 1e-7  # exactly -pi/2 stands for pi/2 with the same sides
+    turned = theta <= 0  # le90 is [-pi/2, pi/2): add a quarter turn
+    turned_twice = theta <= -math.pi / 2 + 1e-7  # -pi/2 is pi/2 with the same sides
     angle = lib.where(turned_twice, theta + math.pi, lib.where(turned, theta + math.pi / 2, theta))
     swap = turned & ~turned_twice
     return _stack((cx, cy, lib.where(swap, h, w), lib.where(swap, w, h), angle))
 
 
 def from_dota(corners: Array) -> Array:
-    """DOTA's (..., 8) x1 y1 .. x4 y4 pixels to boxes; a quadrilateral becomes the smallest rectangle around it."""
-    return corners_to_rboxes(corners.reshape(*corners.shape[:-1], 4, 2))
+    """Convert (..., 8) corners x1 y1 .. x4 y4 as in DOTA to the minimum-area rectangles around them."""
+    return corners_to_rboxes(corners.reshape(*corners.shape[:-1], 4, 2))  # (..., 5)
 
 
 def to_dota(rboxes: Array) -> Array:
-    """Boxes to DOTA's (..., 8) corner list."""
+    """Convert (..., 5) boxes to (..., 8) corners x1 y1 .. x4 y4 as in DOTA."""
     corners = rboxes_to_corners(rboxes)
     return corners.reshape(*corners.shape[:-2], 8)
 
 
-# --- boxes from pixels and windows ----------------------------------------------------------------------------------
+# --- boxes from masks, clipping -------------------------------------------------------------------------------------
 
 
 def mask_to_rbox(mask: np.ndarray) -> np.ndarray:
-    """Smallest rotated box (5,) float32 around the pixels of an (H, W) mask; zeros for an empty one.
+    """Return the minimum-area rotated box (5,) float32 around the pixels of an (H, W) mask; zeros for an empty mask.
 
-    Pixel (x, y) covers [x, x+1] x [y, y+1], as in xyxy boxes: the fit through pixel centers is shifted by half a pixel
-    and widened by one.
+    Pixel (x, y) covers [x, x+1] x [y, y+1], as in xyxy boxes, so the fit through pixel centers is shifted by half a
+    pixel and enlarged by one.
     """
     contours = cv2.findContours(mask.astype(np.uint8, copy=False), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)[0]
     if not contours:
@@ -219,14 +219,14 @@ def mask_to_rbox(mask: np.ndarray) -> np.ndarray:
 
 
 def clip_to_window(rboxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes cut by the image border, refitted around the part inside; and the share of each box's area that is inside.
+    """Clip boxes at the image border and refit them to the part inside.
 
     Args:
         rboxes: (N, 5) float.
-        size: image (height, width).
+        size: Image (height, width).
 
     Returns:
-        (N, 5) boxes, untouched where nothing is cut, and (N,) shares in [0, 1].
+        The boxes (N, 5), unchanged where nothing is clipped, and the visible fraction (N,) of each box's area.
     """
     rboxes = np.array(rboxes, copy=True)
     share = np.ones(len(rboxes), np.float32)
@@ -246,9 +246,9 @@ def clip_to_window(rboxes: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarra
 
 
 def _cut_polygon(points: np.ndarray, w: float, h: float) -> np.ndarray:
-    """The part of a convex polygon (K, 2) within [0, w] x [0, h], cut by one border line after another.
+    """Clip a convex polygon (K, 2) to [0, w] x [0, h], one border line at a time.
 
-    OpenCV's intersection of convex polygons is wrong by a factor where edges nearly coincide, hence this one.
+    OpenCV's intersectConvexConvex is not used because its areas are wrong where edges nearly coincide.
     """
     for axis, sign, limit in ((0, 1, 0.0), (1, 1, 0.0), (0, -1, -w), (1, -1, -h)):
         if not len(points):

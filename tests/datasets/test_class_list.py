@@ -37,7 +37,7 @@ def test_image_folder(tmp_path):
     dataset = ImageFolder(data_root=str(tmp_path), split="val", metainfo={"classes": ["a", "b", "c"]})
     assert [dataset.get_data_info(i)["label"] for i in range(2)] == [0, 2]
     assert dataset.metainfo["classes"] == ("a", "b", "c")
-    with pytest.raises(DataError, match="contains the class 'c', which is not among the 2"):
+    with pytest.raises(DataError, match="contains the class 'c', which is not one of the 2"):
         ImageFolder(data_root=str(tmp_path), split="val", metainfo={"classes": ["a", "b"]})
     # `classes` chooses folders, the list in metainfo numbers them
     chosen = ImageFolder(data_root=str(tmp_path), split="val", classes=["c"], metainfo={"classes": ["b", "c"]})
@@ -108,5 +108,5 @@ def test_sets_with_names_of_their_own(tmp_path):
     with pytest.raises(DataError, match="CamVid contains the class 'sky'"):
         CamVid(**options, metainfo={"classes": names[:-1]})
     assert Scenes(length=1, metainfo={"classes": Scenes.METAINFO["classes"]}).metainfo["classes"]
-    with pytest.raises(DataError, match="Scenes draws the classes"):
+    with pytest.raises(DataError, match="Scenes has the classes"):
         Scenes(length=1, metainfo={"classes": ["a"]})

@@ -143,12 +143,12 @@ def _broken(place: str, **changes):
 @pytest.mark.parametrize(
     ("place", "changes", "message"),
     [
-        ("instance", {"image_id": 6}, "annotation 1 has image_id 6, which no image"),
+        ("instance", {"image_id": 6}, "annotation 1 has image_id 6, which is not the id of an image"),
         ("instance", {"category_id": 4}, "annotation 1 has category_id 4, which is not among"),
         ("instance", {"bbox": [1, 2, 3]}, r"annotation 1 has bbox \[1, 2, 3\]"),
         ("instance", {"bbox": ["a", 2, 3, 4]}, "annotation 1 has bbox"),
         ("instance", {"segmentation": "rle"}, "annotation 1 has segmentation 'rle'"),
-        ("panoptic", {"image_id": 6}, "image 6 has image_id 6, which no image"),
+        ("panoptic", {"image_id": 6}, "image 6 has image_id 6, which is not the id of an image"),
         ("panoptic", {"image_id": 9}, "image 9: the image is annotated twice"),
         ("segment", {"category_id": 4}, "segment 70001 has category_id 4"),
         ("segment", {"id": 42}, "segment id 42 occurs twice"),
@@ -157,7 +157,7 @@ def _broken(place: str, **changes):
         ("instance", {"bbox": [10**400, 2, 3, 4]}, "annotation 1 has bbox"),
         ("instance", {"bbox": [True, 2, 3, 4]}, "annotation 1 has bbox"),
         ("instance", {"bbox": None}, "annotation 1 has bbox null"),
-        ("instance", {"bbox": [10, 5, 20, 400]}, r"annotation 1 has bbox .* far outside of its image of 40x60"),
+        ("instance", {"bbox": [10, 5, 20, 400]}, r"annotation 1 has bbox .* far outside its image of 40x60"),
         ("instance", {"image_id": None}, "annotation 1 has image_id null"),
         ("instance", {"image_id": True}, "annotation 1 has image_id true"),
         ("instance", {"category_id": [1]}, r"annotation 1 has category_id \[1\]"),
@@ -262,7 +262,7 @@ def test_unknown_sizes_cut_nothing(tree, unknown):
     assert dataset[0]["gt_bboxes"].tolist() == [[10, 5, 30, 15], [40, 20, 60, 40]]
     _change(tree, "annotations", 0, bbox=[100, 50, 200, 100])  # made for an image of ten times the size
     dataset = build(tree, pipeline=[LoadImage(), LoadAnnotations()])
-    with pytest.raises(DataError, match=r"instance 0 \(annotation 1\).*far outside of its image of 40x60"):
+    with pytest.raises(DataError, match=r"instance 0 \(annotation 1\).*far outside its image of 40x60"):
         dataset[0]
 
 
@@ -274,7 +274,7 @@ def test_the_size_in_the_file_is_compared_with_the_image(tree, size):
         assert len(dataset[2]["gt_labels"]) == 0
         return
     swapped = ", height and width swapped" if size == (60, 40) else ""
-    with pytest.raises(DataError, match=rf"is 40x60 \(h x w\).*says {size[0]}x{size[1]}{swapped}\. Use the images"):
+    with pytest.raises(DataError, match=rf"is 40x60 \(h x w\).*has {size[0]}x{size[1]}{swapped}\. Use the images"):
         dataset[2]
 
 
@@ -283,7 +283,7 @@ def test_an_image_whose_boxes_all_lie_outside_of_a_wrong_size_is_not_filtered_aw
     _change(tree, "annotations", 0, bbox=[42, 5, 10, 10])
     _change(tree, "annotations", 1, bbox=[45, 5, 10, 10])
     dataset = build(tree, filter_empty=True, pipeline=[LoadImage(), LoadAnnotations()])
-    with pytest.raises(DataError, match="says 60x40"):
+    with pytest.raises(DataError, match="has 60x40"):
         dataset[0]
 
 
@@ -297,11 +297,11 @@ def test_corners_and_shares_are_not_taken_for_xywh(tmp_path, logged):
     corners = [(20, 10, 55, 38), (30, 20, 50, 40), (1, 2, 30, 30), (25, 11, 60, 33), (3, 3, 9, 9)]
     with pytest.raises(DataError, match=r"3 of 5 boxes end outside .* all fit as \[x1, y1, x2, y2\] \(annotation 1"):
         _with_boxes(tmp_path, *corners)
-    with pytest.raises(DataError, match="look like shares of the image"):
+    with pytest.raises(DataError, match="seem to be relative to the image size"):
         _with_boxes(tmp_path, (0.5, 0.25, 0.1, 0.5), (0, 0, 1, 1))
     assert _with_boxes(tmp_path, (0, 0, 1, 1))[0]["gt_bboxes"].tolist() == [[0, 0, 1, 1]]
     assert len(_with_boxes(tmp_path, (20, 10, 55, 28), (30, 20, 10, 10))[0]["gt_labels"]) == 2
-    assert "1 of 2 boxes reach over the edge" in logged() and "annotation 1: [20, 10, 55, 28]" in logged()
+    assert "1 of 2 boxes exceed their image" in logged() and "annotation 1: [20, 10, 55, 28]" in logged()
 
 
 def test_boxes_without_area_are_said(tmp_path, logged):
@@ -315,7 +315,7 @@ def test_boxes_without_area_are_said(tmp_path, logged):
 def test_one_file_under_two_ids_is_said(tree, logged):
     _change(tree, "images", 1, file_name=IMAGES[0]["file_name"])
     build(tree)
-    assert "3 image entries name only 2 files" in logged()
+    assert "3 image entries refer to only 2 files" in logged()
 
 
 def test_the_instances_file_is_matched_by_names_and_sizes(tree):
@@ -329,7 +329,7 @@ def test_the_instances_file_is_matched_by_names_and_sizes(tree):
     assert [i["label"] for i in chosen.get_data_info(0)["instances"]] == [1]
     content["images"] = [IMAGES[0] | {"height": 80, "width": 120}]
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="image 5 has height 80, .*panoptic.json says 40"):
+    with pytest.raises(DataError, match="image 5 has height 80, .*panoptic.json has 40"):
         build(tree, "panoptic", instances_file="annotations/instances.json")
 
 

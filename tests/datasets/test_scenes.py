@@ -97,7 +97,7 @@ def test_drawing_is_fast():
      {"aspect_ratio": (0.5, 1.1)}],
 )  # fmt: skip
 def test_impossible_settings_are_refused(bad):
-    with pytest.raises(ValueError, match=r"expected (length|0 < least)"):
+    with pytest.raises(ValueError, match=r"expected (length|0 < minimum)"):
         Scenes(**bad)
 
 

@@ -137,5 +137,5 @@ def test_without_files_and_network_the_remedy_is_said(tmp_path, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", offline)
-    with pytest.raises(DataError, match="cannot be fetched.*no route to host.*data/README.md"):
+    with pytest.raises(DataError, match="cannot be downloaded.*no route to host.*data/README.md"):
         CIFAR10(data_root=str(tmp_path), download=True)

@@ -166,7 +166,7 @@ class TestWhatCanBeWrong:
         noise = np.random.default_rng(0).integers(0, 256, (12, 48, 64, 3), dtype=np.uint8)
         path = write_video(tmp_path / "b.mp4", noise, "libx264", "yuv420p", movflags="faststart")
         text = self.message(source=cut(path, 0.6, tmp_path, ".mp4"))
-        assert "cut.mp4 breaks off at frame" in text
+        assert "cut.mp4 ends at frame" in text
 
     def test_truncated_after_a_whole_frame(self, tmp_path):
         """Nothing is damaged here; only the header knows that frames are missing."""
@@ -178,7 +178,7 @@ class TestWhatCanBeWrong:
         whole = Path(path).read_bytes()
         (tmp_path / "short.mp4").write_bytes(whole[:end])
         text = self.message(source=str(tmp_path / "short.mp4"))
-        assert "breaks off at frame 6: the header announces 12 frames" in text
+        assert "ends at frame 6: the header states 12 frames" in text
 
     def test_not_a_video(self, tmp_path):
         (tmp_path / "text.mp4").write_text("hello")
@@ -235,7 +235,7 @@ def test_frames_from_elsewhere_are_fitted_like_the_videos_own(video, frames):
         ({"cropp": (32, 32)}, "dataset.cropp", "did you mean 'crop'"),
         ({"start": "0"}, "dataset.start", "expects int"),
         ({"step": None}, "dataset.step", "expects int"),
-        ({"step": 0}, "dataset.step", "choose no frame"),
+        ({"step": 0}, "dataset.step", "select no frame"),
         ({"crop": 32}, "dataset.crop", "expects tuple"),
         ({"crop": (32,)}, "dataset.crop", "should be (height, width)"),
         ({"resize": ("32", "32")}, "dataset.resize", "should be (height, width)"),

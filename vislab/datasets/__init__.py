@@ -1,4 +1,4 @@
-"""Datasets, their samplers, and the transforms that turn a record into a sample."""
+"""Datasets, samplers and data transforms."""
 
 from vislab.datasets import (
     base,

@@ -1,4 +1,4 @@
-"""The base of every dataset: paths with $VISLAB_DATA, errors that name the file, one random state for each sample."""
+"""Base class of all datasets: $VISLAB_DATA in paths, errors that name the file, a random state per sample."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,16 +20,16 @@ from vislab.registry import TRANSFORMS
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run a block with Python's, numpy's and torch's CPU generators seeded; in the main process they are put back.
+    """Context manager that seeds the generators of Python, NumPy and torch (CPU), and restores their states on exit.
 
-    Data-loader workers have no state worth keeping, and skip the putting back.
+    In data loader workers the states are not restored, since nothing else uses them.
     """
     keep = get_worker_info() is None
     if keep:
         states = random.getstate(), np.random.get_state(legacy=True), torch.default_generator.get_state()
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
-    torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach into the accelerators as well
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed the accelerators as well
     try:
         yield
     finally:
@@ -40,27 +40,28 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 class BaseDataset(MMEngineDataset):
-    """A list of records, and a pipeline of transforms that turns one record into one sample.
+    """A list of records and a pipeline of transforms that converts a record into a sample.
 
-    A subclass writes `load_data_list() -> list[dict]`: it reads and checks annotations, never pixels.
+    Subclasses implement `load_data_list() -> list[dict]`, which reads and checks the annotations, but no images.
 
     Args:
-        data_root: Folder of the dataset; may contain `$VISLAB_DATA`. Empty: the paths below stand alone.
+        data_root: Folder of the dataset; may contain `$VISLAB_DATA`. If empty, the paths below are used as they are.
         ann_file: Annotation file, relative to `data_root`.
-        data_prefix: Folders by kind of file, relative to `data_root`.
+        data_prefix: Folders by type of file, relative to `data_root`.
         pipeline: Transforms, as objects or as dicts with a `type`.
-        metainfo: Class names and the like; wins over the class's `METAINFO`. `classes` is the list in which labels are
-            places: give it where the data lacks a class or names classes in another order. Classes of the data that
-            are not in it are refused.
-        filter_cfg: What `filter_data` of the subclass understands.
-        indices: Use the first n records, or the records with these indices.
-        serialize_data: Keep the records in one shared block of memory, which workers do not copy.
-        test_mode: A sample that the pipeline rejects (returns None for) is an error, not replaced by another one.
+        metainfo: Class names and other metainfo; overrides the `METAINFO` of the class. Labels are indices into
+            `classes`: set it if the data lacks a class or has the classes in another order. Classes of the data that
+                are not in it
+            are an error.
+        filter_cfg: Settings of `filter_data` in the subclass.
+
+        serialize_data: Store the records in one memory block that is shared with the workers.
+        test_mode: Raise an error for samples that the pipeline rejects (returns None for) instead of replacing them.
         lazy_init: Do not read the annotations yet.
-        max_refetch: How many other samples are tried when the pipeline rejects one.
+        max_refetch: Maximum number of other samples to try when the pipeline rejects one.
 
     Raises:
-        DataError: the folder or the annotation file is missing, there are no records, or a record is broken.
+        DataError: The folder or the annotation file is missing, there are no records, or a record is invalid.
     """
 
     def __init__(
@@ -81,8 +82,8 @@ class BaseDataset(MMEngineDataset):
         data_root = expand_path(str(data_root)) if data_root else ""
         if data_root and not lazy_init and not Path(data_root).exists():
             raise DataError(
-                f"data_root {data_root!r} of {type(self).__name__} does not exist. data/README.md shows the tree it "
-                "expects; give another folder with --cfg-options data_root=..."
+                f"data_root {data_root!r} of {type(self).__name__} does not exist. data/README.md shows the expected "
+                "layout; set another folder with --cfg-options data_root=..."
             )
         self.given_classes = given_classes(metainfo, type(self).__name__)
         if self.given_classes is not None:
@@ -95,7 +96,7 @@ class BaseDataset(MMEngineDataset):
             filter_cfg=filter_cfg,
             indices=indices,
             serialize_data=serialize_data,
-            # our registry, so that names resolve in a notebook too, where no runner has set a default scope
+            # vislab's registry, so that names also resolve in a notebook, where no runner has set the default scope
             pipeline=[TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline],
             test_mode=test_mode,
             lazy_init=lazy_init,
@@ -110,7 +111,7 @@ class BaseDataset(MMEngineDataset):
         except FileNotFoundError as error:
             raise DataError(
                 f"{type(self).__name__} needs {error.filename or error}, which does not exist. "
-                "data/README.md shows the tree it expects."
+                "data/README.md shows the expected layout."
             ) from error
         found = len(self.data_list)
         self.data_list = self.filter_data()
@@ -125,7 +126,7 @@ class BaseDataset(MMEngineDataset):
         self._fully_initialized = True
 
     def __getitem__(self, idx: int) -> Any:
-        """One sample, drawn under its own random state when `idx` is a SeededIndex."""
+        """Return a sample. If `idx` is a SeededIndex, the transforms use its random state."""
         if isinstance(idx, SeededIndex) and self.pipeline.transforms:
             with seeded(idx.seed):
                 return super().__getitem__(idx)
@@ -138,7 +139,7 @@ class BaseDataset(MMEngineDataset):
             return self.pipeline(record)
         except VislabError:
             raise
-        except (OSError, EOFError, ValueError) as error:  # anything else is a bug and keeps its own traceback
+        except (OSError, EOFError, ValueError) as error:  # other exceptions are bugs and keep their traceback
             raise DataError(
                 f"cannot prepare {name} of {type(self).__name__}: {type(error).__name__}: {error}"
             ) from error

@@ -1,4 +1,4 @@
-"""COCO's annotation files: instances (boxes, masks) and panoptic (id maps), told apart by their content."""
+"""Datasets with COCO annotation files, for instances (boxes, masks) or panoptic segmentation (id maps)."""
 
 import logging
 import os
@@ -18,38 +18,37 @@ from vislab.registry import DATASETS
 
 @DATASETS.register_module()
 class CocoDataset(BaseDataset):
-    """Images with COCO annotations. Any data in that format will do; the classes come from the file.
+    """Images with annotations in COCO's instance or panoptic format; the classes come from the file.
 
-    From an instances file a record contains img_id, img_path, height and width where the file knows them, and
-    instances: dicts of bbox (xyxy), label, mask (run lengths or polygons), ignore (1 for crowds), area (as the file
-    states it, or None), id (of the annotation). From a panoptic file it contains panoptic_path and segments_info: dicts
-    of id, category (class index), iscrowd, area; instances too, if `instances_file` is given.
+    Records of an instances file have img_id, img_path, height and width if the file has them, and instances: dicts of
+    bbox (xyxy), label, mask (RLE or polygons), ignore (1 for crowds), area (of the file, or None) and id (of the
+    annotation). Records of a panoptic file have panoptic_path and segments_info, dicts of id, category (class index),
+    iscrowd and area, and instances if `instances_file` is set. The type of file is detected from its content.
 
-    Class indices are contiguous: things first, then stuff, each by category id. metainfo: classes, thing_classes,
-    stuff_classes, category_ids (class index to the file's id) and, where the file has colors, palette.
+    Class indices are contiguous: things first, then stuff, each sorted by category id. Metainfo: classes,
+    thing_classes, stuff_classes, category_ids (class index to category id) and, if the file has colors, palette.
 
-    Everything is checked once, here; no pixel is read. The file's height and width are compared with the image by
-    LoadImage, boxes are cut at its edges and masks decoded by LoadAnnotations.
+    The annotations are checked when the dataset is built; no image is read. LoadImage compares height and width with
+    the image; LoadAnnotations clips boxes at the image border and decodes masks.
 
     Args:
         data_root: Folder of the dataset; may contain `$VISLAB_DATA`.
         ann_file: Annotation file, relative to data_root.
         data_prefix: Folders relative to data_root: `img`, and `panoptic` for the PNG files.
-        instances_file: For a panoptic `ann_file`: an instances file of the same images, whose classes are among its
-            own.
-        classes: Names of the classes to use, in label order; annotations of others are left out. None takes all.
-        filter_empty: Leave out images without a single usable annotation (crowds do not count).
-        check_files: Look whether every image and PNG is there.
+        instances_file: For a panoptic `ann_file`: an instances file of the same images, whose classes are a subset.
+        classes: Names of the classes to use, in label order; annotations of other classes are skipped. Default: all.
+        filter_empty: Skip images without annotations (crowds do not count).
+        check_files: Check that all images and PNG files exist.
         pipeline: Transforms.
-        metainfo: Further entries of metainfo. `classes` is the list in which labels are places, for a file that lacks a
-            category or has them in another order; annotations of a category that it does not name are refused.
+        metainfo: Additional metainfo. Labels are indices into `classes`: set it if the file lacks a category or has
+            them in another order. Annotations of a category that is not in the list are an error.
         indices: Use the first n images, or those with these indices.
         test_mode: See BaseDataset.
         lazy_init: Do not read the annotations yet.
 
     Raises:
-        DataError: a file is missing or malformed, or contradicts itself: an unknown image or category, a segment listed
-            twice, a box that is not four numbers or far outside of its image.
+        DataError: A file is missing, malformed or inconsistent: an unknown image or category, a duplicate segment, a
+            box that is not four numbers or lies far outside the image.
     """
 
     path_arguments: ClassVar[tuple[str, ...]] = ("instances_file",)
@@ -99,7 +98,7 @@ class CocoDataset(BaseDataset):
                 self._add_instances_file(records, labels, by_name)
         elif "annotations" in content:
             if self.instances_file:
-                raise DataError(f"{self.ann_file} is an instances file itself: instances_file goes with a panoptic one")
+                raise DataError(f"{self.ann_file} is an instances file; instances_file is for a panoptic ann_file")
             self._add_instances(records, annotations, labels, self.ann_file)
         self._refuse_unlisted(records)
         if self.check_files:
@@ -119,7 +118,7 @@ class CocoDataset(BaseDataset):
         ]
 
     def _read_categories(self, categories: list[dict]) -> dict[int | str, int | None]:
-        """Category id to class index, None for classes that are not wanted; fills metainfo."""
+        """Return the class index by category id, None for classes that are not used; sets metainfo."""
         read = []
         for category in categories:
             if "id" not in category or "name" not in category:
@@ -134,7 +133,7 @@ class CocoDataset(BaseDataset):
                     "color": category.get("color"),
                 }
             )
-        # ids that are no numbers come last, in alphabetical order
+        # ids that are not numbers come last, in alphabetical order
         ordered = sorted(read, key=lambda c: (not c["isthing"], isinstance(c["id"], str), c["id"]))
         names = [c["name"] for c in ordered]
         if len(set(names)) < len(names) or len({c["id"] for c in ordered}) < len(ordered):
@@ -158,8 +157,11 @@ class CocoDataset(BaseDataset):
         return labels | {c["id"]: i for i, c in enumerate(ordered)}
 
     def _number(self, labels: dict[int | str, int | None]) -> dict[int | str, int | None]:
-        """Category id to the place in metainfo's list where the user gives one; fills metainfo accordingly. Categories
-        that the list lacks get labels behind its end: they are refused only where an annotation has one."""
+        """Map category ids to indices into the user's class list, if there is one, and update metainfo.
+
+        Categories that are not in the list get indices beyond its end: they are an error only if an annotation uses
+            them.
+        """
         given = self.given_classes
         own = self._metainfo["classes"]  # of the file
         self._unlisted: list[str] = []
@@ -211,18 +213,18 @@ class CocoDataset(BaseDataset):
             paths.add(record["img_path"])
         if len(paths) < len(records):
             self._warn(
-                f"{self.ann_file}: {len(records)} image entries name only {len(paths)} files; each entry is read with "
-                "its own annotations alone, as if those of the others were not there"
+                f"{self.ann_file}: {len(records)} image entries refer to only {len(paths)} files; each entry is read "
+                "with its own annotations only"
             )
         return records
 
     def _add_instances_file(self, records: dict, labels: dict, by_name: dict[str, int | None]) -> None:
-        """Add the instances of a second file: its categories are told by name, or else by id, its images by id."""
+        """Add the instances of a second file. Categories are matched by name, else by id; images are matched by id."""
         path = os.path.join(self.data_root, self.instances_file)
         content = entries.read_json(path, ("annotations",))
         own = {}
         for category in entries.objects(content, "categories", path):
-            # names are safer than ids: those of some files count the things alone
+            # names are more reliable than ids: some files number the thing classes only
             if isinstance(category.get("name"), str) and category["name"] in by_name:
                 own[entries.identifier(category.get("id"), f"{path}: category", "id")] = by_name[category["name"]]
         for image in entries.objects(content, "images", path):
@@ -231,7 +233,9 @@ class CocoDataset(BaseDataset):
             for key in ("height", "width"):
                 pixels = entries.side(image.get(key), place, key)
                 if pixels is not None and pixels != record.setdefault(key, pixels):
-                    raise DataError(f"{place} has {key} {pixels}, {self.ann_file} says {record[key]}: two versions?")
+                    raise DataError(
+                        f"{place} has {key} {pixels}, {self.ann_file} has {record[key]}: different versions?"
+                    )
         self._add_instances(records, entries.objects(content, "annotations", path), labels | own, path)
 
     def _add_instances(self, records: dict, annotations: list[dict], labels: dict, path: str) -> None:
@@ -269,8 +273,8 @@ class CocoDataset(BaseDataset):
             names.append(number)
         if flat:
             self._warn(
-                f"{path}: {len(flat)} of {len(annotations)} boxes have no area (width or height of 0 or less) and are "
-                f"left out, the first is that of annotation {flat[0]}"
+                f"{path}: {len(flat)} of {len(annotations)} boxes have no area (width or height <= 0) and are "
+                f"skipped, the first is that of annotation {flat[0]}"
             )
         entries.check_boxes(boxes, sides, names, path)
 
@@ -282,7 +286,7 @@ class CocoDataset(BaseDataset):
             place = f"{self.ann_file}: annotation of image {annotation.get('image_id', '?')}"
             record = _image_of(annotation, records, place)
             if "file_name" not in annotation or "segments_info" not in annotation:
-                raise DataError(f"{place} lacks file_name or segments_info: not every entry of this file is panoptic")
+                raise DataError(f"{place} lacks file_name or segments_info: all entries of a panoptic file need both")
             if "segments_info" in record:
                 raise DataError(f"{place}: the image is annotated twice")
             segments, seen = [], set()
@@ -295,7 +299,7 @@ class CocoDataset(BaseDataset):
                 seen.add(number)
                 name = f"{place}, segment {number}"
                 label = _label_of(segment, labels, name)
-                # a class that is not wanted stays known as a segment: its pixels are ignored, not background
+                # segments of unused classes are kept: their pixels are ignored, not background
                 segments.append(
                     {
                         "id": number,
@@ -313,7 +317,7 @@ class CocoDataset(BaseDataset):
 
 
 def _image_of(annotation: dict, records: dict, place: str) -> dict:
-    return entries.find(records, annotation, "image_id", place, "no image of the file has")
+    return entries.find(records, annotation, "image_id", place, "is not the id of an image in the file")
 
 
 def _label_of(annotation: dict, labels: dict, place: str) -> int | None:
@@ -322,8 +326,10 @@ def _label_of(annotation: dict, labels: dict, place: str) -> int | None:
 
 
 def _require_files(paths: list[str], what: str, key: str) -> None:
-    """Raise when files are missing. One listing a folder: a look at each file of COCO would take minutes on a
-    network."""
+    """Raise DataError if files are missing.
+
+    Folders are listed once, since checking each file of COCO would take minutes on a network file system.
+    """
     wanted = defaultdict(set)
     for path in paths:
         folder, name = os.path.split(path)

@@ -1,7 +1,7 @@
-"""Checks the entries of COCO files: a value is understood, or refused in one message that names its entry.
+"""Parse and check the entries of COCO files; invalid values raise an error that names the entry.
 
-Exporters disagree on details, so what has one meaning is accepted: `null` for "not given", whole numbers written as
-text or with a decimal point, `true` for 1, one flat list for one polygon, colors as "#rrggbb".
+Exporters differ in details, so unambiguous variants are accepted: `null` for missing values, integers written as text
+or with a decimal point, `true` for 1, a flat list for a single polygon, colors as "#rrggbb".
 """
 
 import json
@@ -17,17 +17,17 @@ from mmengine.logging import print_log
 from vislab.errors import DataError
 
 _NUMBERS = (int, float)
-_LIMIT = 1e7  # pixels; no image is larger, and comparing also finds NaN, infinity and integers beyond float's range
-# a label that ends more than one image length outside of its image belongs to another image, or to another size of it
+_LIMIT = 1e7  # pixels, larger than any image; the comparison also rejects NaN, infinity and huge integers
+# a label more than one image length outside its image belongs to another image, or to another size of it
 FAR = 1.0
 
 
 def read_json(path: str, keys: Sequence[str]) -> dict:
-    """Returns the content of a COCO file, an object with a list under each of `keys`.
+    """Return the content of a COCO file, an object with a list under each of `keys`.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        DataError: the file is not JSON, or not of this form.
+        FileNotFoundError: There is no such file.
+        DataError: The file is not JSON, or lacks one of the lists.
     """
     try:
         content = json.loads(Path(path).read_bytes())
@@ -42,7 +42,7 @@ def read_json(path: str, keys: Sequence[str]) -> dict:
 
 
 def objects(content: dict, key: str, path: str) -> list[dict]:
-    """Returns the list `content[key]`, all of whose entries are JSON objects; an absent list is empty."""
+    """Return the list `content[key]`, whose entries must be JSON objects; an empty list if it is missing."""
     entries = content.get(key, [])
     if not isinstance(entries, list):
         raise DataError(f"{path}: {key} is {shown(entries)}, expected a list")
@@ -53,7 +53,7 @@ def objects(content: dict, key: str, path: str) -> list[dict]:
 
 
 def identifier(value: Any, place: str, key: str) -> int | str:
-    """Returns an id by which entries are matched: whole numbers, however written, as int; other text as it is."""
+    """Return an id for matching entries: integers in any notation as int, other strings unchanged."""
     if type(value) is int:
         return value
     if type(value) is float and value.is_integer():
@@ -64,14 +64,14 @@ def identifier(value: Any, place: str, key: str) -> int | str:
 
 
 def find(table: dict, entry: dict, key: str, place: str, what: str) -> Any:
-    """Returns `table[entry[key]]`.
+    """Return `table[entry[key]]`.
 
     Args:
-        table: By `identifier`.
+        table: Values by `identifier`.
         entry: An annotation or a segment.
         key: image_id or category_id.
-        place: For messages.
-        what: The end of the message about an id that is not in the table.
+        place: Name of the entry in error messages.
+        what: End of the error message for an id that is not in the table.
     """
     value = entry.get(key)
     number = value if type(value) is int else identifier(value, place, key)
@@ -82,7 +82,7 @@ def find(table: dict, entry: dict, key: str, place: str, what: str) -> Any:
 
 
 def flag(value: Any, place: str, key: str) -> int:
-    """Returns 0 or 1; null is 0."""
+    """Return 0 or 1; null is 0."""
     if value in (0, 1, None):
         return int(value or 0)
     if value in ("0", "1"):
@@ -91,7 +91,7 @@ def flag(value: Any, place: str, key: str) -> int:
 
 
 def side(value: Any, place: str, key: str) -> int | None:
-    """Returns the height or width of an image in pixels; None when it is unknown: null or below 1."""
+    """Return the height or width of an image in pixels; None if it is unknown (null or below 1)."""
     if value is None:
         return None
     if type(value) is str and re.fullmatch(r"\s*-?\d{1,9}(\.0*)?\s*", value):
@@ -102,7 +102,7 @@ def side(value: Any, place: str, key: str) -> int | None:
 
 
 def area(value: Any, place: str) -> float | None:
-    """Returns an area in square pixels; None when it is unknown: null, NaN or below 0 (as of a polygon backwards)."""
+    """Return an area in square pixels; None if it is unknown (null, NaN, or below 0 as for reversed polygons)."""
     if value is None:
         return None
     if type(value) not in _NUMBERS or value > _LIMIT**2:
@@ -111,7 +111,7 @@ def area(value: Any, place: str) -> float | None:
 
 
 def text(value: Any, place: str, key: str) -> str:
-    """Returns a name; a number stands for its digits."""
+    """Return a name; integers are converted to strings."""
     if type(value) is str and value and "\0" not in value:
         return value
     if type(value) is int:
@@ -120,14 +120,14 @@ def text(value: Any, place: str, key: str) -> str:
 
 
 def is_box(value: Any) -> bool:
-    """Whether a value is a list of four finite numbers."""
+    """Return whether a value is a list of four finite numbers."""
     if type(value) is not list or len(value) != 4:
         return False
     return all(type(number) in _NUMBERS and -_LIMIT <= number <= _LIMIT for number in value)
 
 
 def segmentation(value: Any, place: str) -> list | dict | None:
-    """Returns polygons or run lengths, whose numbers `decode_mask` checks; None when there are none."""
+    """Return polygons or RLE, whose numbers are checked by `decode_mask`; None if there is no mask."""
     if value is None or value == []:
         return None
     if isinstance(value, list):
@@ -138,7 +138,7 @@ def segmentation(value: Any, place: str) -> list | dict | None:
 
 
 def palette(categories: Sequence[dict], path: str) -> tuple[tuple[int, int, int], ...] | None:
-    """Returns the colors of all categories, RGB 0..255; None where the file does not give all of them."""
+    """Return the colors of all categories, RGB 0..255; None if the file does not have all of them."""
     colors = [_color(category.get("color")) for category in categories]
     unreadable = [c for c, color in zip(categories, colors, strict=True) if color is None and c.get("color")]
     if unreadable:
@@ -160,35 +160,35 @@ def _color(value: Any) -> tuple[int, int, int] | None:
 
 
 def check_boxes(boxes: Sequence[list], sides: Sequence[tuple], names: Sequence[Any], path: str) -> None:
-    """Looks at all boxes of a file together, for what no single box shows.
+    """Check all boxes of a file together, to detect wrong box formats and units.
 
     Args:
-        boxes: N lists x, y, width, height.
+        boxes: N lists (x, y, width, height).
         sides: Width and height of the image of each box; None for an unknown side.
         names: Annotation ids.
-        path: Of the file.
+        path: Path of the file, for error messages.
 
     Raises:
-        DataError: the boxes are shares of the image instead of pixels, or corners instead of x, y, width, height, or
-            one lies far outside of its image.
+        DataError: The boxes are relative to the image size instead of in pixels, or corners instead of x, y, width,
+            height, or a box lies far outside its image.
     """
     if not boxes:
         return
     xywh = np.array(boxes, np.float64)
-    size = np.array(sides, np.float64)  # None becomes NaN, with which every comparison is false
+    size = np.array(sides, np.float64)  # None becomes NaN, for which all comparisons are false
     if (xywh <= 1).all() and (xywh >= 0).all() and (xywh % 1 > 0).any():
         raise DataError(
-            f"{path}: no bbox has a number above 1: they look like shares of the image (annotation {names[0]}: "
+            f"{path}: no bbox has a number above 1: they seem to be relative to the image size (annotation {names[0]}: "
             f"{boxes[0]}). Expected [x, y, width, height] in pixels: multiply by the image's width and height"
         )
     end = xywh[:, :2] + xywh[:, 2:]
-    over = (np.maximum(end - size, -xywh[:, :2]) / size).max(axis=1)  # share of the image that lies beyond its edge
+    over = (np.maximum(end - size, -xywh[:, :2]) / size).max(axis=1)  # overhang relative to the image size
     beyond = over > 0.05
     corners = (xywh[:, 2:] > xywh[:, :2]).all(axis=1) & ~(xywh[:, 2:] > size + 1).any(axis=1)
     count = int(beyond.sum())
     if count >= max(3, len(boxes) / 4) and corners.all() and not np.isnan(size).any():
         raise DataError(
-            f"{path}: {count} of {len(boxes)} boxes end outside of their image, but all fit as [x1, y1, x2, y2] "
+            f"{path}: {count} of {len(boxes)} boxes end outside their image, but all fit as [x1, y1, x2, y2] "
             f"(annotation {names[int(beyond.argmax())]}: {boxes[int(beyond.argmax())]}). Expected [x, y, width, "
             "height]: convert them, w = x2 - x1 and h = y2 - y1"
         )
@@ -197,15 +197,15 @@ def check_boxes(boxes: Sequence[list], sides: Sequence[tuple], names: Sequence[A
         i = int(far.argmax())
         width, height = (int(n) for n in size[i])
         raise DataError(
-            f"{path}: annotation {names[i]} has bbox {boxes[i]} ([x, y, width, height]), far outside of its image of "
-            f"{height}x{width} (h x w, as the file says): boxes and sizes do not belong together"
+            f"{path}: annotation {names[i]} has bbox {boxes[i]} ([x, y, width, height]), far outside its image of "
+            f"{height}x{width} (h x w, from the file): the boxes do not match the image sizes"
         )
     if (over > 0.1).any():
         i = int(np.nanargmax(over))
         count = int((over > 0.1).sum())
         print_log(
-            f"{path}: {count} of {len(boxes)} boxes reach over the edge of their image by more than a tenth of it and "
-            f"are cut there, the farthest is that of annotation {names[i]}: {boxes[i]}. Are they [x, y, width, height] "
+            f"{path}: {count} of {len(boxes)} boxes exceed their image by more than a tenth of its size and "
+            f"are clipped, the farthest is that of annotation {names[i]}: {boxes[i]}. Are they [x, y, width, height] "
             "in pixels of these images?",
             logger="current",
             level=logging.WARNING,
@@ -213,13 +213,13 @@ def check_boxes(boxes: Sequence[list], sides: Sequence[tuple], names: Sequence[A
 
 
 def far_outside(boxes: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Returns which boxes (N, 4) xyxy end more than one image length outside of an image; size is (..., 2), w and h."""
+    """Return which boxes (N, 4) xyxy end more than one image length outside an image of `size` (..., 2), w and h."""
     reach = FAR * size.max(axis=-1, keepdims=True)
     with np.errstate(invalid="ignore"):
         return ((boxes[:, 2:] > size + reach) | (boxes[:, :2] < -reach)).any(axis=1)
 
 
 def shown(value: Any) -> str:
-    """Returns a value as JSON would show it, shortened to one line."""
+    """Return a value in JSON notation, shortened to one line."""
     words = "null" if value is None else str(value).lower() if isinstance(value, bool) else repr(value)
     return words if len(words) <= 60 else f"{words[:57]}..."

@@ -1,4 +1,4 @@
-"""The depth benchmarks that come as lists of files: NYU Depth v2 in the BTS layout, KITTI in Eigen's split."""
+"""Depth datasets defined by file lists: NYU Depth v2 in the BTS layout, KITTI with Eigen's split."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from vislab.registry import DATASETS
 
 
 class _DepthList(BaseDataset):
-    """Records of img_path, depth_path and focal from lines "image depth focal"."""
+    """Base class: records of img_path, depth_path and focal, from lines "image depth focal"."""
 
     PREFIX: Mapping[str, str] = {}
 
@@ -51,43 +51,44 @@ class _DepthList(BaseDataset):
                 str(Path(self.data_prefix["img"], image.lstrip("/"))),
                 str(self.depth_path(Path(self.data_prefix["depth"]), depth.lstrip("/"))),
             )
-            if not records:  # asking for every file of a large set takes minutes on a network disk
+            if not records:  # checking every file of a large dataset takes minutes on a network file system
                 missing = [path for path in paths if not Path(path).is_file()]
                 if missing:
                     raise DataError(
-                        f"{self.ann_file} does not fit data_root={self.data_root!r}: its first line means "
-                        f"{missing[0]}, which does not exist. data/README.md shows the tree it expects."
+                        f"{self.ann_file} does not match data_root={self.data_root!r}: its first line refers to "
+                        f"{missing[0]}, which does not exist. data/README.md shows the expected layout."
                     )
             record = {"img_path": paths[0], "depth_path": paths[1]}
             if rest:
                 try:
                     record["focal"] = float(rest[0])
                 except ValueError:
-                    raise DataError(f"{self.ann_file}: the focal length {rest[0]!r} of {image} is no number") from None
+                    raise DataError(f"{self.ann_file}: focal length {rest[0]!r} of {image} is not a number") from None
             records.append(record)
         self.without_depth = without
         return records
 
     def depth_path(self, folder: Path, name: str) -> Path:
+        """Return the path of a depth file of the list."""
         return folder / name
 
 
 @DATASETS.register_module()
 class NYUDepth(_DepthList):
-    """NYU Depth v2 as BTS and its successors use it: 24,231 training pairs ("sync"), 654 test pairs.
+    """NYU Depth v2 as used by BTS and its successors: 24,231 training pairs ("sync"), 654 test pairs.
 
-    Lists hold lines "scene/rgb_00000.jpg scene/sync_depth_00000.png 518.8579"; a leading slash is dropped. Depth files
-    are 16-bit millimeters: LoadDepth(scale=0.001). The test pairs are made from the official .mat file by
+    The lists have lines "scene/rgb_00000.jpg scene/sync_depth_00000.png 518.8579"; a leading slash is removed. Depth
+    files are 16-bit, in millimeters: LoadDepth(scale=0.001). The test pairs are created from the official .mat file by
     tools/dataset_converters/nyu_mat.py.
 
     Args:
         data_root: Folder; may contain `$VISLAB_DATA`.
         ann_file: The list, relative to data_root.
-        data_prefix: Folders of `img` and `depth` below data_root; default {"img": "sync", "depth": "sync"}.
+        data_prefix: Folders of `img` and `depth` below data_root. Default: {"img": "sync", "depth": "sync"}.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
 
     Raises:
-        DataError: the list is missing or malformed, or does not fit the folder.
+        DataError: The list is missing or malformed, or does not match the folder.
     """
 
     PREFIX = {"img": "sync", "depth": "sync"}
@@ -95,17 +96,17 @@ class NYUDepth(_DepthList):
 
 @DATASETS.register_module()
 class KittiEigen(_DepthList):
-    """KITTI with Eigen's split: 23,158 training pairs; 697 test images, of which the 45 without depth are left out.
+    """KITTI with Eigen's split: 23,158 training pairs; 697 test images, of which the 45 without depth are skipped.
 
-    Lists hold lines "2011_09_26/<drive>/image_02/data/0000000000.png <drive>/proj_depth/groundtruth/image_02/
-    0000000000.png 721.5377", with None for a missing depth file. Depth files are meters times 256, 0 unknown:
-    LoadDepth(scale=1 / 256), written 0.00390625 in a config. Below the depth folder a drive may lie directly, or in
-    train/ or val/ as the official archive has it.
+    The lists have lines "2011_09_26/<drive>/image_02/data/0000000000.png <drive>/proj_depth/groundtruth/image_02/
+    0000000000.png 721.5377", with None for a missing depth file. Depth files are 16-bit, in 1/256 meters, 0 = unknown:
+    LoadDepth(scale=1 / 256), 0.00390625 in a config. Drives are directly below the depth folder, or in train/ and val/
+    as in the official archive.
 
-    Args: as NYUDepth; data_prefix defaults to {"img": "raw", "depth": "data_depth_annotated"}.
+    Args: As in NYUDepth; data_prefix defaults to {"img": "raw", "depth": "data_depth_annotated"}.
 
     Raises:
-        DataError: the list is missing or malformed, or does not fit the folder.
+        DataError: The list is missing or malformed, or does not match the folder.
     """
 
     PREFIX = {"img": "raw", "depth": "data_depth_annotated"}
@@ -119,6 +120,6 @@ class KittiEigen(_DepthList):
         return places[drive] / name
 
     def fit_frame(self, img: np.ndarray) -> np.ndarray:
-        """Cut an image (H, W, 3) from elsewhere to the window in which the protocol works, for prediction."""
+        """Crop an image (H, W, 3) to the window used by the evaluation protocol; called for images given to predict."""
         top, left, height, width = kitti_window(img.shape[:2])
         return img[top : top + height, left : left + width]

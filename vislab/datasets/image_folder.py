@@ -1,4 +1,4 @@
-"""Classification from folders: one folder a class, as ImageNet and most image collections are laid out."""
+"""Image classification datasets with one folder per class, such as ImageNet."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -18,24 +18,23 @@ from vislab.registry import DATASETS
 class ImageFolder(InMemoryImages):
     """Images under `data_root/split/CLASS/`, at any depth below the class folder.
 
-    A record contains img_path and label. The label is the class folder's place in `metainfo["classes"]` where that list
-    is given, else in `classes`, else in alphabetical order (ImageNet's order of synset ids). metainfo["classes"] gives
-    the names. A list in metainfo may name classes that have no folder here; a folder that it does not name is refused.
+    Records have img_path and label. Labels are indices into `metainfo["classes"]` if set, else into `classes`, else
+    into the class folders in alphabetical order (ImageNet's order of synset ids). `metainfo["classes"]` may contain
+    classes without a folder; a folder that is not in the list is an error.
 
     Args:
         data_root: Folder of the dataset, or a .zip file, which is read without unpacking; may contain `$VISLAB_DATA`.
-        split: Folder below it, e.g. "train"; empty for none.
-        classes: Names of the class folders in label order; others are left out. None takes all.
-        cache: Decode all images when the dataset is made and hold them in memory: for small images of one size.
+        split: Folder below data_root, e.g. "train"; may be empty.
+        classes: Names of the class folders in label order; other folders are skipped. Default: all.
+        cache: Decode all images when the dataset is built and keep them in memory; for small images of one size.
         pipeline: Transforms.
-        metainfo: Further entries of metainfo.
+        metainfo: Additional metainfo.
         indices: Use the first n images, or those with these indices.
         test_mode: See BaseDataset.
-        lazy_init: Do not look at the files yet.
+        lazy_init: Do not list the files yet.
 
     Raises:
-        DataError: the folder is missing or contains no class folders; a class has no folder, or its folder has no
-            images.
+        DataError: The folder is missing or has no class folders, or a class has no folder or no images.
     """
 
     def __init__(
@@ -85,8 +84,8 @@ class ImageFolder(InMemoryImages):
             paths = sorted(by_class[name])
             if not paths:
                 raise DataError(
-                    f"ImageFolder: class folder {folder / name} contains no images ({', '.join(IMAGE_SUFFIXES)}): fill "
-                    "it, remove it, or leave it out of classes=[...]"
+                    f"ImageFolder: class folder {folder / name} contains no images ({', '.join(IMAGE_SUFFIXES)}): add "
+                    "images, remove it, or leave it out of classes=[...]"
                 )
             records += [{"img_path": path, "label": label} for path in paths]
         self._metainfo["classes"] = classes
@@ -100,12 +99,13 @@ class ImageFolder(InMemoryImages):
 
 
 def _images_by_class(folder: Path) -> dict[str, list[str]]:
-    """Paths of all images below each class folder, in a folder or inside a .zip file."""
+    """Return the paths of all images below each class folder, in a folder or inside a .zip file."""
     inside = split_archive(folder)
     if inside is None:
         if not folder.is_dir():
             raise DataError(
-                f"ImageFolder: {folder} is not a folder; expected one folder a class in it. Check data_root and split."
+                f"ImageFolder: {folder} is not a folder; expected a folder with one folder per class. Check data_root "
+                "and split."
             )
         try:
             entries = [entry for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]

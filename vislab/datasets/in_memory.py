@@ -1,4 +1,4 @@
-"""Small images held decoded in memory, for datasets whose images share one size: a step then does not wait for JPEG."""
+"""Keep small decoded images in memory, for datasets whose images have one size."""
 
 import numpy as np
 
@@ -7,23 +7,24 @@ from vislab.errors import DataError
 
 
 class InMemoryImages(BaseDataset):
-    """A dataset whose records may get their pixels from one uint8 array (N, H, W, 3), as `img`.
+    """Base class of datasets whose records take `img` from a uint8 array (N, H, W, 3) in memory.
 
     Subclasses give every record a `row` and fill the array with `set_images(images)`, or with `load_images`, which
-    reads only the rows in use. Workers share the array's memory with the main process.
+    reads only the rows in use. The array is shared with worker processes.
     """
 
     _images: np.ndarray | None = None
-    _place: dict[int, int] | None = None  # row -> place in the array; None: the same
+    _place: dict[int, int] | None = None  # row -> index in the array; None: identical
 
     def set_images(self, images: np.ndarray) -> None:
+        """Set the images (N, H, W, 3) uint8 of all rows."""
         self._images, self._place = images, None
 
     def load_images(self, read) -> None:
-        """Decode all records' images by `read(path)` -> (H, W, 3) uint8.
+        """Load the images of all records with `read(path)` -> (H, W, 3) uint8.
 
         Raises:
-            DataError: an image differs in size from the first one.
+            DataError: An image differs in size from the first one.
         """
         records = [self.get_data_info(i) for i in range(len(self))]
         first = read(records[0]["img_path"])
@@ -32,7 +33,7 @@ class InMemoryImages(BaseDataset):
             image = read(record["img_path"])
             if image.shape != first.shape:
                 raise DataError(
-                    f"cache=True contains images of one size: {record['img_path']} is "
+                    f"cache=True needs images of one size: {record['img_path']} is "
                     f"{image.shape[0]}x{image.shape[1]} "
                     f"(h x w), {records[0]['img_path']} is {first.shape[0]}x{first.shape[1]}. Use cache=False"
                 )

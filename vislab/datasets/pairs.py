@@ -1,4 +1,4 @@
-"""Finding the label file of each image: what the dense datasets share."""
+"""Match images with their label files, for the dense prediction datasets."""
 
 import logging
 import os
@@ -13,41 +13,39 @@ from vislab.io.listing import list_files, plain_ending
 
 
 def pair_by_pattern(root: str | Path, images: str, labels: str) -> list[tuple[str, str, str]]:
-    """Returns image and label files whose names differ only in what surrounds one `*`.
+    """Return pairs of image and label files that match two patterns with the same text for `*`.
 
-    Suffixes match in any case of letters and spelling (.jpg, .JPG, .jpeg); hidden files are passed over. A warning says
-    how many label files have no image, which is how images with another suffix come to light.
+    Suffixes match in lower and upper case and in all spellings (.jpg, .JPG, .jpeg); hidden files are skipped. Label
+    files without an image are reported in a warning, since their images may have another suffix.
 
     Args:
-        root: folder.
-        images: pattern below it with one "*", such as "rgb/*.jpg" or "*.color.jpg"; "**" means in subfolders too.
-        labels: pattern of the label files; what "*" or "**" stands for is the same.
+        root: Folder.
+        images: Pattern of the images below `root` with one "*", such as "rgb/*.jpg" or "*.color.jpg"; "**" also matches
+            in subfolders.
+        labels: Pattern of the label files with the same wildcard.
 
     Returns:
-        (name, image path, label path), sorted by name.
+        (name, image path, label path) tuples, sorted by name, the text of the wildcard.
 
     Raises:
-        DataError: no image matches, two images have one name, an image has no label, or a folder cannot be read.
+        DataError: No image matches, two images have the same name, an image has no label, or a folder cannot be read.
     """
     root = Path(root)
     star = "**" if "**" in images else "*"
     for setting, pattern in (("images", images), ("labels", labels)):
         if pattern.count(star) != 1 or pattern.replace(star, "").count("*"):
-            raise DataError(
-                f"{setting}={pattern!r} must hold {star!r} exactly once, where the name of the image stands"
-            )
+            raise DataError(f"{setting}={pattern!r} must contain {star!r} exactly once, in place of the image name")
     found = _matches(root, images, star)
     if not found:
-        raise DataError(f"no image in {root} matches {images!r}. data/README.md shows the tree that is expected.")
+        raise DataError(f"no image in {root} matches {images!r}. data/README.md shows the expected layout.")
     twins = next((paths for paths in found.values() if len(paths) > 1), None)
     if twins:
-        raise DataError(f"{twins[0]} and {twins[1]} are two images of one name: remove or rename one of them")
+        raise DataError(f"{twins[0]} and {twins[1]} are two images with the same name: remove or rename one of them")
     present = _matches(root, labels, star)
     missing = [str(root / labels.replace(star, name)) for name in sorted(found) if name not in present]
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(found)} images in {root} have no label file; the first one that is missing is "
-            f"{missing[0]}"
+            f"{len(missing)} of {len(found)} images in {root} have no label file; the first missing one is {missing[0]}"
         )
     alone = sorted(present.keys() - found.keys())
     if alone:
@@ -61,7 +59,7 @@ def pair_by_pattern(root: str | Path, images: str, labels: str) -> list[tuple[st
 
 
 def _matches(root: Path, pattern: str, star: str) -> dict[str, list[str]]:
-    """Paths by the name that stands for the star; one that matches to the letter comes first."""
+    """Return paths by the text of the wildcard; exact matches come first."""
     before, after = pattern.split(star)
     after_plain = plain_ending(after)
     inside = before.rpartition("/")[0]
@@ -82,14 +80,14 @@ def _matches(root: Path, pattern: str, star: str) -> dict[str, list[str]]:
 
 
 def read_list(path: str | Path, columns: Sequence[str]) -> list[list[str]]:
-    """Lines of a list file, split at white space; empty lines are skipped.
+    """Return the lines of a list file, split at whitespace; empty lines are skipped.
 
     Args:
-        path: the file.
-        columns: names of the columns that each line must have; more are ignored.
+        path: Path of the file.
+        columns: Names of the required columns; additional columns are ignored.
 
     Raises:
-        DataError: the file is missing or empty, or a line is too short.
+        DataError: The file is missing or empty, or a line is too short.
     """
     try:
         text = Path(path).read_text()

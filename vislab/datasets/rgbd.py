@@ -1,4 +1,4 @@
-"""Any folder of color images and depth maps, paired by name; frames of a video are split by range, never at random."""
+"""Datasets of color images and depth maps in a folder, paired by name."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,22 +11,25 @@ from vislab.registry import DATASETS
 
 @DATASETS.register_module()
 class RGBDFolder(BaseDataset):
-    """Records of img_path and depth_path. What the depth values mean is said to LoadDepth (scale, invalid values).
+    """Color images and depth maps in a folder, paired by name; records have img_path and depth_path.
+
+    The unit and invalid values of the depth files are set in LoadDepth.
 
     Args:
         data_root: Folder; may contain `$VISLAB_DATA`.
-        color: Pattern of the color files below it, with one "*" for the frame's name ("**": in subfolders too).
-        depth: Pattern of the depth files; the same name goes in for the "*".
-        frames: Of the frames sorted by name, use positions start..stop - 1, as a slice: (0, 160), (160, None).
-            Neighboring frames of a video show nearly the same: a random split would test on what was trained on.
+        color: Pattern of the color files with one "*" for the frame name ("**" also matches in subfolders).
+        depth: Pattern of the depth files with the same wildcard.
+        frames: Use frames start..stop - 1 in the order of their names, e.g. (0, 160) or (160, None). Split videos by
+            range: neighboring frames are nearly identical, so a random split would put training images into the test
+                set.
         pipeline: Transforms.
-        metainfo: Entries of metainfo.
+        metainfo: Additional metainfo.
         indices: Use the first n records, or the records with these indices.
         test_mode: See BaseDataset.
-        lazy_init: Do not look into the folder yet.
+        lazy_init: Do not list the files yet.
 
     Raises:
-        DataError: no frames, a color file without depth, or an empty range.
+        DataError: There are no frames, a color file has no depth file, or the range is empty.
     """
 
     def __init__(

@@ -1,9 +1,10 @@
-"""Samplers that can start at any position without touching data, and give every sample its own seed.
+"""Samplers that can resume at any position without loading data, and assign a seed to each sample.
 
-One epoch is one global order of samples; rank r of w takes positions r, r + w, r + 2w, ... of it, so that the union of
-the ranks' k-th batches is the k-th batch of a single process with the same global batch size. The seed of a sample
-depends on the run's seed, the epoch and the global position only: augmentation is the same for any number of workers
-or processes, and after any resume.
+An epoch is a global order of samples; rank r of w takes positions r, r + w, r + 2w, ..., so that the k-th batches of
+all ranks together are the k-th batch of a single process with the same global batch size. The seed of a sample depends
+only
+on the seed of the run, the epoch and the global position: augmentation is the same for any number of workers or
+processes, and after resuming.
 """
 
 import math
@@ -19,7 +20,7 @@ _MASK = (1 << 64) - 1
 
 
 class SeededIndex(int):
-    """An index that carries the seed of the sample drawn at it. Behaves as the plain int everywhere else."""
+    """Dataset index with the random seed of its sample; otherwise behaves like int."""
 
     seed: int
 
@@ -33,7 +34,7 @@ class SeededIndex(int):
 
 
 def sample_seed(run_seed: int, epoch: int, position: int) -> int:
-    """Mix three numbers into a 63-bit seed; neighboring inputs give unrelated outputs (splitmix64 rounds)."""
+    """Return a 63-bit seed from three integers; similar inputs give unrelated outputs (splitmix64 rounds)."""
     state = 0
     for number in (run_seed, epoch, position):
         state = (state + number + 0x9E3779B97F4A7C15) & _MASK
@@ -44,7 +45,7 @@ def sample_seed(run_seed: int, epoch: int, position: int) -> int:
 
 
 class _SeededSampler(Sampler):
-    """What both samplers share: the order of one epoch, the split over ranks, the starting position."""
+    """Base class of the samplers: order of an epoch, split over ranks, starting position."""
 
     def __init__(self, dataset: Sized, *, shuffle: bool = True, seed: int | None = None) -> None:
         if len(dataset) == 0:
@@ -57,19 +58,19 @@ class _SeededSampler(Sampler):
         self.done = 0
 
     def __len__(self) -> int:
-        """Samples this rank sees in one epoch: the ranks are padded to equal length."""
+        """Return the number of samples of this rank per epoch; ranks are padded to equal length."""
         return math.ceil(self.size / self.world_size)
 
     def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, which determines the order and the seeds."""
         self.epoch = epoch
 
     def set_start(self, position: int) -> None:
-        """Let the next iteration begin at this rank's `position`-th sample; the ones after it begin at 0 again."""
+        """Start the next iteration at the `position`-th sample of this rank; later iterations start at 0."""
         self.set_done(position * self.world_size)
 
     def set_done(self, samples: int) -> None:
-        """Let the next iteration begin after the first `samples` of the global order, whatever number of processes
-        they were drawn by."""
+        """Start the next iteration after the first `samples` of the global order, for any number of processes."""
         self.done = samples
 
     def _take_done(self) -> int:
@@ -77,7 +78,7 @@ class _SeededSampler(Sampler):
         return done
 
     def _order(self, epoch: int) -> torch.Tensor:
-        """The indices of one epoch, (size,) int64, the same on every rank."""
+        """Return the indices of an epoch, (size,) int64, the same on all ranks."""
         if not self.shuffle:
             return torch.arange(self.size)
         generator = torch.Generator()
@@ -87,19 +88,18 @@ class _SeededSampler(Sampler):
 
 @DATA_SAMPLERS.register_module()
 class EpochSampler(_SeededSampler):
-    """Every sample once an epoch; the last positions repeat the first samples where the ranks do not divide the
-    dataset.
+    """Yields each sample once per epoch; the first samples are repeated so that all ranks have the same number.
 
     Args:
-        dataset: Anything with a length.
-        shuffle: Whether the order changes from epoch to epoch.
-        seed: The run's seed. None: one is drawn and shared by all ranks.
+        dataset: Dataset, or any object with a length.
+        shuffle: Whether to shuffle the samples in each epoch.
+        seed: Seed of the run. Default: drawn at random and shared by all ranks.
     """
 
     def __iter__(self) -> Iterator[SeededIndex]:
         order = self._order(self.epoch).tolist()
         epoch, done = self.epoch, self._take_done()
-        left = math.ceil(max(self.size - done, 0) / self.world_size)  # for each rank
+        left = math.ceil(max(self.size - done, 0) / self.world_size)  # per rank
         for local in range(left):
             position = done + self.rank + local * self.world_size
             yield SeededIndex(order[position % self.size], sample_seed(self.seed, epoch, position))
@@ -107,16 +107,16 @@ class EpochSampler(_SeededSampler):
 
 @DATA_SAMPLERS.register_module()
 class InfiniteSampler(_SeededSampler):
-    """An endless stream of whole epochs, each in its own order: what an iteration-based run draws from.
+    """Yields samples without end, one shuffled epoch after another; for iteration-based training.
 
     Args:
-        dataset: Anything with a length.
-        shuffle: Whether the order changes from pass to pass.
-        seed: The run's seed. None: one is drawn and shared by all ranks.
+        dataset: Dataset, or any object with a length.
+        shuffle: Whether to shuffle the samples in each epoch.
+        seed: Seed of the run. Default: drawn at random and shared by all ranks.
     """
 
     def __iter__(self) -> Iterator[SeededIndex]:
-        position = self.rank + self._take_done()  # in the endless global stream
+        position = self.rank + self._take_done()  # position in the global stream
         while True:
             epoch, offset = divmod(position, self.size)
             order = self._order(epoch).tolist()
@@ -126,4 +126,4 @@ class InfiniteSampler(_SeededSampler):
             position = epoch * self.size + offset
 
     def set_epoch(self, epoch: int) -> None:
-        """Ignored: the stream does not end."""
+        """Do nothing: the stream does not end."""

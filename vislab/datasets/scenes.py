@@ -1,8 +1,8 @@
-"""Drawn scenes with ground truth for every task at once: no files, no downloads, item i from (seed, i) alone.
+"""Synthetic scenes with ground truth for all tasks, generated from a seed without any files.
 
-A room: a textured wall and a floor that runs away from the camera, and objects (boxes, discs, wedges; turned at
-random) that stand at different distances and hide one another. What can be seen tells the answer: the class is the
-outline, distance shows in the size, the brightness and the place on the floor.
+A scene is a room with a textured wall, a floor, and randomly rotated objects (boxes, discs, wedges) at different
+distances that occlude each other. Labels can be inferred from the image: the class from the outline, the distance from
+size, brightness and position on the floor.
 """
 
 import math
@@ -20,32 +20,32 @@ from vislab.structures import rotated_boxes as rb
 THINGS = ("box", "disc", "wedge")
 STUFF = ("wall", "floor")
 PALETTE = ((220, 60, 50), (60, 150, 230), (250, 200, 50), (120, 120, 140), (90, 70, 60))
-WALL_DEPTH = 10.0  # meters; nothing is farther
+WALL_DEPTH = 10.0  # meters, the largest depth
 NEAREST = 1.5
-_FOCAL = 1.2  # in image heights: an object of 1 m at 1.2 m fills the height
+_FOCAL = 1.2  # in image heights: an object of 1 m at a distance of 1.2 m fills the image height
 
 
 @DATASETS.register_module()
 class Scenes(BaseDataset):
-    """Procedurally drawn scenes.
+    """Synthetic scenes of a room with objects.
 
-    A record contains arrays, not paths: img (H, W, 3) uint8 RGB; label, the class of the largest visible object, -1
-    without one; gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids of the visible parts; gt_sem_seg;
+    Records have arrays instead of paths: img (H, W, 3) uint8 RGB; label, the class of the largest visible object, -1
+    without objects; gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore and gt_ids of the visible parts; gt_sem_seg;
     gt_panoptic with segments_info (things first, then wall and floor); gt_depth in meters, 1.5..10, known everywhere.
 
-    Class indices: box 0, disc 1, wedge 2 (the things), wall 3, floor 4. metainfo: classes (all five), thing_classes,
+    Class indices: box 0, disc 1, wedge 2 (things), wall 3, floor 4. Metainfo: classes (all five), thing_classes,
     stuff_classes, palette.
 
     Args:
         length: Number of scenes.
         size: Height and width in pixels, at least 16.
-        num_objects: Least and greatest number of objects; where the room is crowded, fewer are placed.
-        object_length: Least and greatest length of an object in meters.
-        aspect_ratio: Least and greatest width of an object as a share of its length, at most 1.
-        seed: Scenes of different seeds have nothing in common: use one for training and another for validation.
-        cache: Keep drawn scenes in memory (each process for itself).
+        num_objects: Minimum and maximum number of objects; fewer are placed if they would be hidden.
+        object_length: Minimum and maximum length of an object in meters.
+        aspect_ratio: Minimum and maximum ratio of width to length of an object, at most 1.
+        seed: Random seed; scenes of different seeds are unrelated. Use different seeds for training and validation.
+        cache: Keep generated scenes in memory, separately in each process.
         pipeline: Transforms.
-        metainfo: Overrides entries of the metainfo above; `classes` cannot be others.
+        metainfo: Overrides of the metainfo above; `classes` cannot be changed.
         test_mode: See BaseDataset.
     """
 
@@ -79,7 +79,7 @@ class Scenes(BaseDataset):
         if min(self.size) < 16 or length < 1 or not 0 <= self.num_objects[0] <= self.num_objects[1]:
             raise ValueError(
                 f"Scenes(length={length}, size={size}, num_objects={num_objects}): expected length >= 1, size >= 16, "
-                "0 <= least <= greatest number of objects"
+                "0 <= minimum <= maximum number of objects"
             )
         if (
             not 0 < self.object_length[0] <= self.object_length[1]
@@ -87,18 +87,18 @@ class Scenes(BaseDataset):
         ):
             raise ValueError(
                 f"Scenes(object_length={object_length}, aspect_ratio={aspect_ratio}): expected "
-                "0 < least <= greatest length in meters, and 0 < least <= greatest ratio <= 1"
+                "0 < minimum <= maximum length in meters, and 0 < minimum <= maximum ratio <= 1"
             )
         self._cache: dict[int, dict] | None = {} if cache else None
         super().__init__(pipeline=pipeline, metainfo=metainfo, test_mode=test_mode, serialize_data=False)
         if self.given_classes not in (None, self.METAINFO["classes"]):
-            raise DataError(f"Scenes draws the classes {self.METAINFO['classes']}; metainfo names {self.given_classes}")
+            raise DataError(f"Scenes has the classes {self.METAINFO['classes']}; metainfo has {self.given_classes}")
 
     def load_data_list(self) -> list[dict]:
         return [{} for _ in range(self.length)]
 
     def get_data_info(self, idx: int) -> dict:
-        """The idx-th scene, drawn; fresh arrays each time, so that transforms may write into them."""
+        """Return the idx-th scene, with new arrays that transforms may modify."""
         idx = int(idx) % self.length
         if self._cache is not None and idx in self._cache:
             scene = self._cache[idx]
@@ -119,13 +119,13 @@ def draw_scene(
     object_length: tuple[float, float],
     aspect_ratio: tuple[float, float],
 ) -> dict:
-    """One scene as the record that `Scenes` describes."""
+    """Generate a scene as a record; see `Scenes`."""
     h, w = size
     img, depth, semantic = _room(rng, h, w)
     panoptic = np.zeros((h, w), np.int32)
     labels: list[int] = []
     wanted = int(rng.integers(num_objects[0], num_objects[1] + 1))
-    # far to near, so that what is drawn later hides what was drawn before
+    # far to near, so that nearer objects occlude those behind
     for distance in sorted(rng.uniform(NEAREST, 0.8 * WALL_DEPTH, wanted), reverse=True):
         for _ in range(8):
             kind, box = _draw_object(rng, distance, h, w, object_length, aspect_ratio)
@@ -145,9 +145,9 @@ def draw_scene(
 
 
 def _room(rng: np.random.Generator, h: int, w: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wall and floor: image float32 (H, W, 3), depth (H, W), class (H, W)."""
+    """Draw wall and floor; returns the image (H, W, 3) float32, depth (H, W) and classes (H, W)."""
     horizon = rng.uniform(0.35, 0.6) * h
-    eye = rng.uniform(1.0, 1.6)  # the camera's height above the floor, meters
+    eye = rng.uniform(1.0, 1.6)  # height of the camera above the floor, meters
     rows = np.arange(h, dtype=np.float32) + 0.5
     floor_depth = eye * _FOCAL * h / np.maximum(rows - horizon, 1e-3)
     is_floor = (rows > horizon) & (floor_depth < WALL_DEPTH)
@@ -157,7 +157,7 @@ def _room(rng: np.random.Generator, h: int, w: int) -> tuple[np.ndarray, np.ndar
     split = int(np.argmax(is_floor)) if is_floor.any() else h
     img = np.empty((h, w, 3), np.float32)
     img[:split] = _texture(rng, (split, w), 0.6 * WALL_DEPTH, grain=max(2, h // 12))
-    # the floor's stripes follow its depth, as boards would
+    # stripes on the floor follow its depth, like boards
     boards = np.sin(line[split:, None] * rng.uniform(2, 5) + np.linspace(0, rng.uniform(0, 6), w)[None])
     tone = rng.uniform(60, 150, 3).astype(np.float32)
     img[split:] = (tone + 18 * boards[..., None]) * _light(line[split:, None, None])
@@ -165,12 +165,12 @@ def _room(rng: np.random.Generator, h: int, w: int) -> tuple[np.ndarray, np.ndar
 
 
 def _light(distance: np.ndarray | float) -> np.ndarray | float:
-    """Brightness factor: near things are brighter."""
+    """Return the brightness factor; near objects are brighter."""
     return 1.15 - 0.6 * distance / WALL_DEPTH
 
 
 def _texture(rng: np.random.Generator, shape: tuple[int, int], distance: float, grain: int = 4) -> np.ndarray:
-    """Random color with soft blotches and stripes, (h, w, 3) float32."""
+    """Return a random color with soft blotches and stripes, (h, w, 3) float32."""
     h, w = shape
     if not h or not w:
         return np.zeros((h, w, 3), np.float32)
@@ -190,7 +190,7 @@ def _draw_object(
     object_length: tuple[float, float],
     aspect_ratio: tuple[float, float],
 ) -> tuple[int, np.ndarray]:
-    """Class and full rotated box, of an object at `distance` meters."""
+    """Draw the class and the full rotated box of an object at `distance` meters."""
     long = rng.uniform(*object_length) * _FOCAL * h / distance
     long = min(max(long, 6.0), 0.8 * min(h, w))
     short = long * rng.uniform(*aspect_ratio)
@@ -199,7 +199,7 @@ def _draw_object(
 
 
 def _rasterize(kind: int, box: np.ndarray, h: int, w: int) -> tuple[tuple[slice, slice], np.ndarray]:
-    """Pixels whose center lies in the shape: the window of the image around it, and (wh, ww) bool within the window."""
+    """Return the image window around an object, and a bool mask (wh, ww) of the pixels whose center is inside it."""
     hull = rb.rboxes_to_hboxes(box)
     x0, y0 = (max(int(v), 0) for v in hull[:2])
     x1, y1 = min(int(hull[2]) + 1, w), min(int(hull[3]) + 1, h)
@@ -212,13 +212,13 @@ def _rasterize(kind: int, box: np.ndarray, h: int, w: int) -> tuple[tuple[slice,
         inside = (np.abs(u) <= 1) & (np.abs(v) <= 1)
     elif kind == 1:
         inside = u * u + v * v <= 1
-    else:  # a wedge: its base is the long side at v = 1, its tip the middle of the other
+    else:  # a wedge: a triangle whose base is the long side at v = 1
         inside = (np.abs(v) <= 1) & (np.abs(u) <= (v + 1) / 2)
     return (slice(y0, y0 + inside.shape[0]), slice(x0, x0 + inside.shape[1])), inside
 
 
 def _is_clear(inside: np.ndarray, covered: np.ndarray, count: int, panoptic: np.ndarray) -> bool:
-    """An object may be placed when it shows, and leaves at least half and 12 pixels of each one behind it."""
+    """Return whether an object is visible and leaves at least half, and 12 pixels, of each object behind it visible."""
     if inside.sum() < 16:
         return False
     hidden = np.bincount(covered[inside], minlength=count + 1)[1:]
@@ -230,7 +230,7 @@ def _is_clear(inside: np.ndarray, covered: np.ndarray, count: int, panoptic: np.
 
 
 def _labels(labels: list[int], panoptic: np.ndarray, semantic: np.ndarray) -> dict:
-    """Ground truth of the visible parts, from the finished id map."""
+    """Return the ground truth of the visible parts, from the final id map."""
     n = len(labels)
     ids = np.arange(1, n + 1)
     masks = (panoptic[None] == ids[:, None, None]).view(np.uint8)

@@ -1,7 +1,7 @@
-"""Semantic segmentation: any folder of images and label images, and ADE20K, Cityscapes and CamVid in their own layouts.
+"""Semantic segmentation datasets: folders of images and label images, ADE20K, Cityscapes and CamVid.
 
-A dataset knows how its label files are coded and puts that into each record (`seg_label_map`); LoadSemSeg applies it.
-Nothing else shifts labels, so none is shifted twice.
+Each dataset adds the mapping from the values of its label files to class indices to its records (`seg_label_map`), and
+LoadSemSeg applies it. Labels are not shifted anywhere else, so they cannot be shifted twice.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,21 +26,23 @@ from vislab.registry import DATASETS
 
 @DATASETS.register_module()
 class SemSegFolder(BaseDataset):
-    """Records of img_path and seg_map_path, paired by name or read from a list of "image labels" lines.
+    """Images and label images in a folder, paired by name or read from a list; records have img_path and seg_map_path.
 
     Args:
         data_root: Folder; may contain `$VISLAB_DATA`.
-        images: Pattern of the images below it, with one "*" for the name ("**": in subfolders too).
-        labels: Pattern of the label images; the same name goes in for the "*".
-        ann_file: A list with an image and a label path in each line, instead of the patterns.
-        classes: Names, in the order of the class indices of the files.
-        label_map: From each value a label file may hold to a class index or 255 (ignored); None: the values are the
-            indices, with 255 ignored.
-        metainfo: See BaseDataset. Where it gives `classes` besides the names above, labels become places in that list.
+        images: Pattern of the images with one "*" for the name ("**" also matches in subfolders).
+        labels: Pattern of the label images with the same wildcard.
+        ann_file: List file with an image and a label path per line, instead of the patterns.
+        classes: Class names, in the order of the class indices in the files.
+        label_map: Class index, or 255 (ignored), by value in the label files. Default: values are class indices, 255 is
+            ignored.
+        metainfo: See BaseDataset. If it has `classes` in addition to the names above, labels are indices into that
+            list.
         pipeline, indices, test_mode, lazy_init: See BaseDataset.
 
     Raises:
-        DataError: no images, an image without labels, a malformed list, more than 255 classes.
+        DataError: There are no images, an image has no labels, the list is malformed, or there are more than 255
+            classes.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class SemSegFolder(BaseDataset):
             lazy_init=lazy_init,
         )
         if own and given and own != given and "palette" not in metainfo:
-            self._metainfo.pop("palette", None)  # the colors of the classes in their own order
+            self._metainfo.pop("palette", None)  # the palette is in the order of the original classes
 
     def load_data_list(self) -> list[dict]:
         if self.ann_file:
@@ -91,7 +93,9 @@ class SemSegFolder(BaseDataset):
             pairs = [(str(Path(self.data_root, a)), str(Path(self.data_root, b))) for a, b, *_ in rows]
             missing = [path for pair in pairs for path in pair if not Path(path).is_file()]
             if missing:
-                raise DataError(f"{self.ann_file} names {len(missing)} files that do not exist, first {missing[0]}")
+                raise DataError(
+                    f"{self.ann_file} refers to {len(missing)} files that do not exist, the first is {missing[0]}"
+                )
         else:
             pairs = [pair[1:] for pair in pair_by_pattern(self.data_root, self.images, self.labels)]
         return [{"img_path": a, "seg_map_path": b} for a, b in pairs]
@@ -104,12 +108,12 @@ class SemSegFolder(BaseDataset):
 class ADE20K(SemSegFolder):
     """ADE20K (ADEChallengeData2016): 20,210 training and 2,000 validation images, 150 classes.
 
-    Label files hold 0 for "other" and 1..150 for the classes; here 0 becomes 255 (ignored) and k becomes k - 1. A file
-    with 255 in it was shifted before and is refused.
+    Label files have 0 for "other" and 1..150 for the classes; 0 is mapped to 255 (ignored) and k to k - 1. Files with
+    the value 255, which were shifted before, are an error.
 
     Args:
         data_root: Folder with images/ and annotations/; may contain `$VISLAB_DATA`.
-        split: training | validation.
+        split: "training" or "validation".
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
     """
 
@@ -145,8 +149,8 @@ class Cityscapes(SemSegFolder):
 
     Args:
         data_root: Folder with leftImg8bit/ and gtFine/; may contain `$VISLAB_DATA`.
-        split: train | val.
-        kind: "labelIds", the files that come with the set (34 ids), or "labelTrainIds", as its scripts make them.
+        split: "train" or "val".
+        kind: "labelIds", the files of the dataset (34 ids), or "labelTrainIds", as created by its scripts.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
     """
 
@@ -182,11 +186,11 @@ class Cityscapes(SemSegFolder):
 
 @DATASETS.register_module()
 class CamVid(SemSegFolder):
-    """CamVid in the 11-class form: lists of "image mask" lines, masks of ids 0..10 and 11 = void.
+    """CamVid with 11 classes: lists of "image mask" lines, masks with ids 0..10, 11 = void.
 
     Args:
         data_root: Folder; may contain `$VISLAB_DATA`.
-        ann_file: The list, relative to data_root: train.txt, val.txt.
+        ann_file: List file relative to data_root, such as train.txt or val.txt.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
     """
 

@@ -1,4 +1,4 @@
-"""Class names, colors and ids of the semantic segmentation sets."""
+"""Class names, colors and ids of the semantic segmentation datasets."""
 
 # fmt: off
 ADE20K_CLASSES = (
@@ -26,7 +26,7 @@ CITYSCAPES_PALETTE = (
     (220, 220, 0), (107, 142, 35), (152, 251, 152), (70, 130, 180), (220, 20, 60), (255, 0, 0), (0, 0, 142), (0, 0, 70),
     (0, 60, 100), (0, 80, 100), (0, 0, 230), (119, 11, 32),
 )
-# ids of the label files that are evaluated, in class order; the rest of 0..33 is ignored
+# ids of the evaluated classes, in class order; all others in 0..33 are ignored
 _CITYSCAPES_USED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 CITYSCAPES_IDS = dict.fromkeys(range(34), 255) | {id_: k for k, id_ in enumerate(_CITYSCAPES_USED)}
 CAMVID_CLASSES = (

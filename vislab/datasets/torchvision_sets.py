@@ -1,4 +1,4 @@
-"""CIFAR-10, CIFAR-100 and Fashion-MNIST through torchvision, which can fetch them; held in memory."""
+"""CIFAR-10, CIFAR-100 and Fashion-MNIST from torchvision, kept in memory."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,20 +12,20 @@ from vislab.registry import DATASETS
 
 
 class TorchvisionImages(InMemoryImages):
-    """Base of the sets below. A record contains img (H, W, 3) uint8 RGB, img_path ("CIFAR10/train/17") and label.
+    """Base of the datasets below. Records have img (H, W, 3) uint8 RGB, img_path ("CIFAR10/train/17") and label.
 
     Args:
-        data_root: Folder that contains torchvision's files, or gets them; may contain `$VISLAB_DATA`.
-        train: The training split, else the test split.
-        download: Fetch the files when they are not there.
+        data_root: Folder of torchvision's files, or to download them to; may contain `$VISLAB_DATA`.
+        train: Whether to use the training split, else the test split.
+        download: Download the files if they do not exist.
         pipeline: Transforms.
-        metainfo: Further entries of metainfo.
+        metainfo: Additional metainfo.
         indices: Use the first n images, or those with these indices.
         test_mode: See BaseDataset.
         lazy_init: Do not read the files yet.
 
     Raises:
-        DataError: the files are not there, cannot be fetched, or are broken.
+        DataError: The files do not exist, cannot be downloaded, or are damaged.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class TorchvisionImages(InMemoryImages):
         )
 
     def load_data_list(self) -> list[dict]:
-        import torchvision.datasets  # a second of import time, spared where these sets are not used
+        import torchvision.datasets  # imported late: takes a second
 
         name = type(self).__name__
         remedy = (
-            f"run once with download=True where there is a network, or put torchvision's files of {name} there "
+            f"run once with download=True and a network connection, or copy torchvision's files of {name} there "
             "(data/README.md)"
         )
         try:
@@ -64,7 +64,7 @@ class TorchvisionImages(InMemoryImages):
         except RuntimeError as error:  # not found or corrupted, or the download failed its checksum
             raise DataError(f"{name} in {self.data_root!r}: {error}; {remedy}") from error
         except (OSError, EOFError, ValueError) as error:
-            what = "cannot be fetched" if self.download else "cannot be read"
+            what = "cannot be downloaded" if self.download else "cannot be read"
             raise DataError(f"{name} {what} ({self.data_root!r}): {type(error).__name__}: {error}; {remedy}") from error
         own = tuple(found.classes)
         classes = self._metainfo["classes"] = self.given_classes or own
@@ -81,17 +81,19 @@ class TorchvisionImages(InMemoryImages):
 @DATASETS.register_module()
 class CIFAR10(TorchvisionImages):
     __doc__ = TorchvisionImages.__doc__.replace(
-        "Base of the sets below.", "50,000 + 10,000 images 32x32 of 10 classes."
+        "Base of the datasets below.", "50,000 + 10,000 images 32x32 of 10 classes."
     )
 
 
 @DATASETS.register_module()
 class CIFAR100(TorchvisionImages):
-    __doc__ = TorchvisionImages.__doc__.replace("Base of the sets below.", "50,000 + 10,000 images 32x32, 100 classes.")
+    __doc__ = TorchvisionImages.__doc__.replace(
+        "Base of the datasets below.", "50,000 + 10,000 images 32x32, 100 classes."
+    )
 
 
 @DATASETS.register_module()
 class FashionMNIST(TorchvisionImages):
     __doc__ = TorchvisionImages.__doc__.replace(
-        "Base of the sets below.", "60,000 + 10,000 gray images 28x28, 10 classes."
+        "Base of the datasets below.", "60,000 + 10,000 gray images 28x28, 10 classes."
     )

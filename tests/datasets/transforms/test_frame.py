@@ -45,9 +45,7 @@ def photo(tmp_path):
 
 def test_a_photo_turned_by_exif_against_labels_of_its_stored_pixels(photo):
     record = {"img_path": photo, "height": 60, "width": 80, "instances": INSTANCES}
-    with pytest.raises(
-        DataError, match=r"is 80x60 .*says 60x80\. The photo is stored as 60x80 .*orientation 6.*exif=F"
-    ):
+    with pytest.raises(DataError, match=r"is 80x60 .*has 60x80\. The photo is stored as 60x80 .*orientation 6.*exif=F"):
         LoadImage()(dict(record))
     results = LoadAnnotations(with_mask=True)(LoadImage(exif=False)(dict(record)))
     mask, seen = results["gt_masks"][0].astype(bool), results["img"][..., 0] > 0
@@ -85,7 +83,7 @@ def _label_image(photo, labels):
 
 def test_arrays_are_compared_too():
     img = np.zeros((60, 80, 3), np.uint8)
-    with pytest.raises(DataError, match="is 60x80 .* says 80x60, height and width swapped"):
+    with pytest.raises(DataError, match="is 60x80 .* has 80x60, height and width swapped"):
         LoadImage()({"img": img, "height": 80, "width": 60})
 
 
@@ -109,7 +107,7 @@ LOADERS = {
 def test_labels_behind_a_move_are_refused(move, key):
     results = LoadImage()({"img": np.zeros((60, 80, 3), np.uint8), key: INSTANCES if key == "instances" else "x.png"})
     with pytest.raises(
-        DataError, match=f"{type(LOADERS[key]).__name__} stands behind a transform that moved the image"
+        DataError, match=f"{type(LOADERS[key]).__name__} comes after a transform that changed the frame of the image"
     ):
         LOADERS[key](MOVES[move](results))
 
@@ -226,4 +224,4 @@ def test_a_mask_beside_its_box_and_a_box_over_the_edge_are_said(logged):
     results = LoadAnnotations(with_mask=True)(LoadImage()(record))
     assert results["gt_bboxes"].tolist() == [[5, 30, 20, 50], [40, 30, 80, 50]]
     assert "instance 0 (annotation 5) of b.jpg has no pixel in its own box [5.0, 30.0, 20.0, 50.0]" in logged()
-    assert "instance 1 (annotation 5) reaches over the edge" in logged()
+    assert "instance 1 (annotation 5) exceeds the image" in logged()

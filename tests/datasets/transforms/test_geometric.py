@@ -145,7 +145,7 @@ def test_packing_copies_no_pixels_and_keeps_meta():
 
 
 def test_packing_refuses_labels_that_do_not_belong_together():
-    with pytest.raises(DataError, match="differ in number"):
+    with pytest.raises(DataError, match="differ in length"):
         PackInputs()(_image(4, 4) | {"gt_labels": np.zeros(2, np.int64), "gt_bboxes": np.zeros((3, 4), np.float32)})
 
 

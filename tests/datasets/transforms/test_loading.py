@@ -81,7 +81,7 @@ def test_jpeg_with_foreign_bytes_behind_it_is_fine(tmp_path):
 
 
 def test_small_images_are_refused_when_asked(tmp_path):
-    with pytest.raises(DataError, match="a.png is 40x60 .* least side allowed is 64"):
+    with pytest.raises(DataError, match="a.png is 40x60 .* minimum side is 64"):
         LoadImage(min_size=64)({"img_path": _save(tmp_path / "a.png", _rgb())})
 
 
@@ -177,7 +177,7 @@ def test_zero_label_is_reduced_once_and_labels_are_mapped(tmp_path):
     assert reduced[0, 0] == 255 and reduced[0, 1] == 255 and reduced[-1, -1] == 2
     mapped = LoadSemSeg(label_map={0: 7, 3: 0})({"seg_map_path": path})["gt_sem_seg"]
     assert mapped[0, 1] == 7 and mapped[-1, -1] == 0 and mapped[15, 0] == 255
-    with pytest.raises(ValueError, match="give one of the two"):
+    with pytest.raises(ValueError, match="use only one of them"):
         LoadSemSeg(reduce_zero_label=True, label_map={0: 1})
 
 

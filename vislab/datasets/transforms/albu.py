@@ -1,6 +1,7 @@
-"""The adapter to albumentations, and the only file that imports it (when the first `Albu` is made).
+"""Adapter to albumentations, which is imported when the first `Albu` transform is built.
 
-Image, masks, maps, boxes and rotated boxes go through one call, so that all see the same draw.
+Image, masks, maps, boxes and rotated boxes are passed in one call, so that they are transformed with the same
+parameters.
 """
 
 import random
@@ -16,36 +17,41 @@ from vislab.errors import ConfigError, DataError
 from vislab.registry import TRANSFORMS
 from vislab.structures import rotated_boxes as rb
 
-# albumentations fills uncovered parts of maps with 0. Maps travel so that 0 is their "not known" value; float32
-# contains ids up to 2**24 exactly, and every albumentations transform takes it
+# albumentations fills uncovered parts of maps with 0, so maps are encoded with 0 = unknown; float32 represents ids up
+# to 2**24 exactly, and all albumentations transforms support it
 _MAPS = ("gt_panoptic", "gt_depth")
 
 
 @TRANSFORMS.register_module()
 class Albu:
-    """A list of albumentations transforms as one step of a pipeline.
+    """A list of albumentations transforms as one transform of the pipeline.
 
-    Labels of pixels move by nearest neighbor. Boxes of both kinds are fitted to the moved masks where there are masks;
-    else rotated boxes travel as their four corners and are fitted anew, and boxes are fitted to them. Instances that
-    vanish leave all their labels together. Metric depth is moved, not rescaled. Draws come from the sample's own
-    random state. `scale_factor` follows a change of size; transforms that crop, turn or warp leave the frame of the
-    original image, to which predictions could not go back: no test pipeline may hold them.
+    Label maps are transformed with nearest-neighbor interpolation; depth values are not rescaled. If there are masks,
+    boxes and rotated boxes are fitted to the transformed masks; otherwise rotated boxes are transformed by their four
+    corners, and boxes are fitted to them. Instances that leave the image are removed. Random parameters depend on the
+    seed of the sample. `scale_factor` is updated if the size changes. Transforms that crop, rotate or warp cannot be
+    used in test pipelines, since predictions could not be mapped to the original image.
+
+    Required keys: img.
+    Modified keys: img, img_shape, scale_factor, gt_scale_factor, moved, num_vanished, all labels (gt_areas is removed
+    if the frame changes).
 
     Args:
-        transforms: One dict a transform: its albumentations class as `name`, and its arguments; compositions (OneOf,
-            SomeOf, Sequential) hold a list `transforms` of the same form. Example: dict(name="Affine", rotate=(-10,
-            10), p=0.5).
-        min_visibility: Share of an instance's box that must be left, 0..1.
+        transforms: One dict per transform, with the albumentations class as `name` and its arguments; compositions
+            (OneOf, SomeOf, Sequential) have a list `transforms` of the same form. Example: dict(name="Affine",
+            rotate=(-10, 10), p=0.5).
 
+
+    min_visibility: Minimum visible fraction of an instance's box, in [0, 1].
     Raises:
-        ConfigError: an unknown transform or argument, with the nearest known one; a transform that would change the
-            type or channels of the image, or the coding of labels.
-        DataError: a transform fails on a sample, such as a crop larger than the image.
+        ConfigError: Unknown transform or argument; or a transform that would change the type or channels of the image,
+            or the encoding of labels.
+        DataError: A transform fails on a sample, such as a crop larger than the image.
     """
 
     @classmethod
     def check_arguments(cls, *, transforms: Sequence[Mapping[str, Any]] = (), min_visibility: float = 0.0) -> None:
-        """Called by the config check: albumentations' own names and arguments are wrong before data is touched."""
+        """Raise ConfigError for unknown albumentations transforms and arguments; called by the config check."""
         _compose(transforms, min_visibility)
 
     def __init__(self, *, transforms: Sequence[Mapping[str, Any]], min_visibility: float = 0.0) -> None:
@@ -62,7 +68,7 @@ class Albu:
         data = self._pack(results, n)
         try:
             moved = self._compose(**data)
-        except Exception as error:  # albumentations has classes of its own
+        except Exception as error:  # albumentations has its own exception classes
             name = results.get("img_path", "a sample")
             text = str(error) or type(error).__name__
             raise DataError(f"Albu ({self._names()}) fails on {name}, {_size(results['img'])}: {text}") from error
@@ -71,15 +77,16 @@ class Albu:
         return results
 
     def _check(self, moved: dict) -> None:
-        """The image must be what it was before, and maps of its size."""
+        """Raise ConfigError unless the image has its previous type and the maps have the size of the image."""
         img = moved["image"]
         kind = f"{getattr(img, 'dtype', type(img).__name__)} {tuple(getattr(img, 'shape', ()))}"
         if not isinstance(img, np.ndarray) or img.dtype != np.uint8 or img.ndim != 3 or img.shape[2] != 3:
-            raise ConfigError(f"Albu ({self._names()}) makes the image {kind}; expected uint8 (h, w, 3) RGB")
+            raise ConfigError(f"Albu ({self._names()}) changes the image to {kind}; expected uint8 (h, w, 3) RGB")
         for key in (*_MAPS, "gt_sem_seg"):
             if key in moved and moved[key].shape[:2] != img.shape[:2]:
                 raise ConfigError(
-                    f"Albu ({self._names()}) makes the image {kind}, but {key} {moved[key].shape}: it must move both"
+                    f"Albu ({self._names()}) changes the image to {kind}, but {key} to {moved[key].shape}: it must "
+                    "change both"
                 )
 
     def _names(self) -> str:
@@ -90,7 +97,7 @@ class Albu:
         maps = [key for key in (*_MAPS, "gt_sem_seg") if key in results]
         if self._mixing and maps:
             raise ConfigError(
-                f"Albu: Morphological widens the larger of two neighboring values, which says nothing for {maps[0]}: "
+                f"Albu: Morphological computes maxima of neighboring values, which is meaningless for {maps[0]}: "
                 "use it without maps of classes, ids or depth"
             )
         data = {"image": results["img"]}
@@ -127,7 +134,7 @@ class Albu:
             functional.record_scale(results, (h, w), img.shape[:2])
         results["img_shape"] = img.shape[:2]
         if self._moving or img.shape[:2] != (h, w):
-            results.pop("gt_areas", None)  # of whole instances in the frame before
+            results.pop("gt_areas", None)  # of the instances in the previous frame
         if "gt_masks" in results:
             masks = moved.get("masks")
             empty = np.zeros((0, *img.shape[:2]), np.uint8)
@@ -162,7 +169,11 @@ def _size(img: np.ndarray) -> str:
 
 
 def _refit(points: np.ndarray, ids: Sequence[int], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Corners with ids 4 i + k to (n, 5) boxes, and which are whole. One corner lost (to a hole, say) is completed."""
+    """Convert corners with ids 4 i + k to (n, 5) boxes; a single missing corner is reconstructed.
+
+    Returns:
+        The boxes, and whether each has at least three corners (n,).
+    """
     corners, seen = np.zeros((4 * n, 2), np.float32), np.zeros(4 * n, bool)
     ids = np.asarray(ids, np.int64)
     corners[ids], seen[ids] = np.asarray(points, np.float32).reshape(-1, 2), True
@@ -174,13 +185,14 @@ def _refit(points: np.ndarray, ids: Sequence[int], n: int) -> tuple[np.ndarray, 
 
 
 def _encode_labels(labels: np.ndarray) -> np.ndarray:
-    """Class c travels as c + 1, ignored pixels as 0."""
+    """Encode class c as c + 1 and ignored pixels as 0."""
     if labels.dtype == np.uint8:
         return labels + np.uint8(1)  # 255 wraps to 0
     return np.where(labels == 255, 0, labels + 1).astype(np.float32)
 
 
 def _decode_labels(moved: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Undo `_encode_labels`."""
     if dtype == np.uint8:
         return moved.astype(np.uint8) - np.uint8(1)
     return np.where(moved == 0, 255, moved - 1).astype(dtype)
@@ -205,13 +217,13 @@ def _compose(steps: Sequence[Mapping[str, Any]], min_visibility: float):
 
 
 def _holds(compose, name: str) -> bool:
-    """Whether a transform of that class name is in the composition, at any depth."""
+    """Return whether the composition contains a transform of that class, at any depth."""
     parts = getattr(compose, "transforms", None)
     return type(compose).__name__ == name if parts is None else any(_holds(part, name) for part in parts)
 
 
 def _moving(compose) -> str:
-    """Returns the name of the first transform that does more to the frame than to resize it; empty without one."""
+    """Return the name of the first transform that changes coordinates other than by resizing, or ""."""
     for step in compose.transforms:
         if hasattr(step, "transforms"):
             name = _moving(step)

@@ -1,7 +1,7 @@
-"""Builds the single transforms of `Albu` from dicts, and refuses those that contradict how images and labels travel.
+"""Build the albumentations transforms of `Albu` from dicts; transforms that do not fit the pipeline raise ConfigError.
 
-Images stay uint8 RGB from the file to the model's data preprocessor, which normalizes them. Maps of labels travel coded
-so that 0 means "unknown", and `Albu` undoes that coding afterwards: no step may fill them with another value.
+Images are uint8 RGB until the data preprocessor of the model normalizes them. Label maps are encoded with 0 = unknown,
+so no transform may fill them with another value.
 """
 
 import inspect
@@ -12,44 +12,46 @@ import cv2
 
 from vislab.errors import ConfigError, did_you_mean
 
-_NORMALIZED = "images stay uint8, 0..255, and the model's data_preprocessor normalizes them: give it mean and std"
-_TENSOR = "PackInputs makes the tensor"
-_ABSTRACT = "it is the base of other transforms and does nothing itself"
+_NORMALIZED = "images are uint8, and the model's data_preprocessor normalizes them: set its mean and std"
+_TENSOR = "PackInputs creates the tensor"
+_ABSTRACT = "it is an abstract base class"
 _REFUSED = {
     "Normalize": _NORMALIZED,
     "ToFloat": _NORMALIZED,
     "FromFloat": _NORMALIZED,
     "ToTensorV2": _TENSOR,
     "ToTensor3D": _TENSOR,
-    "ReplayCompose": "draws come from the sample's own random state, which repeats them",
+    "ReplayCompose": "random parameters are reproducible from the seed of the sample",
     **dict.fromkeys(("BasicTransform", "DualTransform", "ImageOnlyTransform", "Transform3D", "BaseCompose"), _ABSTRACT),
 }
 _FILLS = ("fill_mask", "mask_drop_value")
 _NEAREST = (cv2.INTER_NEAREST, cv2.INTER_NEAREST_EXACT)
-# what a sample always contains; labels are there or not
+# targets that are always present; labels are optional
 _GIVEN = {"image", "bboxes", "keypoints"}
 
 
 def build_step(library, step: Mapping[str, Any], place: str):
-    """One albumentations object from its dict; the library itself only warns about arguments it does not know.
+    """Build an albumentations transform from a dict; albumentations itself only warns about unknown arguments.
 
     Args:
-        library: The module albumentations.
-        step: `name` and arguments; compositions hold dicts of the same form.
-        place: Where the dict stands, for messages.
+        library: The albumentations module.
+        step: `name` and arguments; compositions contain dicts of the same form.
+        place: Position in the config, for error messages.
 
     Raises:
-        ConfigError: an unknown name or argument, or a transform that would change the kind of the image or the coding
-            of labels.
+        ConfigError: Unknown name or argument, or a transform that would change the type of the image or the encoding of
+            labels.
     """
     arguments = dict(step)
     name = arguments.pop("name", None)
     kind = getattr(library, name, None) if isinstance(name, str) else None
     if not (inspect.isclass(kind) and issubclass(kind, (library.BasicTransform, library.BaseCompose))):
         names = [n for n in dir(library) if inspect.isclass(getattr(library, n)) and n[0].isupper()]
-        raise ConfigError(f"Albu: {place}.name={name!r} is no albumentations transform{did_you_mean(str(name), names)}")
+        raise ConfigError(
+            f"Albu: {place}.name={name!r} is not an albumentations transform{did_you_mean(str(name), names)}"
+        )
     if name in _REFUSED:
-        raise ConfigError(f"Albu: {place} ({name}) has no place here: {_REFUSED[name]}. Remove the step")
+        raise ConfigError(f"Albu: {place} ({name}) is not supported: {_REFUSED[name]}. Remove it")
     known = [p for p in inspect.signature(kind.__init__).parameters if p not in ("self", "args", "kwargs")]
     for key in arguments:
         if key not in known:
@@ -74,8 +76,8 @@ def _build_parts(library, name: str, arguments: dict[str, Any], place: str) -> N
         for key in arguments:
             if key not in ("transforms", "p"):
                 raise ConfigError(
-                    f"Albu: {place}.{key}={arguments[key]!r}: Albu itself says how boxes, points and masks are "
-                    "treated; a Compose inside takes transforms and p only"
+                    f"Albu: {place}.{key}={arguments[key]!r}: boxes, keypoints and masks are configured by "
+                    "Albu; a nested Compose takes only transforms and p"
                 )
     inner = arguments.get("transforms")
     if inner is not None:
@@ -86,8 +88,8 @@ def _build_parts(library, name: str, arguments: dict[str, Any], place: str) -> N
         moving = next((p for p in parts if not isinstance(p, library.ImageOnlyTransform)), None)
         if name == "SelectiveChannelTransform" and moving is not None:
             raise ConfigError(
-                f"Albu: {place} ({name}) moves channels of the image only, not its labels: {type(moving).__name__} has "
-                "no place in it"
+                f"Albu: {place} ({name}) transforms the channels of the image only, not its labels: it cannot contain "
+                f"{type(moving).__name__}"
             )
     for key in ("first", "second"):  # OneOrOther
         if isinstance(arguments.get(key), Mapping):
@@ -95,7 +97,7 @@ def _build_parts(library, name: str, arguments: dict[str, Any], place: str) -> N
 
 
 def _check_labels(name: str, arguments: dict[str, Any], place: str) -> None:
-    """Brings fill values of labels to the 0 that stands for "unknown" on the way, and refuses other codings."""
+    """Set fill values of labels to 0, their encoded "unknown" value; raise ConfigError for other values."""
     for key in _FILLS:
         value = arguments.get(key)
         if value is None:
@@ -109,27 +111,27 @@ def _check_labels(name: str, arguments: dict[str, Any], place: str) -> None:
     interpolation = arguments.get("mask_interpolation", cv2.INTER_NEAREST)
     if interpolation not in _NEAREST:
         raise ConfigError(
-            f"Albu: {place}.mask_interpolation={interpolation!r}: between two classes lies no third one; labels move "
-            "by nearest neighbor. Remove the argument"
+            f"Albu: {place}.mask_interpolation={interpolation!r}: labels need nearest-neighbor interpolation. "
+            "Remove the argument"
         )
     channels = arguments.get("num_output_channels", 3)
     if channels != 3:
-        text = f"images have three channels here; with 3, {name} repeats gray in all of them"
+        text = f"images have three channels; with 3, {name} repeats gray in all of them"
         raise ConfigError(f"Albu: {place}.num_output_channels={channels!r}: {text}")
 
 
 def _means_unknown(value: Any) -> bool:
-    """Whether a fill is 0 or 255, as a number or for each channel: both are written for pixels without a label."""
+    """Return whether a fill value is 0 or 255, as a number or per channel, which both mean pixels without a label."""
     values = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     return all(isinstance(v, int | float) and v in (0, 255) for v in values)
 
 
 def _check_targets(built: Any, name: str, place: str) -> None:
     if "image" not in built.targets:
-        raise ConfigError(f"Albu: {place} ({name}) changes volumes only, not images. Remove the step")
+        raise ConfigError(f"Albu: {place} ({name}) transforms volumes only, not images. Remove it")
     missing = sorted(set(built.targets_as_params) - _GIVEN)
     if missing:
         raise ConfigError(
-            f"Albu: {place} ({name}) needs {', '.join(missing)} beside the image, which a pipeline of single samples "
-            "does not give. Remove the step"
+            f"Albu: {place} ({name}) needs {', '.join(missing)} in addition to the image, which the pipeline does not "
+            "provide. Remove it"
         )

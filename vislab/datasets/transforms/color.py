@@ -1,4 +1,4 @@
-"""Color transforms: they change the image and leave every label alone."""
+"""Color transforms, which change the image but no labels."""
 
 import cv2
 import numpy as np
@@ -10,16 +10,19 @@ _LEVELS = np.arange(256, dtype=np.float32)
 
 @TRANSFORMS.register_module()
 class PhotoMetricDistortion:
-    """Photometric distortion: brightness, contrast, saturation, hue, each with probability `prob`.
+    """Random brightness, contrast, saturation and hue, each applied with probability `prob`.
 
-    Works through 256-entry tables, so its cost does not depend on how many of the four are drawn.
+    Implemented with 256-entry lookup tables.
+
+    Required keys: img.
+    Modified keys: img.
 
     Args:
-        brightness_delta: Largest shift of the levels, 0..255.
-        contrast_range: Range of the factor on the levels.
+        brightness_delta: Maximum shift of the pixel values, 0..255.
+        contrast_range: Range of the factor on the pixel values.
         saturation_range: Range of the factor on HSV saturation.
-        hue_delta: Largest turn of the hue, degrees.
-        prob: Probability of each, 0..1.
+        hue_delta: Maximum rotation of the hue in degrees.
+        prob: Probability of each distortion.
     """
 
     def __init__(

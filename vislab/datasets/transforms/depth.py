@@ -1,4 +1,4 @@
-"""The crops of the depth benchmarks: NYU's white border and KITTI's common lower window."""
+"""Crops of the depth benchmarks: the invalid border of NYU Depth and the evaluation window of KITTI."""
 
 from typing import Literal
 
@@ -14,22 +14,26 @@ KITTI_WINDOW = (352, 1216)
 
 @TRANSFORMS.register_module()
 class NYUBorder:
-    """What to do with the border of NYU's 480x640 frames, rows outside 45:472 and columns outside 43:608.
+    """Remove or mask the invalid border of NYU's 480x640 frames, outside rows 45:472 and columns 43:608.
+
+    Required keys: img, of size 480x640.
+    Modified keys: img, img_shape, moved, all labels (gt_areas is removed); with mode="mask" gt_depth only.
 
     Args:
-        mode: "crop" cuts image and labels to 427x565, "mask" keeps the size and makes the border's depth unknown.
+        mode: "crop" crops image and labels to 427x565; "mask" keeps the size and sets the depth of the border to
+            unknown.
     """
 
     def __init__(self, *, mode: Literal["crop", "mask"] = "crop") -> None:
         if mode not in ("crop", "mask"):
-            raise ValueError(f"mode={mode!r} is not crop or mask")
+            raise ValueError(f"mode={mode!r} is not 'crop' or 'mask'")
         self.mode = mode
 
     def __call__(self, results: dict) -> dict:
         shape = tuple(results["img"].shape[:2])
         if shape != (480, 640):
             raise DataError(
-                f"{results.get('img_path')} is {shape[0]}x{shape[1]} (h x w); NYU's border is that of 480x640"
+                f"{results.get('img_path')} is {shape[0]}x{shape[1]} (h x w); NYUBorder needs frames of 480x640"
             )
         (top, bottom), (left, right) = NYU_ROWS, NYU_COLUMNS
         if self.mode == "crop":
@@ -42,10 +46,10 @@ class NYUBorder:
 
 
 def kitti_window(shape: tuple[int, int]) -> tuple[int, int, int, int]:
-    """The window (top, left, height, width) that the KITTI protocol works in: 352x1216, at the bottom, in the middle.
+    """Return the KITTI evaluation window (top, left, height, width): 352x1216, bottom center.
 
     Raises:
-        DataError: the image is smaller.
+        DataError: The image is smaller than the window.
     """
     height, width = KITTI_WINDOW
     if shape[0] < height or shape[1] < width:
@@ -55,7 +59,10 @@ def kitti_window(shape: tuple[int, int]) -> tuple[int, int, int, int]:
 
 @TRANSFORMS.register_module()
 class KittiCrop:
-    """Cut image and labels to KITTI's common window of 352x1216, which becomes the frame of predictions too."""
+    """Crop image and labels to KITTI's evaluation window of 352x1216, which also becomes the frame of the predictions.
+
+    Required keys: img.
+    Modified keys: img, img_shape, ori_shape, scale_factor, moved, all labels (gt_areas is removed)."""
 
     def __call__(self, results: dict) -> dict:
         functional.crop(results, kitti_window(results["img"].shape[:2]))

@@ -1,4 +1,4 @@
-"""Last steps of a pipeline: derive labels from the panoptic map, and pack everything into a tensor and a DataSample."""
+"""Transforms at the end of a pipeline: derive labels from the panoptic map, and pack the results into a DataSample."""
 
 from collections.abc import Sequence
 
@@ -14,19 +14,22 @@ from vislab.structures import DataSample
 
 META_KEYS = (
     *("img_id", "img_path", "sample_idx", "ori_shape", "img_shape", "scale_factor", "flip", "flip_direction"),
-    *("moved", "gt_scale_factor", "num_vanished"),  # see functional.py
+    *("moved", "gt_scale_factor", "num_vanished"),  # see functional
 )
 
 
 @TRANSFORMS.register_module()
 class PanopticToSemSeg:
-    """Make gt_sem_seg from gt_panoptic: each pixel gets its segment's class; void becomes 255.
+    """Create gt_sem_seg from gt_panoptic: the class of the segment of each pixel, 255 for void.
+
+    Required keys: gt_panoptic, segments_info.
+    Modified keys: gt_sem_seg (added).
 
     Args:
-        ignore_crowd: Crowd segments become 255 as well.
+        ignore_crowd: Set crowd segments to 255 as well.
 
     Raises:
-        DataError: a class index above 254.
+        DataError: A class index is above 254.
     """
 
     def __init__(self, *, ignore_crowd: bool = False) -> None:
@@ -45,10 +48,14 @@ class PanopticToSemSeg:
 
 @TRANSFORMS.register_module()
 class PanopticToInstances:
-    """Make instances (labels, boxes, masks) from gt_panoptic, for mask classification. Crowds are left out.
+    """Create instances (labels, boxes, masks) from gt_panoptic, for mask classification. Crowds are skipped.
+
+    Required keys: gt_panoptic, segments_info.
+    Modified keys: gt_labels, gt_bboxes, gt_masks, gt_ignore, gt_ids, gt_scale_factor (added), num_vanished; gt_rbboxes
+    and gt_areas (removed).
 
     Args:
-        classes: Only segments of these class indices (the things, say); None for all.
+        classes: Use only segments of these class indices, such as the thing classes. Default: all.
     """
 
     def __init__(self, *, classes: Sequence[int] | None = None) -> None:
@@ -82,13 +89,16 @@ class PanopticToInstances:
 
 @TRANSFORMS.register_module()
 class PackInputs:
-    """Pack a result into {"inputs": uint8 tensor (3, H, W), "data_samples": DataSample}.
+    """Pack results into {"inputs": uint8 tensor (3, H, W), "data_samples": DataSample}.
 
-    The tensor is a view of the image's own memory (channels last): nothing is copied; the preprocessor turns it
-    around on the device.
+    The tensor is a view of the image memory (channels last) and is not copied; the data preprocessor converts it on the
+    device.
+
+    Required keys: img.
+    Optional keys: all labels, label, and `meta_keys`, which become metainfo of the DataSample.
 
     Args:
-        meta_keys: Result keys that become metainfo where present.
+        meta_keys: Keys of the metainfo.
     """
 
     def __init__(self, *, meta_keys: Sequence[str] = META_KEYS) -> None:
@@ -119,9 +129,9 @@ class PackInputs:
         packed = InstanceData()
         lengths = {key: len(results[key]) for key in functional.INSTANCE_KEYS if key in results}
         if len(set(lengths.values())) > 1:
-            raise DataError(f"{results.get('img_path', 'sample')}: instance labels differ in number: {lengths}")
+            raise DataError(f"{results.get('img_path', 'sample')}: instance labels differ in length: {lengths}")
         for key in lengths:
-            # areas are read by metrics only and stay a float64 array, which not every device could hold
+            # areas are used by metrics only and remain a float64 array, which not all devices support
             packed[key.removeprefix("gt_")] = results[key] if key == "gt_areas" else _tensor(results[key])
         return packed
 
@@ -130,9 +140,8 @@ def _semantic(results: dict) -> torch.Tensor:
     semantic = results["gt_sem_seg"]
     if semantic.dtype != np.uint8 and semantic.size and not 0 <= semantic.min() <= semantic.max() <= 255:
         raise DataError(
-            f"{results.get('img_path', 'sample')}: gt_sem_seg contains {semantic.min()}..{semantic.max()}; semantic "
-            "maps "
-            "hold class indices 0..254, and 255 = ignored"
+            f"{results.get('img_path', 'sample')}: gt_sem_seg contains "
+            f"{semantic.min()}..{semantic.max()}; semantic maps contain class indices 0..254, and 255 = ignored"
         )
     return _tensor(semantic, torch.int64)
 

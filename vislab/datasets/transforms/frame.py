@@ -1,4 +1,4 @@
-"""Whether labels lie in the frame of their image: the checks that all loading transforms share."""
+"""Checks shared by the loading transforms: labels must be in the coordinate frame of their image."""
 
 from vislab.errors import DataError
 from vislab.io.file_checks import warn_once
@@ -6,12 +6,12 @@ from vislab.io.images import exif_orientation, read_bytes
 
 
 def sample_name(results: dict) -> str:
-    """Returns how messages name a sample."""
+    """Return the name of a sample in messages."""
     return results.get("img_path") or f"record {results.get('sample_idx', '?')}"
 
 
 def check_shape(results: dict, shape: tuple[int, int], what: str) -> None:
-    """Labels belong to the image as it was loaded, also in test pipelines that resize it before loading them."""
+    """Raise DataError unless `shape` is that of the image as loaded, also if the image was resized since."""
     expected = tuple(results.get("ori_shape", shape))
     if tuple(shape) != expected:
         hint = exif_hint(results, expected[::-1]) if tuple(shape) == expected[::-1] else ""
@@ -22,31 +22,31 @@ def check_shape(results: dict, shape: tuple[int, int], what: str) -> None:
 
 
 def exif_hint(results: dict, stored: tuple[int, int]) -> str:
-    """Returns the end of a message about labels of the size `stored`, where EXIF explains it."""
+    """Return the end of the message about labels of size `stored`, if EXIF rotation explains it; else ""."""
     orientation = exif_orientation(read_bytes(results["img_path"])) if "img_path" in results else 1
     if orientation < 5:
         return ""
     return (
-        f". The photo is stored as {stored[0]}x{stored[1]} and turned on reading, as its EXIF orientation "
-        f"{orientation} says: if the labels were made on the stored pixels, use LoadImage(exif=False); if on the "
-        "turned photo, correct the size that was written"
+        f". The photo is stored as {stored[0]}x{stored[1]} and rotated when read, by its EXIF orientation "
+        f"{orientation}: if the labels were made on the stored pixels, use LoadImage(exif=False); if on the rotated "
+        "photo, correct the size in the annotation file"
     )
 
 
-# what a record contains of labels that were drawn on the image
+# keys of labels that depend on the orientation of the image
 _DRAWN = ("instances", "segments_info", "seg_map_path", "panoptic_path", "depth_path")
 
 
 def warn_of_turn(results: dict, data: bytes, shape: tuple[int, int]) -> None:
-    """Says once that labels are taken as drawn on the turned photo, where no size tells on which one they were.
+    """Warn once that labels are assumed to match the rotated photo, if the image size does not tell.
 
-    A half turn, a mirror image and a quarter turn of a square leave the size as it is; without the size in the
-    annotation file nothing can be compared.
+    Half turns, flips and quarter turns of square images do not change the size, and the size may be missing in the
+    annotation file.
 
     Args:
         results: The record.
         data: Content of the image file.
-        shape: Height and width of the image, turned as its EXIF orientation says.
+        shape: Height and width of the image after the EXIF rotation.
     """
     if not any(results.get(key) for key in _DRAWN) or (b"Exif\0" not in data[:4096] and b"eXIf" not in data[:4096]):
         return
@@ -55,17 +55,17 @@ def warn_of_turn(results: dict, data: bytes, shape: tuple[int, int]) -> None:
     if orientation in range(2, 9) and not told:
         warn_once(
             "exif",
-            f"{results['img_path']} is turned or mirrored on reading, as its EXIF orientation {orientation} says, and "
-            "its labels are taken as drawn on the turned photo. If they were made on the stored pixels, use "
+            f"{results['img_path']} is rotated or flipped when read, by its EXIF orientation {orientation}, and its "
+            "labels are assumed to match the rotated photo. If they were made on the stored pixels, use "
             "LoadImage(exif=False); further photos are not reported",
         )
 
 
 def check_moves(results: dict, what: str) -> None:
-    """Labels lie in the frame of the file: after a crop or a flip they would show another place than the image."""
+    """Raise DataError if the image was cropped or flipped before its labels are loaded."""
     moved = [move for move in results.get("moved", ()) if move != "pad"]
     if moved:
         raise DataError(
-            f"{what} stands behind a transform that moved the image ({', '.join(moved)}), so that the labels of "
-            f"{sample_name(results)} would not fit it: put {what} before that transform"
+            f"{what} comes after a transform that changed the frame of the image ({', '.join(moved)}), so the labels "
+            f"of {sample_name(results)} would not match it: put {what} before that transform"
         )

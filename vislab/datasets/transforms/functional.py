@@ -1,12 +1,12 @@
-"""Moves an image and every kind of label together: resize, crop, pad, flip, on the result dictionary of a pipeline.
+"""Functional transforms of an image and all its labels: resize, crop, pad, flip.
 
-Transforms choose parameters; these functions alone know which keys exist and how each one moves. All change `results`
-in place and accept images without instances. Pixel (x, y) covers [x, x+1] x [y, y+1]; labels are sampled at pixel
-centers, the same points at which the image is.
+The functions modify the dictionary `results` in place; its keys are listed in vislab/datasets/transforms/__init__.py.
+The transform classes only choose parameters. Pixel (x, y) covers [x, x+1] x [y, y+1]; image and labels are sampled at
+the same pixel centers.
 
-They also keep account of the frame: `scale_factor` says how the image was scaled since it was read, `gt_scale_factor`
-how its instances were, which may have been loaded later (`map_scale_factors`, by key: the maps); `moved` names what
-else was done to it (crop, flip, pad); `num_vanished` counts the instances that lost their last pixel to resizing.
+The functions also track the coordinate frame: `scale_factor` is the scale of the image since it was loaded,
+`gt_scale_factor` and `map_scale_factors` those of the instances and maps, which may have been loaded later; `moved`
+lists other changes (crop, flip, pad); `num_vanished` counts instances that lost all pixels when resized.
 """
 
 import cv2
@@ -14,9 +14,9 @@ import numpy as np
 
 from vislab.structures import rotated_boxes as rb
 
-# what runs over instances: an instance that vanishes leaves all of them
+# labels with one entry per instance
 INSTANCE_KEYS = ("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_areas", "gt_ignore", "gt_ids")
-# maps of the image's size, with the value that stands for "not known"
+# maps of the size of the image, with their "unknown" value
 MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
 DIRECTIONS = {"horizontal": 1, "vertical": 0, "diagonal": -1}  # cv2.flip's codes
 
@@ -31,13 +31,15 @@ INTERPOLATIONS = ("auto", *_INTERPOLATION)
 
 
 def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", scale_depth: bool = False) -> None:
-    """Stretch to `size` (h, w). Labels move by nearest pixel center; instances whose mask has no pixel left go.
+    """Resize image and labels to `size` (h, w).
+
+    Label maps are resized with nearest-neighbor interpolation; instances whose mask has no pixels left are removed.
 
     Args:
         results: The sample.
         size: New height and width in pixels, at least 1.
-        interpolation: For the image; "auto" averages areas when shrinking and is bilinear otherwise.
-        scale_depth: Divide metric depth by the zoom, as if the camera had moved instead of the picture being stretched.
+        interpolation: Interpolation of the image; "auto" is area for shrinking and bilinear otherwise.
+        scale_depth: Divide metric depth by the scale factor, as if the camera had moved.
     """
     h, w = results["img"].shape[:2]
     new_h, new_w = size
@@ -57,7 +59,7 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
             results["gt_bboxes"] = results["gt_bboxes"] * np.array([sx, sy, sx, sy], np.float32)
         if "gt_rbboxes" in results:
             results["gt_rbboxes"] = rb.scale(results["gt_rbboxes"], sx, sy).astype(np.float32)
-            if "gt_masks" in results and abs(sx / sy - 1) > 0.02:  # sheared boxes are loose, masks know better
+            if "gt_masks" in results and abs(sx / sy - 1) > 0.02:  # sheared boxes are not tight, masks are
                 refit_rboxes(results)
         if "gt_areas" in results:
             results["gt_areas"] = results["gt_areas"] * (sx * sy)
@@ -67,7 +69,7 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
 
 
 def resize_image(img: np.ndarray, size: tuple[int, int], interpolation: str = "auto") -> np.ndarray:
-    """(H, W, 3) to (h, w, 3); see `resize`."""
+    """Resize an image (H, W, 3) to (h, w, 3); see `resize`."""
     if interpolation == "auto":
         shrinks = size[0] <= img.shape[0] and size[1] <= img.shape[1]
         interpolation = "area" if shrinks else "bilinear"
@@ -75,10 +77,10 @@ def resize_image(img: np.ndarray, size: tuple[int, int], interpolation: str = "a
 
 
 def crop(results: dict, window: tuple[int, int, int, int], min_visibility: float = 0.0) -> None:
-    """Cut out `window` (top, left, height, width), which lies within the image, and drop instances left outside.
+    """Crop `window` (top, left, height, width), which must be inside the image, and remove instances outside.
 
-    Boxes are cut at the border; where there are masks, cut boxes are fitted anew to what is left of the mask. An
-    instance goes when less than a pixel, or less than `min_visibility` of its box's area (0..1), is left.
+    Boxes are clipped at the border; if there are masks, clipped boxes are refitted to them. Instances are removed if
+    less than a pixel, or less than the fraction `min_visibility` of the area of their box, is visible.
     """
     top, left, h, w = window
     if (h, w) != results["img"].shape[:2]:
@@ -94,13 +96,13 @@ def crop(results: dict, window: tuple[int, int, int, int], min_visibility: float
         results["gt_bboxes"] = results["gt_bboxes"] - np.array([left, top, left, top], np.float32)
     if "gt_rbboxes" in results:
         results["gt_rbboxes"] = rb.translate(results["gt_rbboxes"], -left, -top).astype(np.float32)
-    results.pop("gt_areas", None)  # of whole instances, which may have been cut
+    results.pop("gt_areas", None)  # areas of whole instances, which may be clipped now
     results["img_shape"] = (h, w)
     clip_instances(results, min_visibility=min_visibility)
 
 
 def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 0, 0)) -> None:
-    """Enlarge to at least `size` (h, w) at the bottom and right; labels get their "not known" value there."""
+    """Pad to at least `size` (h, w) at the bottom and right; labels are padded with their "unknown" value."""
     h, w = results["img"].shape[:2]
     down, right = max(size[0] - h, 0), max(size[1] - w, 0)
     if down or right:
@@ -115,7 +117,7 @@ def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 
 
 
 def flip(results: dict, direction: str) -> None:
-    """Mirror: horizontal (left to right), vertical, or diagonal (both)."""
+    """Flip in `direction`: "horizontal" (left to right), "vertical", or "diagonal" (both)."""
     code = DIRECTIONS[direction]
     h, w = results["img"].shape[:2]
     results["img"] = cv2.flip(results["img"], code)
@@ -139,12 +141,12 @@ def flip(results: dict, direction: str) -> None:
 
 
 def clip_instances(results: dict, *, min_visibility: float = 0.0, min_size: float = 1.0) -> None:
-    """Cut boxes at the image border, fit cut ones to their masks where there are any, and drop what has vanished.
+    """Clip boxes at the image border, refit them to masks if there are any, and remove instances that are not visible.
 
     Args:
         results: The sample.
-        min_visibility: Share of an instance's box that must be left, 0..1.
-        min_size: Least width and height of the axis-aligned box that is left, pixels.
+        min_visibility: Minimum visible fraction of an instance's box, in [0, 1].
+        min_size: Minimum width and height of the clipped box in pixels.
     """
     n = count_instances(results)
     if n is None or n == 0:
@@ -176,7 +178,7 @@ def clip_instances(results: dict, *, min_visibility: float = 0.0, min_size: floa
 
 
 def keep_instances(results: dict, keep: np.ndarray) -> None:
-    """Select instances by a boolean or index array, in every kind of label at once."""
+    """Select instances by a boolean or index array, in all instance labels."""
     if keep.dtype == bool and keep.all():
         return
     for key in INSTANCE_KEYS:
@@ -185,24 +187,24 @@ def keep_instances(results: dict, keep: np.ndarray) -> None:
 
 
 def count_instances(results: dict) -> int | None:
-    """Number of instances; None when the sample has no kind of instance label at all."""
+    """Return the number of instances; None if the sample has no instance labels."""
     return next((len(results[key]) for key in INSTANCE_KEYS if key in results), None)
 
 
 def refit_rboxes(results: dict) -> None:
-    """Fit the rotated boxes anew to the masks."""
+    """Refit the rotated boxes to the masks."""
     fitted = [rb.mask_to_rbox(mask) for mask in results["gt_masks"]]
     results["gt_rbboxes"] = np.array(fitted, np.float32).reshape(-1, 5)
 
 
 def mask_to_box(mask: np.ndarray) -> np.ndarray:
-    """(H, W) mask to the xyxy box around its pixels, float32; zeros for an empty mask."""
+    """Return the box (4,) xyxy float32 around the pixels of an (H, W) mask; zeros for an empty mask."""
     x, y, w, h = cv2.boundingRect(mask)
     return np.array([x, y, x + w, y + h], np.float32)
 
 
 def record_scale(results: dict, old: tuple[int, int], new: tuple[int, int]) -> None:
-    """Notes a stretch from size `old` to `new` (h, w) for the image, and for the labels that moved with it."""
+    """Record that the image and its labels were resized from `old` to `new` (h, w)."""
     sx, sy = new[1] / old[1], new[0] / old[0]
     for key in ("scale_factor",) if count_instances(results) is None else ("scale_factor", "gt_scale_factor"):
         before = results.get(key, (1.0, 1.0))
@@ -216,30 +218,30 @@ def record_scale(results: dict, old: tuple[int, int], new: tuple[int, int]) -> N
 
 
 def inherit_scale(results: dict, key: str) -> None:
-    """Notes that the instances were made from the map `key`, and so lie in its frame."""
+    """Record that the instances were created from the map `key` and have its scale."""
     results["gt_scale_factor"] = results.get("map_scale_factors", {}).get(key, (1.0, 1.0))
 
 
 def record_vanished(results: dict, count: int) -> None:
-    """Notes how many instances lost their last pixel, for metrics, which would not count them."""
+    """Record how many instances lost all pixels, for metrics, which would not count them."""
     if count:
         results["num_vanished"] = results.get("num_vanished", 0) + count
 
 
 def record_move(results: dict, name: str) -> None:
-    """Notes that the image left the frame of its file, by a crop, a flip or the like."""
+    """Record that the coordinates of the image changed by a crop, flip or similar transform."""
     if name not in results.get("moved", ()):
         results["moved"] = (*results.get("moved", ()), name)
 
 
 def _nearest(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if array.dtype == np.int64:  # OpenCV knows 32 bits
+    if array.dtype == np.int64:  # OpenCV supports up to 32 bits
         return cv2.resize(array.astype(np.int32), size[::-1], interpolation=cv2.INTER_NEAREST_EXACT).astype(np.int64)
     return cv2.resize(array, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _resize_masks(masks: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """As `_nearest` for (N, H, W) masks, touching only the pixels around each object; and which have a pixel (N,)."""
+    """Resize (N, H, W) masks like `_nearest`, inside their bounding boxes only; also returns which have pixels (N,)."""
     h, w = masks.shape[1:]
     rows = _nearest(np.arange(h, dtype=np.int32)[:, None], (size[0], 1))[:, 0]  # source row of each new row
     columns = _nearest(np.arange(w, dtype=np.int32)[None], (1, size[1]))[0]

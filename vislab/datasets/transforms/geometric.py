@@ -1,7 +1,7 @@
-"""Geometric transforms: resize, large-scale jitter, crops, flips, padding, for images with any kind of label.
+"""Geometric transforms of images with all types of labels: resizing, large-scale jitter, cropping, flipping, padding.
 
-Each chooses its parameters from NumPy's global generator, which the dataset seeds for every sample, and leaves the
-moving to `functional`. Sizes are (height, width) in pixels; one integer stands for a square.
+Random parameters are drawn from NumPy's global generator, which the dataset seeds for each sample. The transforms of
+the labels are in `functional`. Sizes are (height, width) in pixels; an integer means a square.
 """
 
 from collections.abc import Sequence
@@ -40,13 +40,16 @@ def _scaled(shape: tuple[int, int], factor: float) -> tuple[int, int]:
 
 @TRANSFORMS.register_module()
 class Resize:
-    """Resize to a fixed size, or to the largest size of the same shape that fits into it.
+    """Resize to a fixed size, or to the largest size with the same aspect ratio that fits into it.
+
+    Required keys: img.
+    Modified keys: img, img_shape, scale_factor, gt_scale_factor, map_scale_factors, num_vanished, all labels.
 
     Args:
         size: Height and width in pixels, or one number for both.
-        keep_ratio: Keep the image's shape; one side may then be shorter than asked (see Pad).
-        interpolation: auto | nearest | bilinear | bicubic | area | lanczos, for the image only.
-        scale_depth: Divide metric depth by the zoom.
+        keep_ratio: Keep the aspect ratio; one side may then be smaller than `size` (see Pad).
+        interpolation: Auto | nearest | bilinear | bicubic | area | lanczos, for the image only.
+        scale_depth: Divide metric depth by the scale factor.
     """
 
     def __init__(
@@ -69,12 +72,15 @@ class Resize:
 
 @TRANSFORMS.register_module()
 class ResizeShortestEdge:
-    """Resize the short side to `short_edge_length` pixels and the long side to at most `max_size`, keeping the ratio.
+    """Resize the short side to `short_edge_length` and the long side to at most `max_size`, keeping the aspect ratio.
+
+    Required keys: img.
+    Modified keys: img, img_shape, scale_factor, gt_scale_factor, map_scale_factors, num_vanished, all labels.
 
     Args:
-        short_edge_length: Length of the short side in pixels; of several, one is drawn for each sample.
-        max_size: Upper limit of the long side; None for no limit.
-        ratio_range: Both limits are multiplied by a factor drawn uniformly from this range.
+        short_edge_length: Length of the short side in pixels; if a sequence, one of them is drawn for each sample.
+        max_size: Maximum length of the long side. Default: no limit.
+        ratio_range: Range of a uniform random factor on both lengths.
         interpolation: As in Resize.
         scale_depth: As in Resize.
     """
@@ -112,15 +118,18 @@ class ResizeShortestEdge:
 
 @TRANSFORMS.register_module()
 class LargeScaleJitter:
-    """Large-scale jitter: fit into `size` times a random factor, then crop or pad to exactly `size`.
+    """Large-scale jitter: resize to fit into `size` times a random factor, then crop or pad to `size`.
 
-    Instances without a pixel left go, and those without masks whose box is smaller than one.
+    Instances without pixels are removed, as are instances without masks whose box is smaller than a pixel.
+
+    Required keys: img.
+    Modified keys: img, img_shape, scale_factor, gt_scale_factor, map_scale_factors, moved, num_vanished, all labels.
 
     Args:
         size: Height and width of the result.
-        ratio_range: The factor is drawn uniformly from it.
-        pad_value: RGB of the padding at the bottom and right, 0..255.
-        min_visibility: Instances with a smaller share of their box left are dropped, 0..1.
+        ratio_range: Range of the uniform random factor.
+        pad_value: RGB value of the padding at the bottom and right, 0..255.
+        min_visibility: Remove instances with a smaller visible fraction of their box, in [0, 1].
         interpolation: As in Resize.
         scale_depth: As in Resize.
     """
@@ -153,12 +162,13 @@ class LargeScaleJitter:
 
 
 def _drop_small(results: dict) -> None:
-    """Instances without masks go when their box is smaller than a pixel, as they do in a crop."""
+    """Remove instances without masks whose box is smaller than a pixel, as `crop` does."""
     if "gt_masks" not in results:
         functional.clip_instances(results)
 
 
 def _draw_window(shape: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return a random window (top, left, height, width) of at most `size` within `shape`."""
     h, w = min(size[0], shape[0]), min(size[1], shape[1])
     return np.random.randint(shape[0] - h + 1), np.random.randint(shape[1] - w + 1), h, w
 
@@ -171,14 +181,17 @@ def _random_window(results: dict, size: tuple[int, int], min_visibility: float) 
 
 @TRANSFORMS.register_module()
 class RandomCrop:
-    """Cut out a random window; an image smaller than it is left as it is on that side (see Pad).
+    """Crop a random window; sides of the image that are smaller than the window are kept (see Pad).
+
+    Required keys: img; gt_sem_seg if cat_max_ratio < 1.
+    Modified keys: img, img_shape, moved, all labels (gt_areas is removed).
 
     Args:
         size: Height and width of the window.
-        cat_max_ratio: Draw again, up to `tries` times, while one class fills more than this share of the labeled
-            pixels of the window (needs gt_sem_seg); 1 = take the first.
-        tries: How many windows are tried for `cat_max_ratio`; the last one is taken as it is.
-        min_visibility: Instances with a smaller share of their box left are dropped, 0..1.
+        cat_max_ratio: Draw another window, up to `tries` times, while one class covers more than this fraction of the
+            labeled pixels in the window; 1 accepts any window.
+        tries: Maximum number of windows for `cat_max_ratio`; the last one is used in any case.
+        min_visibility: Remove instances with a smaller visible fraction of their box, in [0, 1].
     """
 
     def __init__(self, *, size: Size, cat_max_ratio: float = 1.0, tries: int = 10, min_visibility: float = 0.0) -> None:
@@ -192,7 +205,7 @@ class RandomCrop:
         window = _draw_window(shape, self.size)
         if self.cat_max_ratio < 1:
             if "gt_sem_seg" not in results:
-                raise ValueError("RandomCrop(cat_max_ratio < 1) needs gt_sem_seg: load it before, or leave it at 1")
+                raise ValueError("RandomCrop(cat_max_ratio < 1) needs gt_sem_seg: load it before, or set it to 1")
             for _ in range(self.tries - 1):
                 if self._mixed(results["gt_sem_seg"], window):
                     break
@@ -210,7 +223,10 @@ class RandomCrop:
 
 @TRANSFORMS.register_module()
 class CenterCrop:
-    """Cut out the middle; an image smaller than the window is left as it is on that side.
+    """Crop the center; sides of the image that are smaller than the window are kept.
+
+    Required keys: img.
+    Modified keys: img, img_shape, moved, all labels (gt_areas is removed).
 
     Args:
         size: Height and width of the window.
@@ -228,14 +244,18 @@ class CenterCrop:
 
 @TRANSFORMS.register_module()
 class RandomResizedCrop:
-    """Cut out a window of random area and shape, and resize it to `size`: the usual augmentation of classification.
+    """Crop a window of random area and aspect ratio, and resize it to `size`, as for training classifiers.
+
+    Required keys: img.
+    Modified keys: img, img_shape, scale_factor, gt_scale_factor, map_scale_factors, moved, num_vanished, all labels
+    (gt_areas is removed).
 
     Args:
         size: Height and width of the result.
-        scale: Range of the window's share of the image's area.
-        ratio: Range of width / height, drawn evenly in its logarithm.
+        scale: Range of the area of the window relative to the image.
+        ratio: Range of the aspect ratio (width / height), drawn uniformly on a logarithmic scale.
         interpolation: As in Resize.
-        tries: Draws before falling back to the largest centered window of a legal shape.
+        tries: Maximum number of draws before using the largest centered window with a valid aspect ratio.
     """
 
     def __init__(
@@ -273,13 +293,16 @@ class RandomResizedCrop:
 
 @TRANSFORMS.register_module()
 class RandomFlip:
-    """Mirror with probability `prob`.
+    """Flip with probability `prob`.
+
+    Required keys: img.
+    Modified keys: img, flip, flip_direction, moved, all labels; label and segments_info if `swap_labels` is set.
 
     Args:
-        prob: 0..1.
-        direction: horizontal, vertical or diagonal (both at once); of several, one is drawn.
-        swap_labels: Pairs of class indices that change places in a mirror image, such as left hand and right hand, in
-            every kind of label. A diagonal flip is a turn and swaps nothing.
+        prob: Probability of flipping.
+        direction: "horizontal", "vertical" or "diagonal" (both); if a sequence, one of them is drawn.
+        swap_labels: Pairs of class indices to swap in all labels of a flipped image, such as left hand and right hand.
+            They are not swapped by diagonal flips, which are rotations.
     """
 
     def __init__(
@@ -291,12 +314,12 @@ class RandomFlip:
     ) -> None:
         self.prob = prob
         if any(len(pair) != 2 for pair in swap_labels):
-            raise ValueError(f"swap_labels={swap_labels!r} is not made of pairs of class indices")
+            raise ValueError(f"swap_labels={swap_labels!r} must be pairs of class indices")
         self.swap = {int(a): int(b) for pair in swap_labels for a, b in (pair, pair[::-1])}
         self.directions = [direction] if isinstance(direction, str) else list(direction)
         unknown = [name for name in self.directions if name not in functional.DIRECTIONS]
         if unknown or not self.directions:
-            raise ValueError(f"direction={direction!r} is not made of {', '.join(functional.DIRECTIONS)}")
+            raise ValueError(f"direction={direction!r} is not one or several of {', '.join(functional.DIRECTIONS)}")
 
     def __call__(self, results: dict) -> dict:
         results.setdefault("flip", False)
@@ -323,13 +346,16 @@ class RandomFlip:
 
 @TRANSFORMS.register_module()
 class Pad:
-    """Pad at the bottom and right, to a size, to multiples of a number, or to a square.
+    """Pad at the bottom and right to a minimum size, to a multiple, or to a square.
+
+    Required keys: img.
+    Modified keys: img, img_shape, moved, gt_sem_seg, gt_panoptic, gt_depth, gt_masks.
 
     Args:
-        size: Least height and width.
-        size_divisor: Height and width become multiples of it.
-        pad_to_square: The short side is brought to the long side's length first.
-        pad_value: RGB, 0..255. Labels get 255 (semantic), 0 (panoptic, depth, masks).
+        size: Minimum height and width.
+        size_divisor: Pad height and width to multiples of this number.
+        pad_to_square: Pad the short side to the length of the long side first.
+        pad_value: RGB value, 0..255. Labels are padded with 255 (semantic) or 0 (panoptic, depth, masks).
     """
 
     def __init__(

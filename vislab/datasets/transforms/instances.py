@@ -1,4 +1,4 @@
-"""Loads the instances of a record: labels, boxes of both kinds, masks."""
+"""LoadAnnotations: load the instances of a record (labels, boxes, rotated boxes, masks)."""
 
 import numpy as np
 
@@ -14,23 +14,24 @@ from vislab.structures import rotated_boxes as rb
 
 @TRANSFORMS.register_module()
 class LoadAnnotations:
-    """Turn the record's `instances` into arrays: gt_labels, gt_ignore, gt_ids and the kinds of boxes asked for.
+    """Convert `instances` of the record to arrays.
 
-    gt_areas (N,) float64 contains the areas that the annotation file states, in square pixels, NaN where it states
-    none; it is left out when no instance of the image has one.
+    Boxes are clipped at the image border; instances whose box has no area inside the image are skipped with a warning.
+    Masks without pixels (polygons thinner than a pixel) are kept, because metrics count such objects; resizing and
+    cropping transforms, and models in training, skip them.
 
-    Boxes are cut at the edge of the image; an instance whose box has no area inside is left out, with a warning. Masks
-    without a pixel (polygons thinner than one) stay, because metrics count such an object: transforms that resize or
-    crop, and models in training, leave it out.
+    Required keys: instances, ori_shape; height and width if present. Records with arrays (gt_*) are left unchanged.
+    Modified keys: gt_labels, gt_ignore, gt_ids, and gt_areas if an instance has an area (added); gt_bboxes, gt_rbboxes,
+    gt_masks (added, as configured); instances (removed).
 
     Args:
-        with_bbox: Axis-aligned boxes, gt_bboxes (N, 4); around `rbbox` where an instance has no `bbox`.
-        with_rbbox: Rotated boxes, gt_rbboxes (N, 5); from `bbox` where an instance has no `rbbox`.
-        with_mask: Masks, gt_masks (N, H, W) uint8, from COCO run lengths or polygons.
+        with_bbox: Load boxes, gt_bboxes (N, 4); computed from `rbbox` for instances without `bbox`.
+        with_rbbox: Load rotated boxes, gt_rbboxes (N, 5); computed from `bbox` for instances without `rbbox`.
+        with_mask: Load masks, gt_masks (N, H, W) uint8, from COCO's RLE or polygons.
 
     Raises:
-        DataError: a mask is asked for and missing, malformed, or of another size than the image; a box lies far
-            outside of the image; or the image was cropped or flipped before.
+        DataError: A mask is missing, malformed, or of another size than the image; a box lies far outside the image; or
+            the image was cropped or flipped before.
     """
 
     def __init__(self, *, with_bbox: bool = True, with_rbbox: bool = False, with_mask: bool = False) -> None:
@@ -41,8 +42,8 @@ class LoadAnnotations:
     def __call__(self, results: dict) -> dict:
         if "instances" not in results:
             if any(key in results for key in functional.INSTANCE_KEYS):
-                return results  # the record came with arrays
-            raise DataError(f"{sample_name(results)} has no instances to load: the dataset gives no boxes or masks")
+                return results  # the record already has arrays
+            raise DataError(f"{sample_name(results)} has no instances: the dataset provides no boxes or masks")
         if "ori_shape" not in results:
             raise DataError(f"{sample_name(results)} has no image yet: put LoadImage before LoadAnnotations")
         check_moves(results, "LoadAnnotations")
@@ -65,11 +66,11 @@ class LoadAnnotations:
         return results
 
     def _boxes(self, results: dict, instances: list[dict]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the boxes (N, 4) xyxy cut at the image's edge, and which have an area there (N,)."""
+        """Return the boxes (N, 4) xyxy clipped at the image border, and which have an area inside it (N,)."""
         n = len(instances)
         boxes = [i["bbox"] if "bbox" in i else rb.rboxes_to_hboxes(np.array(i["rbbox"])) for i in instances]
         boxes = np.array(boxes, np.float64).reshape(n, 4)
-        upright = np.array(["bbox" in i for i in instances], bool)  # rotated boxes may reach over the edge
+        upright = np.array(["bbox" in i for i in instances], bool)  # rotated boxes may exceed the image
         if not n:
             return boxes, np.ones(n, bool)
         h, w = results["ori_shape"]
@@ -78,20 +79,20 @@ class LoadAnnotations:
             k = int(far.argmax())
             raise DataError(
                 f"the box of {_instance(instances, k)} of {sample_name(results)} is {boxes[k].tolist()} (x1, y1, x2, "
-                f"y2), far outside of its image of {h}x{w} (h x w): it was made for an image of another size, or is "
+                f"y2), far outside its image of {h}x{w} (h x w): it was made for an image of another size, or is "
                 "damaged"
             )
         whole = boxes
         boxes = np.where(upright[:, None], np.clip(boxes, 0, [w, h, w, h]), boxes)
-        if not ("height" in results and "width" in results):  # else the dataset has looked at all boxes together
+        if not ("height" in results and "width" in results):  # else the dataset has checked the boxes
             over = (np.abs(whole - boxes) > 0.1 * np.array([w, h, w, h])).any(axis=1)
             if over.any():
                 k = int(over.argmax())
                 warn_once(
                     "box over the edge",
-                    f"{sample_name(results)}: the box of {_instance(instances, k)} reaches over the edge of the image "
-                    f"by more than a tenth of it and is cut there: {whole[k].tolist()} (x1, y1, x2, y2) in {h}x{w} (h "
-                    "x w). Is the file's bbox [x, y, width, height]? Further images are not reported",
+                    f"{sample_name(results)}: the box of {_instance(instances, k)} exceeds the image "
+                    f"by more than a tenth of its size and is clipped: {whole[k].tolist()} (x1, y1, x2, y2) in "
+                    f"{h}x{w} (h x w). Is the file's bbox [x, y, width, height]? Further images are not reported",
                     every_worker=True,
                 )
         inside = ~upright | (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
@@ -100,19 +101,19 @@ class LoadAnnotations:
             warn_once(
                 "box outside",
                 f"{sample_name(results)}: {int((~inside).sum())} of {n} boxes have no area inside the image and are "
-                f"left out, the first is that of {_instance(instances, k)}; further images are not reported",
+                f"skipped, the first is that of {_instance(instances, k)}; further images are not reported",
                 every_worker=True,
             )
         return boxes, inside
 
     def _masks(self, results: dict, instances: list[dict], boxes: np.ndarray) -> np.ndarray:
-        """Returns the masks (N, H, W) uint8; `boxes` (N, 4) xyxy are those that they should lie in."""
+        """Return the masks (N, H, W) uint8; warns if a mask does not overlap its box in `boxes` (N, 4) xyxy."""
         h, w = results["ori_shape"]
         masks = np.zeros((len(instances), h, w), np.uint8)
         for k, (instance, mask) in enumerate(zip(instances, masks, strict=True)):
             place = f"the mask of {_instance(instances, k)} of {sample_name(results)}"
             if instance.get("mask") is None:
-                raise DataError(f"{place} is missing: load without masks, or give a segmentation")
+                raise DataError(f"{place} is missing: set with_mask=False, or add a segmentation")
             mask[...] = decode_mask(instance["mask"], (h, w), place)
             x1, y1, x2, y2 = (int(n) for n in (*np.floor(boxes[k, :2]).clip(0), *np.ceil(boxes[k, 2:]).clip(0)))
             if mask[y1:y2, x1:x2].view(bool).any():
@@ -127,7 +128,7 @@ class LoadAnnotations:
             else:
                 warn_once(
                     "empty mask",
-                    f"{place} has no pixel: its polygons are thinner than one, or outside of the image; further ones "
+                    f"{place} has no pixel: its polygons are thinner than a pixel, or outside the image; further ones "
                     "are not reported",
                     every_worker=True,
                 )
@@ -135,6 +136,6 @@ class LoadAnnotations:
 
 
 def _instance(instances: list[dict], index: int) -> str:
-    """Returns how messages name an instance: by its place, and by the annotation's id where there is one."""
+    """Return the name of an instance in messages: its index, and the id of the annotation if there is one."""
     number = instances[index].get("id")
     return f"instance {index}" if number is None else f"instance {index} (annotation {number})"

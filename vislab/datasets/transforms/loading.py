@@ -1,7 +1,6 @@
-"""First steps of a pipeline: read the image and the labels that a record names.
+"""Loading transforms: read the image and the label maps of a record.
 
-A record may also hold the arrays themselves (`img`, `gt_*`), as drawn scenes and video frames do: what is there is
-kept.
+Records may also contain the arrays (`img`, `gt_*`), as those of Scenes and VideoFrames do; they are kept.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,18 +16,20 @@ from vislab.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class LoadImage:
-    """Read `img_path` (or take `img`) as (H, W, 3) uint8 RGB; sets img, ori_shape, img_shape, scale_factor.
+    """Load the image as (H, W, 3) uint8 RGB.
 
-    EXIF orientation is followed, gray is repeated, alpha dropped, 16 bits reduced to 8. Where the record knows the
-    height and width that the labels were made for, the image must have them.
+    Images are rotated by their EXIF orientation, gray is repeated, alpha removed, and 16 bits are reduced to 8. If the
+    record has height or width, the image must match them.
+
+    Required keys: img_path or img; height and width if present.
+    Modified keys: img, ori_shape, img_shape, scale_factor (added).
 
     Args:
-        min_size: Images with a shorter side than this, in pixels, are refused.
-        exif: Turn photos as their EXIF orientation says; False for labels that were made on the pixels as stored.
+        min_size: Minimum length of the short side in pixels.
+        exif: Rotate photos by their EXIF orientation; False for labels made on the stored pixels.
 
     Raises:
-        DataError: the file is missing, broken, cut off or too small, or of another size than its labels; the message
-            names it.
+        DataError: The file is missing, damaged, truncated or too small, or its size differs from that of its labels.
     """
 
     def __init__(self, *, min_size: int = 1, exif: bool = True) -> None:
@@ -41,16 +42,15 @@ class LoadImage:
             raise DataError(f"{sample_name(results)} is {img.dtype} {img.shape}, expected uint8 (h, w, 3) RGB")
         if min(img.shape[:2]) < self.min_size:
             raise DataError(
-                f"{sample_name(results)} is {img.shape[0]}x{img.shape[1]} (h x w); the least side allowed is "
-                f"{self.min_size}"
+                f"{sample_name(results)} is {img.shape[0]}x{img.shape[1]} (h x w); the minimum side is {self.min_size}"
             )
         if "height" in results or "width" in results:
             self._check_size(results, img.shape[:2])
-        for key in ("gt_sem_seg", "gt_panoptic", "gt_depth", "gt_masks"):  # labels in the record, or loaded before
+        for key in ("gt_sem_seg", "gt_panoptic", "gt_depth", "gt_masks"):  # in the record, or loaded before
             if key in results and results[key].shape[-2:] != img.shape[:2]:
                 raise DataError(
                     f"{sample_name(results)} is {img.shape[0]}x{img.shape[1]} (h x w), its {key} is "
-                    f"{results[key].shape[-2]}x{results[key].shape[-1]}: labels must be of the image's size"
+                    f"{results[key].shape[-2]}x{results[key].shape[-1]}: labels must have the size of the image"
                 )
         results["img"] = img
         results["ori_shape"] = results["img_shape"] = img.shape[:2]
@@ -67,66 +67,68 @@ class LoadImage:
 
     @staticmethod
     def _check_size(results: dict, shape: tuple[int, int]) -> None:
-        """Compare the image with the size that its annotation file gives; an unknown side is not in the record."""
+        """Raise DataError if the size of the image differs from the annotation file (sides may be unknown)."""
         said = (results.get("height", shape[0]), results.get("width", shape[1]))
         if said == shape:
             return
         swapped = said == shape[::-1]
         hint = (exif_hint(results, said) if swapped else "") or (
-            f"{', height and width swapped' if swapped else ''}. Use the images that the labels were made on; if the "
-            "labels fit this one, correct height and width in the annotation file, or set them to null (unknown)"
+            f"{', height and width swapped' if swapped else ''}. Use the images that were annotated; if the "
+            "labels match this image, correct height and width in the annotation file, or set them to null (unknown)"
         )
         raise DataError(
-            f"{sample_name(results)} is {shape[0]}x{shape[1]} (h x w), but its annotation file says {said[0]}x{said[1]}"
-            f"{hint}"
+            f"{sample_name(results)} is {shape[0]}x{shape[1]} (h x w), but its annotation file has "
+            f"{said[0]}x{said[1]}{hint}"
         )
 
 
 def refuse_many_classes(count: int, where: str) -> None:
-    """Refuses what the labels cannot hold: 255 means "ignored" in semantic maps and "void" in panoptic segments.
+    """Raise an error for more classes than labels can represent; 255 means ignored or void.
 
     Raises:
-        DataError: there are more than 255 classes.
+        DataError: There are more than 255 classes.
     """
     if count > 255:
         raise DataError(
-            f"{where}: {count} classes; semantic and panoptic labels tell at most 255 apart (0..254; 255 = ignored): "
-            "merge or leave out classes, or use instance masks (LoadAnnotations(with_mask=True)), which have no limit."
+            f"{where}: {count} classes; semantic and panoptic labels support at most 255 (0..254; 255 = ignored): "
+            "merge or remove classes, or use instance masks (LoadAnnotations(with_mask=True)), which have no limit."
         )
 
 
 def check_label_map(label_map: Mapping[int, int], where: str) -> None:
-    """Refuses a label map that cannot be applied to files of 8 or 16 bits.
+    """Check that a label map can be applied to files of 8 or 16 bits.
 
     Raises:
-        DataError: a value of a file outside 0..65535, or a class index outside 0..254 (255 = ignored).
+        DataError: A value in the file is outside 0..65535, or a class index outside 0..254 (255 = ignored).
     """
     refuse_many_classes(1 + max((value for value in label_map.values() if value != 255), default=-1), where)
     if any(not 0 <= key < 1 << 16 or value < 0 for key, value in label_map.items()):
         key, value = next((k, v) for k, v in label_map.items() if not 0 <= k < 1 << 16 or v < 0)
         raise DataError(
-            f"{where}: label_map has {key}: {value}; expected values of the file in 0..65535 and classes in 0..254, or "
-            "255 for what is ignored"
+            f"{where}: label_map has {key}: {value}; expected values in 0..65535, and classes in 0..254 or "
+            "255 (ignored)"
         )
 
 
 @TRANSFORMS.register_module()
 class LoadSemSeg:
-    """Read `seg_map_path`, one class index a pixel, into gt_sem_seg (H, W) uint8 with 255 = ignore.
+    """Load a semantic map from a label image with one class index per pixel, 255 = ignored.
 
-    A dataset that knows how its files are coded says so in the record, `seg_label_map`: from each value that a file may
-    hold to a class index. It is applied here and nowhere else, so that labels are shifted exactly once; the two
-    arguments below are for files whose dataset does not say.
+    Datasets with encoded label files add `seg_label_map` to the record, a mapping from the values in the file to class
+    indices. It is applied here and nowhere else, so that labels are shifted exactly once. The arguments below are for
+    datasets without it.
+
+    Required keys: seg_map_path or gt_sem_seg; seg_label_map if present.
+    Modified keys: gt_sem_seg (added).
 
     Args:
-        reduce_zero_label: The file's 0 means "no class" and k means class k - 1 (ADE20K): 0 becomes 255, k becomes k
-            - 1.
-        label_map: From the file's values to class indices; values that are not in it become 255.
-        num_classes: When given, a class index of num_classes or more (other than 255) is refused.
+        reduce_zero_label: Map 0 to 255 and k to k - 1, for files in which 0 means "no class" (ADE20K).
+        label_map: Class index by value in the file; other values become 255.
+        num_classes: If set, class indices of num_classes or more (other than 255) are an error.
 
     Raises:
-        DataError: the file is missing or broken, has colors, another size than its image, or a class out of range; or
-            both record and arguments want to change the labels; or there are more than 255 classes.
+        DataError: The file is missing or damaged, has colors, another size than the image, or an invalid class; labels
+            are mapped in both the record and the arguments; or there are more than 255 classes.
     """
 
     def __init__(
@@ -137,12 +139,12 @@ class LoadSemSeg:
         num_classes: int | None = None,
     ) -> None:
         if reduce_zero_label and label_map:
-            raise ValueError("reduce_zero_label and label_map both shift labels: give one of the two")
+            raise ValueError("reduce_zero_label and label_map both change labels: use only one of them")
         refuse_many_classes(num_classes or 0, "LoadSemSeg")
         check_label_map(label_map or {}, "LoadSemSeg")
         self.num_classes = num_classes
         self._table = None
-        self._seen_classes = False  # whether a file held a value other than 0 and 255
+        self._seen_classes = False  # whether a file had a value other than 0 and 255
         if reduce_zero_label:
             self._table = np.concatenate([[255], np.arange(254), [255]]).astype(np.uint8)
         elif label_map:
@@ -154,7 +156,7 @@ class LoadSemSeg:
             return results
         path = results.get("seg_map_path")
         if path is None:
-            raise DataError(f"{sample_name(results)} has no seg_map_path: the dataset gives no semantic labels")
+            raise DataError(f"{sample_name(results)} has no seg_map_path: the dataset provides no semantic labels")
         check_moves(results, "LoadSemSeg")
         labels = read_indices(path)
         check_shape(results, labels.shape, path)
@@ -175,8 +177,8 @@ class LoadSemSeg:
     def _translate(self, path: str, labels: np.ndarray, label_map: dict[int, int]) -> np.ndarray:
         if self._table is not None:
             raise DataError(
-                "the dataset already says how its label files are coded: remove reduce_zero_label and label_map from "
-                "LoadSemSeg, or every label would be shifted twice"
+                "the dataset already maps the values of its label files: remove reduce_zero_label and label_map from "
+                "LoadSemSeg, or labels would be shifted twice"
             )
         check_label_map(label_map, path)
         table = np.full(1 << 16, -1, np.int16)
@@ -187,15 +189,15 @@ class LoadSemSeg:
             found = ", ".join(map(str, np.unique(labels[wrong])[:5]))
             known = sorted(label_map)
             raise DataError(
-                f"{path} contains the value {found} (at {int(wrong.sum())} pixels); the files of this dataset hold "
+                f"{path} contains the value {found} (at {int(wrong.sum())} pixels); the files of this dataset contain "
                 f"{known[0]}..{known[-1]}"
             )
         return translated.astype(np.uint8)
 
     def _look_for_binary(self, path: str, labels: np.ndarray, label_map: dict[int, int] | None) -> None:
-        """Warns of a mask of 0 and 255, as many tools write them: its object would be taken for "ignored".
+        """Warn about binary masks of 0 and 255, as written by many tools, whose object would be ignored.
 
-        Files are looked at until one tells the two ways of coding apart.
+        Files are checked until one of them shows which encoding is used.
         """
         known = label_map or ({} if self._table is None else dict(enumerate(self._table)))
         classes = self.num_classes or len({v for v in known.values() if v != 255})
@@ -206,9 +208,8 @@ class LoadSemSeg:
             self._seen_classes = True
             warn_once(
                 "binary masks",
-                f"{path} contains no values but 0 and 255, and 255 means 'ignored': {tops / labels.size:.0%} of it "
-                "counts "
-                "neither in training nor in the metrics. If that is the object, say so: label_map={0: 0, 255: 1}.",
+                f"{path} contains only the values 0 and 255, and 255 means 'ignored': {tops / labels.size:.0%} of it "
+                "is used neither in training nor in the metrics. If that is the object, set label_map={0: 0, 255: 1}.",
             )
 
     def _refuse(self, path: str, labels: np.ndarray, bad: np.ndarray) -> None:
@@ -223,12 +224,15 @@ class LoadSemSeg:
 
 @TRANSFORMS.register_module()
 class LoadPanoptic:
-    """Read `panoptic_path` (COCO's RGB coding of segment ids) into gt_panoptic (H, W) int32; ids become 1..K, 0 = void.
+    """Load a panoptic map from a PNG file with COCO's RGB encoding of segment ids, renumbered to 1..K, 0 = void.
 
-    `segments_info` follows: segment k + 1 of the map is its entry k; the file's own id stays there as `file_id`.
+    Entry k of `segments_info` becomes segment k + 1; the id in the file is kept as its `file_id`.
+
+    Required keys: panoptic_path and segments_info, or gt_panoptic.
+    Modified keys: gt_panoptic (added), segments_info.
 
     Raises:
-        DataError: the file is missing, broken, of another size, or contains an id that the annotation does not know.
+        DataError: The file is missing, damaged or of another size, or contains an id that is not in `segments_info`.
     """
 
     def __call__(self, results: dict) -> dict:
@@ -236,7 +240,7 @@ class LoadPanoptic:
             return results
         path = results.get("panoptic_path")
         if path is None:
-            raise DataError(f"{sample_name(results)} has no panoptic_path: the dataset gives no panoptic labels")
+            raise DataError(f"{sample_name(results)} has no panoptic_path: the dataset provides no panoptic labels")
         check_moves(results, "LoadPanoptic")
         rgb = read_raw(path)
         if rgb.ndim != 3 or rgb.dtype != np.uint8:
@@ -257,15 +261,15 @@ class LoadPanoptic:
             raise DataError(
                 f"{path} contains segment id {ids} (at {int(unknown.sum())} pixels) that is not among the "
                 f"{len(segments)} "
-                "segments of its annotation: PNG folder and json do not belong together"
+                "segments of its annotation: the PNG folder does not match the JSON file"
             )
         area = np.bincount(new.ravel(), minlength=len(known))
         missing = [s["id"] for k, s in enumerate(segments, start=1) if not area[k]]
         if missing:
             warn_once(
                 "empty segment",
-                f"{path}: {len(missing)} of the {len(segments)} segments of its annotation have no pixel in it and are "
-                f"left out, the first is {missing[0]}: was the map made smaller, or is it that of another image? "
+                f"{path}: {len(missing)} of the {len(segments)} segments of its annotation have no pixels and are "
+                f"skipped, the first is {missing[0]}: was the map resized, or is it of another image? "
                 "Further maps are not reported",
                 every_worker=True,
             )
@@ -276,17 +280,20 @@ class LoadPanoptic:
 
 @TRANSFORMS.register_module()
 class LoadDepth:
-    """Read `depth_path` (16-bit PNG, float TIFF or .npy) into gt_depth (H, W) float32 meters, 0 = unknown.
+    """Load a depth map (16-bit PNG, float TIFF or .npy) in meters, 0 = unknown.
+
+    Required keys: depth_path or gt_depth.
+    Modified keys: gt_depth (added).
 
     Args:
-        scale: Meters for one unit of the file: 0.001 for NYU and Kinect millimeters, 1/256 for KITTI.
-        invalid: Values of the file that mean "unknown".
-        max_depth: Meters; what lies beyond becomes unknown.
-        allow_empty: Accept a map without a single known pixel.
+        scale: Meters per unit in the file: 0.001 for millimeters (NYU, Kinect), 1/256 for KITTI.
+        invalid: Values in the file that mean "unknown".
+        max_depth: Larger depths, in meters, become unknown.
+        allow_empty: Accept maps without any known pixel.
 
     Raises:
-        DataError: the file is missing, broken, of another size than its image, or all of it is unknown; or its 8 bits
-            are to hold millimeters.
+        DataError: The file is missing, damaged, of another size than the image, completely unknown, or has 8 bits with
+            a scale of millimeters.
     """
 
     def __init__(
@@ -307,19 +314,19 @@ class LoadDepth:
             return results
         path = results.get("depth_path")
         if path is None:
-            raise DataError(f"{sample_name(results)} has no depth_path: the dataset gives no depth")
+            raise DataError(f"{sample_name(results)} has no depth_path: the dataset provides no depth")
         check_moves(results, "LoadDepth")
         raw = read_raw(path)
         if raw.ndim == 3 and path.lower().endswith(".npy") and 1 in (raw.shape[0], raw.shape[2]):
             raw = raw.squeeze(0 if raw.shape[0] == 1 else 2)  # (1, H, W) or (H, W, 1), as frameworks save them
         if raw.ndim != 2:
             found = f"{raw.shape[2]} channels" if raw.ndim == 3 else f"the shape {raw.shape}"
-            raise DataError(f"{path} has {found}; a depth map has one value a pixel, (height, width)")
+            raise DataError(f"{path} has {found}; a depth map has one value per pixel, (height, width)")
         check_shape(results, raw.shape, path)
         if raw.dtype.itemsize == 1 and 255 * self.scale < 0.3:
             raise DataError(
-                f"{path} has 8 bits, which with scale={self.scale} reach no further than {255 * self.scale:.3g} m. Say "
-                "LoadDepth(scale=...), meters for one unit: 10 / 255 where 255 means 10 m; or use 16-bit files."
+                f"{path} has 8 bits, which with scale={self.scale} represent at most {255 * self.scale:.3g} m. Set "
+                "LoadDepth(scale=...) to meters per unit: 10 / 255 if 255 means 10 m; or use 16-bit files."
             )
         depth = raw.astype(np.float32) * np.float32(self.scale)
         for value in self.invalid:
@@ -331,9 +338,9 @@ class LoadDepth:
         if 0 < far < 0.1 or far > 1000:
             warn_once(
                 "depth range",
-                f"{path}: with scale={self.scale} its depths reach {far:.3g} m (the file contains {raw.dtype} values "
-                f"{np.nanmin(raw):g}..{np.nanmax(raw):g}). If that is wrong, say LoadDepth(scale=...): 1 for meters, "
-                "0.001 for millimeters.",
+                f"{path}: with scale={self.scale} its maximum depth is {far:.3g} m (the file contains {raw.dtype} "
+                f"values {np.nanmin(raw):g}..{np.nanmax(raw):g}). If that is wrong, set LoadDepth(scale=...): 1 for "
+                "meters, 0.001 for millimeters.",
             )
         if not self.allow_empty and far == 0:
             raise DataError(

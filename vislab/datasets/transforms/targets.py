@@ -1,4 +1,4 @@
-"""Targets made of other labels: a mask for every class of a semantic map, for models that learn from masks."""
+"""SemSegToInstances: training targets of mask classification models from semantic maps."""
 
 import numpy as np
 
@@ -9,10 +9,14 @@ from vislab.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class SemSegToInstances:
-    """Make instances (labels, boxes, masks) from gt_sem_seg: one for each class in the image.
+    """Create instances (labels, boxes, masks) from gt_sem_seg, one per class in the image.
+
+    Required keys: gt_sem_seg.
+    Modified keys: gt_labels, gt_bboxes, gt_masks, gt_ignore, gt_ids, gt_scale_factor (added); gt_rbboxes and gt_areas
+    (removed).
 
     Args:
-        ignore_index: Value of pixels without a class.
+        ignore_index: Label of ignored pixels.
     """
 
     def __init__(self, *, ignore_index: int = 255) -> None:

@@ -23,5 +23,7 @@ PLANE = {"data": torch.ones(1, 4, 4, dtype=torch.long)}
     ],
 )
 def test_odd_fields_are_named(metric, fields):
-    with pytest.raises(DataError, match=rf"{type(metric).__name__}: labels or predictions of a\.png are not what"):
+    with pytest.raises(
+        DataError, match=rf"{type(metric).__name__}: labels or predictions of a\.png cannot be evaluated"
+    ):
         metric.process({}, [{"img_path": "a.png", **fields}])

@@ -239,7 +239,7 @@ def test_ground_truth_of_no_class_is_refused_and_absent_classes_are_named(said):
     metric.dataset_meta = None
     item = sample(0)
     item["pred_instances"]["scores"] = item["pred_instances"]["scores"][:-1]
-    with pytest.raises(DataError, match="differ in number"):
+    with pytest.raises(DataError, match="differ in length"):
         metric.process({}, [item])
 
 

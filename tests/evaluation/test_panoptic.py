@@ -184,7 +184,7 @@ def test_metric_adds_up_over_images_and_keeps_each():
 
 
 def test_metric_names_what_is_missing():
-    with pytest.raises(ConfigError, match="classes"):
+    with pytest.raises(ConfigError, match="class names"):
         PanopticMetric().process({}, list(samples([1])))
     made = PanopticMetric()
     made.dataset_meta = {"classes": ["a"]}
@@ -205,7 +205,7 @@ def test_classes_without_a_segment_are_named(said):
         made.compute_metrics(made.results)
     assert said == [
         "PanopticMetric: 1 of 3 classes have no labeled segment in this set: 'b'",
-        "PanopticMetric: no segment is labeled in any of the 1 images: PQ says nothing",
+        "PanopticMetric: none of the 1 images has labeled segments: PQ is meaningless",
     ]
     with pytest.raises(DataError, match="no sample was evaluated"):
         made.compute_metrics([])

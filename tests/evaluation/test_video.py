@@ -63,7 +63,7 @@ def test_frames_that_are_no_numbers_or_do_not_fit_are_named():
     frames = torch.zeros(3, 3, 16, 16, dtype=torch.uint8)
     images = torch.zeros(3, 3, 16, 16)
     images[1, 0, 3, 3], images[2, 0, 0, 0] = float("nan"), float("inf")
-    with pytest.raises(DataError, match="2 of 3 predicted frames hold NaN or infinity, first frame 1"):
+    with pytest.raises(DataError, match="2 of 3 predicted frames contain NaN or infinity, first frame 1"):
         run(VideoQuality(), frames, images)
     with pytest.raises(DataError, match=r"uint8 \(3, 16, 16\), its prediction has the shape \(3, 8, 8\)"):
         run(VideoQuality(), frames, images[..., :8, :8])

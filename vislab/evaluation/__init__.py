@@ -1,4 +1,4 @@
-"""Metrics: one file a task, states of all processes merged by mmengine."""
+"""Metrics, one file per task; results of all processes are gathered by mmengine."""
 
 from vislab.evaluation import classification, coco, depth, panoptic, semantic, video
 

@@ -13,20 +13,19 @@ from vislab.registry import METRICS
 
 @METRICS.register_module()
 class Accuracy(BaseMetric):
-    """Share of images, in percent, whose label is among the k highest scores: `accuracy/top1`, `accuracy/top5`.
+    """Top-k accuracy in percent: `accuracy/top1`, `accuracy/top5`.
 
-    Reads pred_label.score (C,), or pred_label.label where only k = 1 is asked for, and gt_label.label. Of equal
-    scores the one with the lower class index counts as higher. With fewer than k classes every image is right. An image
-    with a score of NaN or +inf is wrong at every k; a warning gives the number of such images and names the first.
+    Reads gt_label.label and pred_label.score (C,), or pred_label.label without scores. Of equal scores, the lower class
+    index ranks first. Images with a score of NaN or +inf count as wrong for all k; a warning reports their number.
 
     Args:
-        topk: The ks.
-        collect_device: Where results of several processes are gathered, "cpu" or "gpu".
-        prefix: First part of the result's names.
+        topk: Values of k.
+        collect_device: Device for gathering the results of several processes, "cpu" or "gpu".
+        prefix: Prefix of the names of the metrics.
 
     Raises:
-        DataError: an image has no label, more than one, or one outside the model's classes; or the model scores
-            another number of classes than the dataset has.
+        DataError: An image has no label, several labels, or one that is not a class of the model; or the number of
+            scores differs from the number of classes of the dataset.
     """
 
     default_prefix = "accuracy"
@@ -46,7 +45,7 @@ class Accuracy(BaseMetric):
                 self.results.append(_rank(sample, None if classes is None else len(classes)))
 
     def compute_metrics(self, results: list[tuple[int, str]]) -> dict[str, float]:
-        """From every image's rank of the true class to percentages."""
+        """Compute the accuracies from the rank of the true class of each image."""
         require_results(results, "Accuracy")
         ranks = torch.tensor([rank for rank, _ in results])
         metrics = {f"top{k}": 100.0 * (ranks < k).double().mean().item() for k in self.topk}
@@ -57,23 +56,23 @@ class Accuracy(BaseMetric):
         return metrics
 
 
-_WRONG = 1 << 30  # beyond every k
+_WRONG = 1 << 30  # a rank larger than all k
 
 
 def _rank(sample: dict, num_classes: int | None) -> tuple[int, str]:
-    """Returns how many classes are placed before the true one, and the image's name where scores are not finite."""
+    """Return the rank of the true class, and the name of the image if its scores are not finite, else ""."""
     name = sample.get("img_path", "a sample")
     if "gt_label" not in sample:
         raise DataError(f"Accuracy: {name} has no label (gt_label)")
     truth = sample["gt_label"]["label"].flatten()
     prediction = require_field(sample, "pred_label", "Accuracy", "the model predicts none")
     if len(truth) != 1:
-        raise DataError(f"Accuracy: {name} has {len(truth)} labels (gt_label); expected one class an image")
+        raise DataError(f"Accuracy: {name} has {len(truth)} labels (gt_label); expected one class per image")
     target = int(truth[0])
     if "score" not in prediction:
         if target < 0 or (num_classes is not None and target >= num_classes):
             raise DataError(f"Accuracy: {name} has label {target}, the dataset has {num_classes} classes")
-        # only right or wrong is known
+        # rank 0 or wrong
         return (0 if int(prediction["label"].flatten()[0]) == target else _WRONG), ""
     scores = prediction["score"].flatten().float()
     if not 0 <= target < len(scores):
@@ -86,6 +85,6 @@ def _rank(sample: dict, num_classes: int | None) -> tuple[int, str]:
             f"Accuracy: the model gives {len(scores)} scores for {name}, the dataset has {num_classes} classes: "
             "num_classes and the data disagree"
         )
-    if not bool((scores < float("inf")).all()):  # -inf is a class that cannot be; NaN is less than nothing
+    if not bool((scores < float("inf")).all()):  # -inf is allowed for impossible classes
         return _WRONG, name
     return int((scores > scores[target]).sum() + (scores[:target] == scores[target]).sum()), ""

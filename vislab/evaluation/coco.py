@@ -1,7 +1,7 @@
-"""COCO's average precision of boxes and masks, by faster-coco-eval where it is installed, else by pycocotools.
+"""COCO average precision of boxes and masks, with faster-coco-eval if it is installed, else with pycocotools.
 
-Both give the same numbers; the first is about ten times faster. Ground truth comes from the samples, so that any
-dataset with instances can be measured, and one pass gives AP beside PQ and mIoU.
+Both give the same numbers; the first is about ten times faster. The ground truth is taken from the samples, so any
+dataset with instances can be evaluated, together with PQ and mIoU in one pass.
 """
 
 import contextlib
@@ -22,29 +22,28 @@ _NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 
 @METRICS.register_module()
 class CocoMetric(BaseMetric):
-    """AP in percent: bbox_mAP, bbox_mAP_50, ... and segm_mAP, segm_mAP_50, ... as asked for.
+    """COCO AP in percent: bbox_mAP, bbox_mAP_50, ... and segm_mAP, segm_mAP_50, ..., depending on `iou_types`.
 
     Reads pred_instances (labels, scores, bboxes, masks) and gt_instances (labels, bboxes, masks, ignore, areas) at the
-    original size; masks are (N, H, W) or run lengths. Ignored instances are COCO's crowds. Sizes without a single
-    ground-truth instance are left out.
+    original size; masks are (N, H, W) or COCO RLE. Ignored instances are treated as crowds. Sizes (small, medium,
+    large) without ground truth are omitted.
 
-    As in pycocotools, a ground-truth instance counts as small, medium or large by the `area` of the annotation file,
-    for boxes and masks alike; where the file gives none, by its mask's area, else its box's. A detection counts by the
-    area of what is measured: its box for "bbox", its mask for "segm".
+    As in pycocotools, the size of a ground-truth instance is the `area` in the annotation file, for boxes and masks, or
+    else the area of its mask or box. The size of a detection is the area of its box for "bbox" and its mask for "segm".
 
-    A detection whose score or box is not finite, whose box has a negative side, or whose label is no class of the
-    dataset is left out; `invalid_detections` gives their number when there are any, and a warning names the first.
+    Detections with a non-finite score or box, a box with a negative side, or an invalid label are skipped;
+    `invalid_detections` is their number if there are any, and a warning names the first.
 
     Args:
         iou_types: "bbox", "segm" or both.
-        max_detections: An image.
-        classwise: Add bbox_AP/<class> and segm_AP/<class> for every class with ground truth.
+        max_detections: Maximum number of detections per image.
+        classwise: Add bbox_AP/<class> and segm_AP/<class> for each class with ground truth.
         backend: "auto", "faster" or "pycocotools".
         collect_device: See mmengine's BaseMetric.
-        prefix: Put before the names.
+        prefix: Prefix of the names of the metrics.
 
     Raises:
-        DataError: predictions or labels lack what is measured, or a ground-truth label is no class of the dataset.
+        DataError: Predictions or labels lack boxes or masks, or a ground-truth label is not a class of the dataset.
     """
 
     default_prefix = None
@@ -62,7 +61,7 @@ class CocoMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.iou_types = (iou_types,) if isinstance(iou_types, str) else tuple(iou_types)
         if not self.iou_types or set(self.iou_types) - {"bbox", "segm"}:
-            raise ConfigError(f"CocoMetric: iou_types={self.iou_types}; known are bbox and segm")
+            raise ConfigError(f"CocoMetric: iou_types={self.iou_types}; expected bbox and segm")
         if backend not in ("auto", "faster", "pycocotools"):
             raise ConfigError(f"CocoMetric: backend={backend!r} is not one of auto, faster, pycocotools")
         self.max_detections = max_detections
@@ -84,8 +83,8 @@ class CocoMetric(BaseMetric):
             total = metrics["invalid_detections"] + sum(len(result["dt"]["labels"]) for result in results)
             warn(
                 "CocoMetric",
-                f"{metrics['invalid_detections']:.0f} of {total:.0f} detections in {len(invalid)} images are left out: "
-                "their score or box is not finite, a side of the box is negative, or the label is no class of the "
+                f"{metrics['invalid_detections']:.0f} of {total:.0f} detections in {len(invalid)} images are skipped: "
+                "their score or box is not finite, a side of the box is negative, or the label is not a class of the "
                 f"dataset; the first image is {invalid[0][0]}",
             )
         self._warn_unlabeled(results)
@@ -104,7 +103,7 @@ class CocoMetric(BaseMetric):
         meta = self.dataset_meta or {}
         classes = list(meta.get("classes") or ())
         if not len(labels):
-            warn("CocoMetric", f"no instance is labeled in any of the {len(results)} images: there is no AP")
+            warn("CocoMetric", f"none of the {len(results)} images has labeled instances: AP is not defined")
         elif classes:
             things = meta.get("thing_classes") or classes
             counts = np.bincount(labels, minlength=len(classes))
@@ -113,15 +112,15 @@ class CocoMetric(BaseMetric):
 
 
 def image_result(sample: Mapping[str, Any], iou_types: Sequence[str], num_classes: int | None = None) -> dict[str, Any]:
-    """Returns the part of one image's sample that `coco_ap` needs.
+    """Return the data of one image that `coco_ap` needs.
 
     Args:
         sample: A DataSample as a dict, with gt_instances, pred_instances and ori_shape.
         iou_types: "bbox", "segm" or both.
-        num_classes: Labels are 0..num_classes - 1; None: not checked from above.
+        num_classes: Labels must be below this number, if set.
 
     Returns:
-        name; size (h, w); gt and dt, dicts of labels (N,) and, by `iou_types`, bboxes (N, 4) xywh and masks (RLE);
+        Name; size (h, w); gt and dt, dicts of labels (N,) and, by `iou_types`, bboxes (N, 4) xywh and masks (RLE);
         gt also has crowd (N,) and areas (N,), dt has scores (N,); invalid, the number of detections left out.
     """
     name = sample.get("img_path", "a sample")
@@ -158,13 +157,13 @@ def image_result(sample: Mapping[str, Any], iou_types: Sequence[str], num_classe
 
 
 def _in_original_frame(sample: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """Returns gt_instances with boxes and areas in the original image's frame, also where Resize came after them."""
+    """Return gt_instances with boxes and areas in the frame of the original image, undoing a later Resize."""
     truth = sample["gt_instances"]
     vanished = sample.get("num_vanished", 0)
     if vanished:
         raise DataError(
-            f"CocoMetric: {vanished} labeled instances of {name} lost their last pixel when the image was resized and "
-            "would not be counted: put LoadAnnotations behind the transforms that resize"
+            f"CocoMetric: {vanished} labeled instances of {name} lost all pixels when the image was resized and "
+            "would not be counted: put LoadAnnotations after the transforms that resize"
         )
     sx, sy = sample.get("gt_scale_factor", (1.0, 1.0))
     if sx == sy == 1:
@@ -198,7 +197,7 @@ def _xywh(boxes: Any) -> np.ndarray:
 
 
 def _truth_areas(truth: Mapping[str, Any], items: dict[str, Any]) -> np.ndarray:
-    """(N,) float64 areas of the ground truth: the file's, else the mask's, else the box's."""
+    """Return areas (N,) float64 of the ground truth: of the annotation file, else of the masks, else of the boxes."""
     count = len(items["labels"])
     areas = to_array(truth["areas"]).astype(float) if "areas" in truth else np.full(count, np.nan)
     unknown = np.isnan(areas)
@@ -227,14 +226,14 @@ def _no_class(labels: np.ndarray, num_classes: int | None) -> np.ndarray:
 def _check_lengths(items: dict[str, Any], name: str, what: str) -> None:
     lengths = {key: len(value) for key, value in items.items()}
     if len(set(lengths.values())) > 1:
-        raise DataError(f"CocoMetric: {what} of {name} differ in number: {lengths}")
+        raise DataError(f"CocoMetric: {what} of {name} differ in length: {lengths}")
 
 
 def coco_ap(results: Sequence[dict], iou_type: str, backend: str = "auto", max_detections: int = 100) -> dict[str, Any]:
-    """AP from what `image_result` gives for each image.
+    """Compute AP from the outputs of `image_result`.
 
     Returns:
-        mAP, mAP_50, ... as fractions, -1 where there is no ground truth; and `classes`: AP by class index.
+        mAP, mAP_50, ... as fractions, -1 without ground truth; and `classes`, the AP by class index.
     """
     images, annotations, detections = [], [], []
     for image_id, result in enumerate(results, start=1):
@@ -256,7 +255,7 @@ def coco_ap(results: Sequence[dict], iou_type: str, backend: str = "auto", max_d
         truth.createIndex()
         if detections:
             found = truth.loadRes(detections)
-        else:  # pycocotools' loadRes looks at the first detection
+        else:  # loadRes of pycocotools needs at least one detection
             found = coco_class()
             found.dataset = content | {"annotations": []}
             found.createIndex()
@@ -268,17 +267,19 @@ def coco_ap(results: Sequence[dict], iou_type: str, backend: str = "auto", max_d
 
 
 def _entries(items: dict, image_id: int, iou_type: str) -> list[dict]:
-    """Annotations of one image. `loadRes` takes the area of detections from their bbox when they have one, so an entry
-    contains only what is measured: a box or a mask."""
+    """Return the annotations of one image, with either boxes or masks.
+
+    `loadRes` computes the area of detections from their bbox if they have one, so masks have no bbox.
+    """
     key, values = ("bbox", items["bboxes"].tolist()) if iou_type == "bbox" else ("segmentation", items["masks"])
-    return [  # COCO's tools take category 0 for none
+    return [  # category 0 is reserved in COCO's tools
         {"image_id": image_id, "category_id": label + 1, key: value}
         for label, value in zip(items["labels"].tolist(), values, strict=True)
     ]
 
 
 def _summary(evaluation: Any) -> dict[str, Any]:
-    """The six numbers, and AP of each class, out of the table of precisions (IoU, recall, class, area, detections)."""
+    """Compute the six metrics and the AP of each class from the precisions (IoU, recall, class, area, detections)."""
     precision = np.asarray(evaluation.eval["precision"])
     thresholds = np.asarray(evaluation.params.iouThrs)
 
@@ -312,10 +313,10 @@ def _backend(name: str) -> tuple[type, type]:
 
 
 def encode_masks(masks: Any, size: tuple[int, int], name: str) -> list[dict]:
-    """(N, H, W) masks, or run lengths already, as compressed run lengths.
+    """Convert (N, H, W) masks, or a list of RLE, to compressed RLE.
 
     Raises:
-        DataError: another size than (h, w) `size`, or masks of floats.
+        DataError: The masks have another size than (h, w) `size`, or are floats.
     """
     if isinstance(masks, list | tuple):
         wrong = next((m["size"] for m in masks if tuple(m["size"]) != tuple(size)), None)

@@ -1,11 +1,12 @@
-"""Metric depth: the ten usual figures, with every switch of the protocol explicit and repeated in the result.
+"""Metric depth evaluation: the ten usual metrics, with all settings of the protocol explicit and part of the result.
 
-Published figures of one model differ by up to a third with the crop, the cap, the treatment of invalid labels and the
-way of averaging, so the result carries a line `protocol` that says all of it.
+Metrics of the same model differ by up to a third with the crop, the maximum depth, the treatment of invalid labels and
+the averaging, so the result includes a line `protocol` with all settings.
 
-mmsegmentation's DepthMetric is another measure under the same names: its silog weighs the mean error by 0.5 and is not
-multiplied by 100 (here, as in BTS and KITTI: weight 1, times 100); its smallest valid depth is 0, not 1e-3 m; it does
-not clamp predictions; it has no Garg crop.
+mmsegmentation's DepthMetric differs: its silog weights the mean error by 0.5 and is not multiplied by 100 (here, as in
+BTS
+and KITTI: weight 1, times 100); its minimum valid depth is 0 instead of 1e-3 m; predictions are not clamped; there is
+no Garg crop.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
 NAMES = ("d1", "d2", "d3", "abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "irmse")
-# shares of height and width: (top, bottom, left, right); NYU's are rows 45:471, columns 41:601 of 480x640
+# fractions of height and width (top, bottom, left, right); NYU: rows 45:471, columns 41:601 of 480x640
 CROPS = {
     "none": (0.0, 1.0, 0.0, 1.0),
     "nyu_eigen": (45 / 480, 471 / 480, 41 / 640, 601 / 640),
@@ -31,7 +32,7 @@ CROPS = {
 
 
 def crop_window(shape: tuple[int, int], crop: str) -> tuple[slice, slice]:
-    """Rows and columns of an (h, w) map that `crop` keeps, in whole pixels, rounded down as the published code does."""
+    """Return the rows and columns of an (h, w) map inside `crop`, rounded down as in the published code."""
     top, bottom, left, right = CROPS[crop]
     height, width = shape
     # 1e-6: 45 / 480 * 480 must not become 44 by rounding
@@ -40,7 +41,7 @@ def crop_window(shape: tuple[int, int], crop: str) -> tuple[slice, slice]:
 
 
 def depth_sums(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Sums over n valid pixels, (11,) float64, for `metrics_from_sums`: n, three counts, seven sums.
+    """Return sums over n valid pixels, (11,) float64, for `metrics_from_sums`: n, three counts, seven sums.
 
     Args:
         prediction, target: (n,) meters, positive.
@@ -66,7 +67,7 @@ def depth_sums(prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def metrics_from_sums(sums: np.ndarray) -> np.ndarray:
-    """`depth_sums` (..., 11) -> the metrics in the order of NAMES, (..., 10)."""
+    """Convert `depth_sums` (..., 11) to metrics (..., 10) in the order of NAMES."""
     d1, d2, d3, abs_rel, sq_rel, square, log_square, log10, log, inverse = np.moveaxis(
         sums[..., 1:] / sums[..., :1], -1, 0
     )
@@ -77,28 +78,27 @@ def metrics_from_sums(sums: np.ndarray) -> np.ndarray:
 
 @METRICS.register_module()
 class DepthMetric(BaseMetric):
-    """d1, d2, d3 (share of pixels within a factor 1.25, 1.25^2, 1.25^3), abs_rel, sq_rel, rmse (m), rmse_log, log10,
-    silog (times 100), irmse (1/km), and `protocol`, a line that names every switch.
+    """Depth metrics: d1, d2, d3, abs_rel, sq_rel, rmse, rmse_log, log10, silog, irmse, and the settings as `protocol`.
 
-    Order of things: predictions as the model gives them (see DenseInference for mirrored views) are compared at the
-    label's size; not finite becomes the nearer limit; `clamp`; labels strictly between min_depth and max_depth are
-    valid; `crop`; metrics.
+    d1, d2 and d3 are the fractions of pixels within a factor of 1.25, 1.25^2 and 1.25^3; rmse is in meters, silog is
+    multiplied by 100, irmse is in 1/km. Labels strictly between min_depth and max_depth and inside the crop are valid.
+    Non-finite predictions are replaced by the nearest limit. Predictions must have the size of the labels.
 
     Args:
-        min_depth: meters; labels must be above it.
-        max_depth: meters, the cap: labels must be below it.
-        crop: none | nyu_eigen | garg | kitti_eigen. The NYU crop is scaled for labels that are not 480x640.
-        clamp: limit predictions to [min_depth, max_depth] first.
-        average: "image": metrics of each image, then their mean, as published; "pixel": all pixels in one pool.
-        collect_device: see mmengine's BaseMetric.
-        prefix: put before the names of the metrics.
+        min_depth: Minimum depth of labels in meters (exclusive).
+        max_depth: Maximum depth of labels in meters (exclusive).
+        crop: "none", "nyu_eigen", "garg" or "kitti_eigen". The NYU crop is scaled for labels that are not 480x640.
+        clamp: Clamp predictions to [min_depth, max_depth].
+        average: "image" for the mean of the metrics of each image, as published; "pixel" for metrics over all pixels.
+        collect_device: See mmengine's BaseMetric.
+        prefix: Prefix of the names of the metrics.
 
-    An image without a valid pixel inside the crop is left out and counted in `skipped`. When predictions at valid
-    pixels are not finite, `not_finite` gives their share in percent and a warning names the first image.
+    Images without valid pixels are skipped and counted in `skipped`. If predictions at valid pixels are not finite,
+    `not_finite` is their percentage and a warning names the first image.
 
     Raises:
-        DataError: a label and its prediction differ in size, no image has a valid pixel, or none of the predictions at
-            valid pixels is finite.
+        DataError: A label and its prediction differ in size, no image has a valid pixel, or no prediction at a valid
+            pixel is finite.
     """
 
     default_prefix = None
@@ -148,12 +148,12 @@ class DepthMetric(BaseMetric):
                 lost = prediction.size - np.count_nonzero(np.isfinite(prediction))
                 if lost:
                     prediction = np.nan_to_num(prediction, nan=low, posinf=high, neginf=low)
-                # logarithms need a positive number in any case
+                # positive in any case, for the logarithms
                 prediction = np.clip(prediction, low, high) if self.clamp else np.maximum(prediction, 1e-6)
                 self.results.append((name, lost, depth_sums(prediction, target)))
 
     def protocol(self) -> str:
-        """All switches in words."""
+        """Return a description of all settings."""
         limit = "clamped to the same range" if self.clamp else "not clamped"
         mean = "mean over images" if self.average == "image" else "all pixels pooled"
         return (
@@ -183,7 +183,7 @@ class DepthMetric(BaseMetric):
         }
 
     def _not_finite(self, results: list[tuple[str, int, np.ndarray]]) -> float:
-        """Returns the share of predictions at valid pixels that are not finite, in percent, and warns about them."""
+        """Return the percentage of non-finite predictions at valid pixels, and warn about them."""
         images = [name for name, lost, _ in results if lost]
         lost, total = sum(count for _, count, _ in results), sum(float(row[0]) for _, _, row in results)
         if not lost:
@@ -191,5 +191,5 @@ class DepthMetric(BaseMetric):
         text = f"{lost} of {total:.0f} predicted depths are NaN or infinite, in {len(images)} images, first {images[0]}"
         if lost == total:
             raise DataError(f"DepthMetric: {text}: the weights are damaged or training diverged")
-        warn("DepthMetric", f"{text}; they are scored as {self.min_depth:g} m (NaN, -inf) and {self.max_depth:g} m")
+        warn("DepthMetric", f"{text}; they are evaluated as {self.min_depth:g} m (NaN, -inf) and {self.max_depth:g} m")
         return 100 * lost / total

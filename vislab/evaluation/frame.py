@@ -1,4 +1,4 @@
-"""Predictions and labels are compared in the frame of the original image: the check that the metrics share."""
+"""Check shared by the metrics: predictions must be in the coordinate frame of the original image."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +13,18 @@ _REMEDIES = {
 
 
 def require_original_frame(sample: Mapping[str, Any], metric: str) -> None:
-    """Refuses a sample whose image was cropped, mirrored or padded in the test pipeline.
+    """Raise an error if the image was cropped, flipped or padded in the test pipeline.
 
-    A model takes predictions back to the original image by scaling alone: those of such an image would be compared
-    with labels of other places.
+    Models map predictions to the original image by scaling only, so they would be compared with labels of other
+    positions.
 
     Raises:
-        DataError: with the transforms to remove.
+        DataError: The image was changed; the message names the transforms to remove.
     """
     moved = sample.get("moved") or ()
     if moved:
         remedies = ", ".join(_REMEDIES.get(move, f"remove {move}") for move in moved)
         raise DataError(
             f"{metric}: {sample.get('img_path', 'a sample')} went through {', '.join(moved)} in the test pipeline, so "
-            f"that its predictions do not lie in the frame of the original image: {remedies}, and resize instead"
+            f"its predictions are not in the frame of the original image: {remedies}, and resize instead"
         )

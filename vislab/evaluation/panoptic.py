@@ -1,8 +1,7 @@
-"""Panoptic quality: PQ, SQ and RQ, counted in memory from id maps, an image at a time, and added up.
+"""Panoptic quality (PQ, SQ, RQ), computed from segment id maps with the rules of COCO's panopticapi.
 
-The rules are those of COCO's panopticapi. A prediction and a label match when they have the same class and an IoU above
-one half, void pixels left out of the union; the sum of statistics over images is the statistic of the set, so that
-processes merge by addition and every image's own quality is there for free.
+A prediction and a label match if they have the same class and an IoU above one half, where void pixels are excluded
+from the union. Statistics are summed over images and processes; those of each image are also available.
 """
 
 from collections.abc import Sequence
@@ -36,20 +35,20 @@ def panoptic_statistics(
     num_classes: int,
     name: str = "an image",
 ) -> np.ndarray:
-    """Statistics of one image.
+    """Compute the statistics of one image.
 
     Args:
-        prediction, label: (H, W) integers, segment ids; 0 = void.
-        predicted_segments: dicts with id and category; the ids are exactly those of the map.
-        label_segments: The same, and iscrowd. Category 255 counts as void.
+        prediction, label: (H, W) integer segment ids; 0 = void.
+        predicted_segments: Dicts with id and category for each id in the map.
+        label_segments: Dicts with id, category and iscrowd. Category 255 is treated as void.
         num_classes: Categories are 0..num_classes - 1.
-        name: For messages.
+        name: Name of the image in messages.
 
     Returns:
         (num_classes, 4) float64: sum of IoU over matches, true positives, false positives, false negatives.
 
     Raises:
-        DataError: sizes differ, ids of a map and its segments disagree, or a category is out of range.
+        DataError: The sizes differ, the ids of a map and its segments differ, or a category is out of range.
     """
     if prediction.shape != label.shape:
         raise DataError(
@@ -75,7 +74,7 @@ def panoptic_statistics(
     np.add.at(statistics[:, 1], truth_classes[matched.any(1)], 1)
     lost = ~matched.any(1) & ~crowd & (truth_classes != VOID_CATEGORY)
     np.add.at(statistics[:, 3], truth_classes[lost], 1)
-    # of several crowds of a class only the last one excuses predictions
+    # predictions on crowds are not false positives; of several crowds of a class only the last one counts
     excused = in_void.copy()
     last = {int(truth_classes[i]): i for i in np.flatnonzero(crowd)}
     for category, row in last.items():
@@ -88,7 +87,7 @@ def panoptic_statistics(
 def _index(
     ids: np.ndarray, segments: Sequence[dict], num_classes: int, what: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The map as 0 = void and 1 + place in `segments`, int64; the segments' categories; whether they are crowds."""
+    """Return the map with 0 = void and 1 + index in `segments`, int64; the categories; and whether they are crowds."""
     require_integers(ids, f"{what}'s map")
     lacking = next((s for s in segments if "id" not in s or "category" not in s), None)
     if lacking is not None:
@@ -120,11 +119,11 @@ def _index(
 
 
 def panoptic_quality(statistics: np.ndarray, classes: np.ndarray | None = None) -> dict[str, float]:
-    """pq, sq, rq as fractions, averaged over the classes that occur, and n, their number.
+    """Return pq, sq and rq as fractions, averaged over the classes that occur, and n, the number of these classes.
 
     Args:
-        statistics: (num_classes, 4), of an image or added up.
-        classes: Which ones; default: all.
+        statistics: (num_classes, 4), of one image or summed over images.
+        classes: Mask or indices of the classes to average over. Default: all.
     """
     iou, tp, fp, fn = (statistics if classes is None else statistics[classes]).T
     occurs = tp + fp + fn > 0
@@ -142,21 +141,21 @@ def panoptic_quality(statistics: np.ndarray, classes: np.ndarray | None = None) 
 
 @METRICS.register_module()
 class PanopticMetric(BaseMetric):
-    """PQ, SQ, RQ in percent for all classes, things (_th) and stuff (_st); a table of classes goes to the log.
+    """PQ, SQ and RQ in percent, for all classes, things (_th) and stuff (_st). PQ by class is logged.
 
     Reads gt_panoptic and pred_panoptic with their segments_info, at the original size.
 
     Args:
-        classwise: Add pq/<class> for every class.
+        classwise: Add pq/<class> for each class.
         collect_device: See mmengine's BaseMetric.
-        prefix: Put before the names.
+        prefix: Prefix of the names of the metrics.
 
     Attributes:
-        per_image: After an evaluation, a list of (img_path, (num_classes, 4) statistics) of this set.
+        per_image: List of (img_path, statistics (num_classes, 4)) of the last evaluation.
 
     Raises:
-        DataError: see panoptic_statistics.
-        ConfigError: the dataset names no classes.
+        DataError: See `panoptic_statistics`.
+        ConfigError: The dataset has no class names.
     """
 
     default_prefix = None
@@ -184,7 +183,7 @@ class PanopticMetric(BaseMetric):
                     name,
                 )
                 rows = np.flatnonzero(statistics.any(1))
-                self.results.append((name, rows, statistics[rows]))  # an image has few of the classes
+                self.results.append((name, rows, statistics[rows]))  # non-zero rows only
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         require_results(results, "PanopticMetric")
@@ -200,7 +199,7 @@ class PanopticMetric(BaseMetric):
         if labeled.any():
             warn_unlabeled("PanopticMetric", classes, labeled, "segment")
         else:
-            warn("PanopticMetric", f"no segment is labeled in any of the {len(results)} images: PQ says nothing")
+            warn("PanopticMetric", f"none of the {len(results)} images has labeled segments: PQ is meaningless")
         names = self.dataset_meta.get("thing_classes")
         things = np.array([names is None or c in names for c in classes])
         metrics = {}
@@ -219,7 +218,7 @@ class PanopticMetric(BaseMetric):
     def _classes(self) -> Sequence[str]:
         classes = (self.dataset_meta or {}).get("classes")
         if not classes:
-            raise ConfigError("PanopticMetric needs a dataset whose metainfo names its classes")
+            raise ConfigError("PanopticMetric needs a dataset with class names in its metainfo")
         return classes
 
 

@@ -1,4 +1,4 @@
-"""Semantic segmentation: mIoU, mAcc and aAcc from counts over the whole set, in percent."""
+"""Semantic segmentation metrics: mIoU, mAcc and aAcc over the whole dataset, in percent."""
 
 from collections.abc import Sequence
 
@@ -16,12 +16,13 @@ from vislab.registry import METRICS
 
 
 def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Pixels of the intersection, the prediction and the label of each class, (3, num_classes) int64.
+    """Return the areas in pixels of intersection, prediction and label of each class, (3, num_classes) int64.
 
-    Ignored pixels of the label count nowhere. Both maps are (H, W) integers. Values that are no class make it wider.
+    Both maps are (H, W) integers. Pixels that are ignored in the label are not counted. The result has more columns if
+    a map contains values of num_classes or more.
 
     Raises:
-        DataError: a map contains floats or a negative class.
+        DataError: A map contains floats or negative values.
     """
     for data, what in ((prediction, "a predicted map"), (label, "a label map")):
         require_integers(data, what)
@@ -31,28 +32,28 @@ def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_inde
         counts = [torch.bincount(x, minlength=num_classes) for x in (label[prediction == label], prediction, label)]
     except RuntimeError:  # bincount takes no negative values
         which, lowest = min((("prediction", prediction), ("label", label)), key=lambda pair: int(pair[1].min()))
-        raise DataError(f"the {which} contains class {int(lowest.min())}; class indices begin with 0") from None
+        raise DataError(f"the {which} contains class {int(lowest.min())}; class indices start at 0") from None
     width = max(len(x) for x in counts)
     return torch.stack([F.pad(x, (0, width - len(x))) for x in counts])
 
 
 @METRICS.register_module()
 class SemSegMetric(BaseMetric):
-    """mIoU, mAcc, aAcc in percent; a table of every class goes to the log.
+    """mIoU, mAcc and aAcc in percent. IoU and accuracy by class are logged.
 
-    Counts are added up over the whole set. A class that is nowhere in the set's labels has no accuracy, and no IoU
-    unless it is predicted somewhere (then its IoU is 0); the means leave out what does not exist. Labels are compared
-    at their original size. A warning names the classes that no label of the set has a pixel of.
+    Areas are summed over the whole dataset. Classes without labeled pixels have no accuracy, and no IoU unless they are
+    predicted (then it is 0); undefined values are excluded from the means, and a warning names these classes.
+    Predictions must have the size of the labels.
 
     Args:
-        ignore_index: label of pixels that do not count.
-        num_classes: default: from the dataset's class names.
-        collect_device: see mmengine's BaseMetric.
-        prefix: put before the names of the metrics.
+        ignore_index: Label of ignored pixels.
+        num_classes: Number of classes. Default: from the class names of the dataset.
+        collect_device: See mmengine's BaseMetric.
+        prefix: Prefix of the names of the metrics.
 
     Raises:
-        DataError: sizes differ, or a label or prediction is no class.
-        ConfigError: neither num_classes nor class names.
+        DataError: The sizes differ, or a label or prediction is not a class.
+        ConfigError: Neither num_classes nor class names are known.
     """
 
     default_prefix = None
@@ -121,6 +122,6 @@ class SemSegMetric(BaseMetric):
         if self.num_classes is None:
             classes = (self.dataset_meta or {}).get("classes")
             if not classes:
-                raise ConfigError("SemSegMetric: the dataset has no class names: give num_classes")
+                raise ConfigError("SemSegMetric: the dataset has no class names: set num_classes")
             self.num_classes = len(classes)
         return self.num_classes

@@ -1,7 +1,7 @@
-"""Quality of reconstructed video frames: PSNR and MS-SSIM a frame, averaged over the frames as the NeRV papers do.
+"""Quality of reconstructed video frames: PSNR and MS-SSIM per frame, averaged over the frames as in the NeRV papers.
 
-Both are taken twice: on the network's float output, as published, and on it rounded to 8 bits, which is what a real
-decoder shows. Nothing but four numbers a frame is kept.
+Both are computed for the float output of the network, as published, and for the output rounded to 8 bits, as a decoder
+would show it.
 """
 
 from collections.abc import Sequence
@@ -17,31 +17,30 @@ from vislab.registry import METRICS
 
 
 def psnr(image: Tensor, other: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of (B, C, H, W) images in [0, 1], in dB: one value an image, (B,).
+    """Return the peak signal-to-noise ratio in dB of (B, C, H, W) images in [0, 1], one value per image, (B,).
 
-    Equal images give 100 dB, not infinity, so that means stay finite.
+    Limited to 100 dB for equal images, so that means are finite.
     """
     error = (image.float() - other.float()).square().flatten(1).mean(dim=1)
     return -10 * error.clamp(min=1e-10).log10()
 
 
 def to_8bit(image: Tensor) -> Tensor:
-    """Images in [0, 1] rounded to the 256 levels of a byte, still as floats in [0, 1]."""
+    """Round images in [0, 1] to 256 levels, as floats in [0, 1]."""
     return (image.float().clamp(0, 1) * 255).round() / 255
 
 
 @METRICS.register_module()
 class VideoQuality(BaseMetric):
-    """psnr, ms_ssim (float output), psnr_8bit, ms_ssim_8bit (rounded output), and ms_ssim_scales.
+    """Video quality: psnr, ms_ssim (float output), psnr_8bit, ms_ssim_8bit (rounded output), and ms_ssim_scales.
 
-    `ms_ssim_scales` is 5 for the standard quantity. It is 4 for sides of 81 to 160 pixels, such as 160x320 frames:
-    the fifth scale has no room, the other weights are renormalized, and the two quantities are not to be compared.
+    `ms_ssim_scales` is 5 for standard MS-SSIM. For sides of 81 to 160 pixels, such as 160x320 frames, it is 4 with
+    renormalized weights, and values are not comparable with standard MS-SSIM.
 
-    Targets are the uint8 frames (3, H, W) of the batch's "inputs"; predictions are the samples' `pred_image`.
+    Targets are the uint8 frames (3, H, W) in "inputs" of the batch; predictions are `pred_image` of the samples.
 
     Raises:
-        DataError: a frame and its prediction differ in size, frames are not uint8, or predictions are not finite: their
-            number and the first one are named.
+        DataError: A frame and its prediction differ in size, frames are not uint8, or predictions are not finite.
     """
 
     default_prefix = None
@@ -73,8 +72,8 @@ class VideoQuality(BaseMetric):
         broken = values.isnan().any(dim=1).nonzero().flatten().tolist()
         if broken:
             raise DataError(
-                f"VideoQuality: {len(broken)} of {len(results)} predicted frames hold NaN or infinity, first frame "
-                f"{broken[0]}: there is no mean over all frames; the weights are damaged or training diverged"
+                f"VideoQuality: {len(broken)} of {len(results)} predicted frames contain NaN or infinity, first frame "
+                f"{broken[0]}: the weights are damaged or training diverged"
             )
         means = values.mean(dim=0).tolist()
         names = ("psnr", "psnr_8bit", "ms_ssim", "ms_ssim_8bit", "ms_ssim_scales")

@@ -34,7 +34,7 @@ def test_a_broken_connection_goes_on_where_it_stopped(site, tmp_path):
 
 def test_the_next_call_goes_on_too(site, tmp_path):
     site.faults = [10_000]
-    with pytest.raises(DataError, match=r"broke off after 10,000 bytes.*same command goes on.*--source"):
+    with pytest.raises(DataError, match=r"closed after 10,000 bytes.*same command continues.*--source"):
         fetch(f"{site.address}/a.bin", tmp_path / "a.bin", tries=1)
     assert not (tmp_path / "a.bin").exists()
     assert fetch(f"{site.address}/a.bin", tmp_path / "a.bin").read_bytes() == CONTENT
@@ -57,10 +57,10 @@ def test_a_busy_server_is_asked_again(site, tmp_path):
 
 
 def test_what_cannot_be_had_is_one_message(site, tmp_path):
-    with pytest.raises(DataError, match=r"cannot fetch .*b\.bin: HTTP Error 404"):
+    with pytest.raises(DataError, match=r"cannot download .*b\.bin: HTTP Error 404"):
         fetch(f"{site.address}/b.bin", tmp_path / "b.bin")
-    with pytest.raises(DataError, match="cannot fetch .*[Rr]efused"):
+    with pytest.raises(DataError, match="cannot download .*[Rr]efused"):
         fetch("http://127.0.0.1:9/a.bin", tmp_path / "b.bin")
-    with pytest.raises(DataError, match=r"md5 is \w+, expected 00"):
+    with pytest.raises(DataError, match=r"MD5 is \w+, expected 00"):
         fetch(f"{site.address}/a.bin", tmp_path / "c.bin", md5="00")
     assert list(tmp_path.iterdir()) == []

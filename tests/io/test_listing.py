@@ -93,7 +93,7 @@ def test_labels_without_an_image_are_said(tmp_path, said):
 
 def test_two_images_of_one_name_are_refused(tmp_path):
     fill(tmp_path, "images/a.jpg", "images/a.JPG", "labels/a.png")
-    with pytest.raises(DataError, match="a.jpg and .*a.JPG are two images of one name"):
+    with pytest.raises(DataError, match="a.jpg and .*a.JPG are two images with the same name"):
         pair_by_pattern(tmp_path, "images/*.jpg", "labels/*.png")
     os.remove(tmp_path / "images" / "a.JPG")
     fill(tmp_path, "labels/a.PNG")  # of two label files the one that matches to the letter
@@ -103,7 +103,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
 def test_a_frame_twice_is_refused(tmp_path):
     for name in ("1.png", "2.png", "2.jpg"):
         cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
-    with pytest.raises(DataError, match="contains 2.(png|jpg) and 2.(png|jpg), which would be one frame twice"):
+    with pytest.raises(DataError, match="contains 2.(png|jpg) and 2.(png|jpg), which have the same frame name"):
         VideoFrames(source=str(tmp_path))
 
 
@@ -115,7 +115,7 @@ def test_a_cut_frame_is_refused(tmp_path):
     whole = VideoFrames(source=str(tmp_path)).frames[1].copy()
     np.testing.assert_array_equal(whole, cv2.imread(str(tmp_path / "1.jpg"))[..., ::-1])
     (tmp_path / "1.jpg").write_bytes(data[: len(data) // 2])
-    with pytest.raises(DataError, match="1.jpg cannot be decoded: it is cut off"):
+    with pytest.raises(DataError, match="1.jpg cannot be decoded: it is truncated"):
         VideoFrames(source=str(tmp_path))
 
 
@@ -129,4 +129,4 @@ def test_frames_with_odd_names(tmp_path):
 def test_pictures_that_are_not_read_are_said(tmp_path, said):
     fill(tmp_path, "cat/a.JPG", "cat/b.HEIC", "cat/notes.txt", "dog/c.jfif", "dog/.d.jpg")
     assert len(ImageFolder(data_root=str(tmp_path))) == 2
-    assert len(said) == 1 and "cat: 1 files are left out" in said[0] and ".heic" in said[0]
+    assert len(said) == 1 and "cat: 1 files are skipped" in said[0] and ".heic" in said[0]

@@ -87,7 +87,7 @@ def test_frames_are_turned_and_mirrored_as_the_header_says(tmp_path, name):
 
 def test_a_turn_that_is_no_multiple_of_90_degrees_is_refused(tmp_path):
     path = with_matrix(write(tmp_path / "v.mp4", noise(2)), (ONE // 2, ONE // 2, -ONE // 2, ONE // 2))
-    with pytest.raises(DataError, match="v.mp4: its header asks to turn frames by 45 degrees"):
+    with pytest.raises(DataError, match="v.mp4: its header has a rotation of 45 degrees"):
         list(read_video(path))
 
 
@@ -178,7 +178,7 @@ def test_a_file_is_whole_or_refused(tmp_path, suffix, codec, options):
     for share in (0.13, 0.6, 0.97):
         cut = tmp_path / f"cut.{suffix}"
         cut.write_bytes(data[: int(len(data) * share)])
-        with pytest.raises(DataError, match=rf"cut\.{suffix} (breaks off|cannot be read|contains no video)"):
+        with pytest.raises(DataError, match=rf"cut\.{suffix} (ends at frame|cannot be read|contains no video)"):
             list(read_video(cut))
 
 
@@ -202,9 +202,9 @@ def test_a_whole_avi_whose_header_counts_one_frame_too_many(tmp_path, monkeypatc
         struct.pack_into("<I", data, at, 13)
     path.write_bytes(data)
     assert len(list(read_video(path))) == 12
-    assert "v.avi is whole and contains 12 frames, 1 fewer than its header announces" in said[0]
+    assert "v.avi is complete and contains 12 frames, 1 fewer than stated in its header" in said[0]
     path.write_bytes(data[:-200])
-    with pytest.raises(DataError, match="v.avi breaks off"):
+    with pytest.raises(DataError, match="v.avi ends at frame"):
         list(read_video(path))
 
 

@@ -1,1 +1,1 @@
-"""Files on the disk and from the network: checkpoints, images, videos, archives, paths, downloads; without mmengine."""
+"""Reading and writing of files: checkpoints, images, videos, archives, paths, downloads. Does not import mmengine."""

@@ -1,6 +1,6 @@
-"""Checks the zip archive that `torch.save` writes: complete, and every record as its CRC-32 says.
+"""Verify the zip archives of `torch.save`: completeness, and the CRC-32 checksum of each record.
 
-torch's reader ignores the checksums, so that a flipped bit in the weights loads without a word.
+torch does not check the checksums, so damaged weights would be loaded without an error.
 """
 
 import logging
@@ -17,24 +17,24 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, ..., length of the name, length of the extra field
-_MAX_EXPANSION = 64  # of a whole archive that another program compressed; weights compress to about 0.9
+_MAX_EXPANSION = 64  # limit for compressed archives; weights compress to about 0.9
 _SMALL = 1 << 30
 
 
 def is_archive(file: str | os.PathLike) -> bool:
-    """Whether `file` begins as a zip archive does; torch's older format is a bare pickle."""
+    """Return whether `file` is a zip archive; torch's older format is a pickle."""
     with open(file, "rb") as stream:
         return stream.read(2) == b"PK"
 
 
 def check_archive(file: str | os.PathLike) -> None:
-    """Read every record of a checkpoint's archive once and compare it with its checksum.
+    """Compare all records of the archive of a checkpoint with their checksums.
 
-    Costs one sequential read and a CRC-32 (1 to 4 GB/s). An archive without checksums (`torch.serialization.
+    Takes one sequential read and a CRC-32 (1 to 4 GB/s). An archive without checksums (`torch.serialization.
     set_crc32_options(False)`) is accepted with a warning.
 
     Raises:
-        CheckpointError: truncated, damaged, no checkpoint of torch's, or made to fill the memory.
+        CheckpointError: The file is truncated, damaged, not a checkpoint, or decompresses to an excessive size.
     """
     file = Path(file)
     try:
@@ -45,15 +45,15 @@ def check_archive(file: str | os.PathLike) -> None:
                 for record in records:
                     _check_record(file, archive, stream, record)
             else:
-                logger.warning(f"{file} was saved without checksums: damage to it cannot be noticed")
+                logger.warning(f"{file} was saved without checksums: damage cannot be detected")
     except CheckpointError:
         raise
-    except Exception as error:  # zipfile raises many kinds: struct.error, NotImplementedError, UnicodeDecodeError ...
+    except Exception as error:  # zipfile raises many types: struct.error, NotImplementedError, UnicodeDecodeError ...
         raise damaged(file, str(error) or type(error).__name__) from error
 
 
 def damaged(file: Path, reason: str) -> CheckpointError:
-    """The error for a file that is not as it was written."""
+    """Return the error for a damaged file."""
     size = file.stat().st_size if file.exists() else 0
     return CheckpointError(
         f"checkpoint {file} ({size} bytes) cannot be read: truncated or damaged ({reason}). "

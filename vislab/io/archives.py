@@ -1,4 +1,4 @@
-"""Files inside a .zip, read without unpacking: a path goes on behind its name, `sets/cifar.zip/train/cat/1.jpg`."""
+"""Read files inside .zip archives without unpacking, by paths such as `sets/cifar.zip/train/cat/1.jpg`."""
 
 import os
 import threading
@@ -9,11 +9,11 @@ from pathlib import Path
 from vislab.errors import DataError
 
 _open: dict[tuple[str, int, int, int], zipfile.ZipFile] = {}
-"""By path, time of change, process and thread: a file position must not be shared."""
+"""Open archives by path, modification time, process and thread, which must not share a file position."""
 
 
 def split_archive(path: str | Path) -> tuple[str, str] | None:
-    """The archive and the name inside it, "" for its top; None for a path that does not lead into a .zip file."""
+    """Split a path into the archive and the name inside it ("" for the root); None if it is not inside a .zip file."""
     head, dot, tail = str(path).partition(".zip")
     if not dot or tail[:1] not in ("", "/") or not os.path.isfile(head + dot):
         return None
@@ -21,10 +21,10 @@ def split_archive(path: str | Path) -> tuple[str, str] | None:
 
 
 def read_member(archive: str, name: str) -> bytes:
-    """The content of one file of an archive.
+    """Return the content of a file in an archive.
 
     Raises:
-        DataError: the archive is broken, or has no such file.
+        DataError: The archive is damaged or has no such file.
     """
     try:
         return _archive(archive).read(name)
@@ -37,12 +37,12 @@ def read_member(archive: str, name: str) -> bytes:
         OSError,
         ValueError,
         RuntimeError,
-    ) as error:  # encrypted ones, too
-        raise DataError(f"cannot read {name!r} of {archive} ({error}): fetch the archive again") from error
+    ) as error:  # RuntimeError: encrypted
+        raise DataError(f"cannot read {name!r} of {archive} ({error}): download the archive again") from error
 
 
 def list_members(archive: str, folder: str) -> list[str]:
-    """Names of all files below a folder of the archive, relative to that folder."""
+    """Return the names of all files below a folder of the archive, relative to that folder."""
     start = f"{folder}/" if folder else ""
     names = (name[len(start) :] for name in _archive(archive).namelist() if name.startswith(start))
     return [name for name in names if name and not name.endswith("/")]
@@ -54,5 +54,5 @@ def _archive(path: str) -> zipfile.ZipFile:
         try:
             _open[key] = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
-            raise DataError(f"{path} is not a readable zip archive ({error}): fetch it again") from error
+            raise DataError(f"{path} is not a readable zip archive ({error}): download it again") from error
     return _open[key]

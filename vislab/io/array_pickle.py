@@ -1,4 +1,4 @@
-"""Reads pickles of arrays, the files of detectron2's model zoo, without running code in them."""
+"""Read pickle files of arrays, as in detectron2's model zoo, without running code from them."""
 
 import pickle
 import warnings
@@ -11,28 +11,28 @@ from vislab.errors import CheckpointError
 
 
 def read_array_pickle(path: str | Path) -> dict[str, Any]:
-    """The dict of arrays in a pickle file.
+    """Return the dict of arrays in a pickle file.
 
     Raises:
-        CheckpointError: missing, broken, or holding more than NumPy arrays and plain Python.
+        CheckpointError: The file is missing, damaged, or has objects other than NumPy arrays and Python objects.
     """
     try:
         with open(path, "rb") as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # NumPy's, about the dtypes of a damaged file
+            warnings.simplefilter("ignore")  # NumPy warns about the dtypes of damaged files
             content = _ArrayUnpickler(file, encoding="latin1").load()
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint {path} does not exist") from None
-    except Exception as error:  # a damaged pickle can raise any kind
-        raise CheckpointError(f"{path} is no pickle of arrays: {str(error) or type(error).__name__}") from error
+    except Exception as error:  # damaged pickles can raise any type
+        raise CheckpointError(f"{path} is not a pickle of arrays: {str(error) or type(error).__name__}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains a {type(content).__name__}; a checkpoint is a dict of weights.")
     return content
 
 
 class _ArrayUnpickler(pickle._Unpickler):
-    """Knows the constructors of NumPy arrays, and refuses every other name.
+    """Unpickler for NumPy arrays, which raises an error for all other classes and functions.
 
-    It is Python's own unpickler, not the one in C: a damaged file makes that one reserve tens of GB for its memo.
+    Based on the Python implementation, since the C implementation can allocate tens of GB for damaged files.
     """
 
     dispatch = {code: load for code, load in pickle._Unpickler.dispatch.items() if code != pickle.BYTEARRAY8[0]}

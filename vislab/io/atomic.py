@@ -12,14 +12,14 @@ from vislab.errors import CheckpointError
 
 TEMPORARY_SUFFIX = ".tmp"
 _LEFTOVER = re.compile(r"(\.pth|\.json|^last_checkpoint)\.\d+\.tmp$")
-_LIVING_TEST = 3600  # seconds: an evaluation may be writing its metrics.json into the folder right now
+_LIVING_TEST = 3600  # seconds; younger files may belong to a running evaluation
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
-    """Call `write` with a binary file that replaces `path` in one step once it is complete and on the disk.
+    """Call `write` with a binary file, which replaces `path` atomically when it is complete.
 
     Raises:
-        CheckpointError: the disk is full or cannot be written; the file that was at `path` before is untouched.
+        CheckpointError: The file cannot be written; an existing file at `path` is unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if hasattr(os, "O_DIRECTORY"):  # make the new name itself survive a power cut
+    if hasattr(os, "O_DIRECTORY"):  # sync the directory entry
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -48,18 +48,18 @@ def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object
 
 
 def write_text_atomically(text: str, path: str | os.PathLike) -> None:
-    """Replace the text file `path` in one step."""
+    """Write a text file atomically."""
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def copy_atomically(source: str | os.PathLike, target: str | os.PathLike) -> None:
-    """Copy a file so that `target` is either as it was or whole."""
+    """Copy a file atomically."""
     with open(source, "rb") as stream:
         write_atomically(target, lambda file: shutil.copyfileobj(stream, file))
 
 
 def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
-    """Delete what killed runs left half-written in `folder`, in which no other run trains; returns the paths."""
+    """Delete incomplete files of killed runs in `folder`, which no other run may use; returns their paths."""
     removed = []
     for path in Path(folder).iterdir():
         if not _LEFTOVER.search(path.name):
@@ -68,7 +68,7 @@ def remove_leftovers(folder: str | os.PathLike) -> list[Path]:
             if ".json." in path.name and time.time() - path.stat().st_mtime < _LIVING_TEST:
                 continue
             path.unlink()
-        except FileNotFoundError:  # it was not left over: its writer has just renamed it
+        except FileNotFoundError:  # renamed by its writer in the meantime
             continue
         removed.append(path)
     return removed

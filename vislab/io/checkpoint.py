@@ -1,6 +1,6 @@
-"""Reads and writes checkpoints: loading never runs code from a file, and writing never leaves half a file.
+"""Load and save checkpoints, without running code from files, and with atomic writes.
 
-Every load in the project goes through `load_checkpoint`, those of mmengine included (see engine/loaders.py).
+All loads in the project use `load_checkpoint`, including those of mmengine (see engine/loaders.py).
 """
 
 import difflib
@@ -20,23 +20,24 @@ from vislab.io.atomic import write_atomically
 
 
 def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
-    """Write tensors and plain Python to `path` so that it contains either the old content or all of the new one.
+    """Save tensors and Python objects to `path` atomically.
 
     Raises:
-        CheckpointError: the disk is full or cannot be written; what stood at `path` before is untouched.
+        CheckpointError: The file cannot be written; an existing file at `path` is unchanged.
     """
     write_atomically(path, lambda file: torch.save(obj, file))
 
 
 def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
-    """Read a checkpoint; no code in it is ever run.
+    """Load a checkpoint, without running code from it.
 
     Args:
-        path: A `.pth`/`.pt` file, a `.safetensors` file (returned as `{"state_dict": ...}`), or an http(s) address.
+        path: A `.pth`/`.pt` file, a `.safetensors` file (returned as `{"state_dict": ...}`), or an http(s) URL.
         map_location: As in `torch.load`.
 
     Raises:
-        CheckpointError: missing, truncated, not a checkpoint, or holding more than tensors and plain Python.
+        CheckpointError: The file is missing, truncated, not a checkpoint, or has objects other than tensors and Python
+            objects.
     """
     text = os.fspath(path)
     if text.startswith(("http://", "https://")):
@@ -52,9 +53,10 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
 
 
 def check_readable(file: Path) -> None:
+    """Raise CheckpointError if a file is missing, empty or not a checkpoint."""
     if file.is_dir():
         names = sorted(p.name for p in file.glob("*.pth"))
-        hint = f"give one of the files in it: {', '.join(names[-5:])}" if names else "there is no .pth file in it"
+        hint = f"use one of the files in it: {', '.join(names[-5:])}" if names else "there is no .pth file in it"
         raise CheckpointError(f"{file} is a folder, not a checkpoint; {hint}.")
     if not file.is_file():
         raise CheckpointError(f"checkpoint {file} does not exist.{_nearest_names(file)}")
@@ -68,7 +70,7 @@ def check_readable(file: Path) -> None:
         )
     if file.suffix != ".safetensors" and not head.startswith((b"PK", b"\x80")):
         kind = "a text file" if _is_text(head) else "something else"
-        raise CheckpointError(f"{file} is no checkpoint but {kind}: it begins with {head[:24]!r}.")
+        raise CheckpointError(f"{file} is not a checkpoint but {kind}: it begins with {head[:24]!r}.")
 
 
 def _is_text(head: bytes) -> bool:
@@ -94,20 +96,27 @@ def _load_safetensors(file: Path, map_location: Any) -> dict:
     try:
         weights = load_file(file, device=str(map_location) if isinstance(map_location, (str, torch.device)) else "cpu")
     except Exception as error:  # SafetensorError, but for odd headers TypeError, KeyError, OverflowError too
-        raise CheckpointError(f"{file} is no complete safetensors file: {error}. Copy or download it again.") from error
+        raise CheckpointError(
+            f"{file} is not a complete safetensors file: {error}. Copy or download it again."
+        ) from error
     return {"state_dict": weights}
 
 
 def load_tensors(file: Path, map_location: Any, **options: Any) -> Any:
+    """Load a file of `torch.save` with `weights_only=True`, after checking its archive.
+
+    Raises:
+        CheckpointError: The file is damaged, or has objects other than tensors and Python objects.
+    """
     if is_archive(file):
         check_archive(file)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the pickle protocol, which an error follows where it matters
+            warnings.simplefilter("ignore")  # about the pickle protocol; followed by an error if it matters
             return torch.load(file, map_location=map_location, weights_only=True, **options)
-    except Exception as error:  # a damaged or odd pickle can raise any kind: AssertionError, TypeError, MemoryError ...
+    except Exception as error:  # damaged pickles can raise any type: AssertionError, TypeError, MemoryError ...
         names = _what_is_unsafe(file) if isinstance(error, UnpicklingError) else []
-        if not names and "Unsupported operand" in str(error) and is_archive(file):  # whole, as its checksums say
+        if not names and "Unsupported operand" in str(error) and is_archive(file):  # not damaged
             raise CheckpointError(
                 f"{file} was not loaded: its pickle is of a kind that torch cannot read without running code, such as "
                 "protocol 4. Save it again with the default protocol, where it was made: torch.save(weights, path)"
@@ -123,16 +132,16 @@ def load_tensors(file: Path, map_location: Any, **options: Any) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The first sentence of torch's message, without its advice to load the file unsafely."""
+    """Return the first sentence of torch's message, without its advice to load the file with weights_only=False."""
     text = str(error).partition("WeightsUnpickler error: ")[2] or str(error)
     return text.strip().splitlines()[0].split(". ")[0][:160] if text.strip() else type(error).__name__
 
 
 def _what_is_unsafe(file: Path) -> list[str]:
-    """Names of the functions and classes that loading would call, read without calling them."""
+    """Return the names of functions and classes that loading would call."""
     try:
         names = torch.serialization.get_unsafe_globals_in_checkpoint(file)
-    except Exception:  # only the zip form can be listed by torch
+    except Exception:  # torch supports only the zip format
         names = _names_in_pickle(file)
     return sorted(set(names))
 
@@ -141,7 +150,7 @@ def _names_in_pickle(file: Path) -> list[str]:
     names, texts = [], []
     try:
         with open(file, "rb") as stream:
-            pickles = (pickletools.genops(stream) for _ in range(5))  # torch's old form is five of them in a row
+            pickles = (pickletools.genops(stream) for _ in range(5))  # torch's old format has five consecutive pickles
             for operation, argument, _ in itertools.islice(itertools.chain.from_iterable(pickles), 10_000):
                 if operation.name == "GLOBAL":
                     names.append(argument.replace(" ", "."))
@@ -149,12 +158,13 @@ def _names_in_pickle(file: Path) -> list[str]:
                     names.append(".".join(texts[-2:]))
                 elif isinstance(argument, str):
                     texts.append(argument)
-    except Exception:  # what was found so far is told all the same
+    except Exception:  # report the names found so far
         pass
     return [name for name in names if not name.startswith(("torch.", "collections."))]
 
 
 def load_from_http(url: str, map_location: Any = "cpu") -> dict:
+    """Download a checkpoint to torch's hub folder, once for all processes, and load it."""
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     target = folder / os.path.basename(url.split("?", 1)[0])
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()

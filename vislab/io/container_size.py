@@ -1,7 +1,7 @@
-"""How long a video file should be by its own structure: tells that a file was cut short where FFmpeg does not say so.
+"""Compute the expected length of a video file from its container structure, to detect truncation that FFmpeg ignores.
 
-Known are Matroska and WebM, AVI, fragmented MP4, FLV, ASF (WMV), MPEG transport streams, GIF and Y4M. Only headers
-are read, never pictures.
+Supports Matroska and WebM, AVI, fragmented MP4, FLV, ASF (WMV), MPEG transport streams, GIF and Y4M. Only headers are
+read, no frames.
 """
 
 import os
@@ -18,7 +18,7 @@ _TRANSPORT_PACKET = 188
 
 
 def missing_bytes(path: str | Path) -> int:
-    """Returns how many bytes the file lacks of the length its structure announces; 0 for none and for unknown ones."""
+    """Return how many bytes are missing compared to the length in the container; 0 for unknown containers."""
     length = os.path.getsize(path)
     with open(path, "rb") as file:
         head = file.read(2 * _TRANSPORT_PACKET + 1)
@@ -34,7 +34,7 @@ def missing_bytes(path: str | Path) -> int:
             end = _asf_end(file)
         elif head[:4] == b"GIF8":
             file.seek(max(0, length - 4096))
-            whole = file.read().rstrip(b"\0\r\n").endswith(b"\0;")  # the last block's end and the trailer
+            whole = file.read().rstrip(b"\0\r\n").endswith(b"\0;")  # end of the last block, and the trailer
             end = length if whole else length + 1
         elif head[:10] == b"YUV4MPEG2 ":
             end = _y4m_end(file, length)
@@ -46,7 +46,7 @@ def missing_bytes(path: str | Path) -> int:
 
 
 def _matroska_end(file: BinaryIO, length: int) -> int:
-    """The end of the segment, or of the last element where a live recording left the size of the segment unknown."""
+    """Return the end of the segment, or of the last element if the size of the segment is unknown (live recordings)."""
     at = 0
     while at < length:
         file.seek(at)
@@ -55,7 +55,7 @@ def _matroska_end(file: BinaryIO, length: int) -> int:
             if name not in (_SEGMENT, _CLUSTER):  # only these two may be of unknown size
                 return length + 1 if file.tell() >= length else 0
             at = file.tell()
-        elif name == _SEGMENT:  # what stands behind it is left alone
+        elif name == _SEGMENT:  # data after the segment is ignored
             return file.tell() + size
         else:
             at = file.tell() + size
@@ -68,7 +68,7 @@ def _ebml_name(file: BinaryIO) -> bytes:
 
 
 def _ebml_size(file: BinaryIO) -> int | None:
-    """A number whose leading zero bits tell its length in bytes; None for unknown (all ones) and for no number."""
+    """Read an integer whose leading zero bits encode its length in bytes; None if unknown (all ones) or missing."""
     first = file.read(1)
     if not first or first[0] == 0:
         return None
@@ -78,7 +78,7 @@ def _ebml_size(file: BinaryIO) -> int | None:
 
 
 def _riff_end(file: BinaryIO, length: int) -> int:
-    """The end of the last RIFF chunk, a large AVI has several; 0 where the writer never filled in the size."""
+    """Return the end of the last RIFF chunk (large AVI files have several); 0 if the size was not filled in."""
     end = 0
     while end < length:
         file.seek(end)
@@ -93,7 +93,7 @@ def _riff_end(file: BinaryIO, length: int) -> int:
 
 
 def _boxes_end(file: BinaryIO, length: int) -> int:
-    """The end of the last box; bytes behind the boxes that are none are left alone."""
+    """Return the end of the last box; other bytes after the boxes are ignored."""
     end = 0
     while end + 8 <= length:
         file.seek(end)
@@ -108,7 +108,7 @@ def _boxes_end(file: BinaryIO, length: int) -> int:
 
 
 def _flv_end(file: BinaryIO, length: int) -> int:
-    """The end of the last tag: 11 bytes of header, the data, and 4 bytes with the tag's length."""
+    """Return the end of the last tag: 11 bytes of header, the data, and 4 bytes with the length of the tag."""
     end = 13
     while end < length:
         file.seek(end)
@@ -120,7 +120,7 @@ def _flv_end(file: BinaryIO, length: int) -> int:
 
 
 def _asf_end(file: BinaryIO) -> int:
-    """The length that the file properties give (ASF, WMV); 0 for a broadcast, where it is unknown."""
+    """Return the length in the file properties (ASF, WMV); 0 for broadcasts, where it is unknown."""
     file.seek(0)
     properties = file.read(1 << 16).partition(_ASF_FILE_PROPERTIES)[2]
     if len(properties) < 76 or properties[72] & 1:
@@ -129,7 +129,7 @@ def _asf_end(file: BinaryIO) -> int:
 
 
 def _y4m_end(file: BinaryIO, length: int) -> int:
-    """The end of the last frame: all are of one size, which follows from the header; 0 for layouts unknown here."""
+    """Return the end of the last frame, from the frame size in the header; 0 for unsupported pixel layouts."""
     file.seek(0)
     words = {word[:1]: word[1:] for word in file.readline(512).decode("latin-1").split()[1:]}
     start, layout = file.tell(), words.get("C", "420")
@@ -139,9 +139,9 @@ def _y4m_end(file: BinaryIO, length: int) -> int:
     width, height = int(words["W"]), int(words["H"])
     x_share, y_share, count = planes
     samples = width * height + count * -(-width // x_share) * -(-height // y_share)
-    frame = len(b"FRAME\n") + samples * (2 if re.search(r"p\d", layout) else 1)  # 420p10: two bytes a sample
+    frame = len(b"FRAME\n") + samples * (2 if re.search(r"p\d", layout) else 1)  # 420p10: two bytes per sample
     return start + -(-(length - start) // frame) * frame
 
 
 _Y4M_PLANES = {"420": (2, 2, 2), "422": (2, 1, 2), "444": (1, 1, 2), "411": (4, 1, 2), "mono": (1, 1, 0)}
-"""By color layout: by how much the color planes are smaller in x and y, and how many there are."""
+"""By color layout: subsampling of the color planes in x and y, and their number."""

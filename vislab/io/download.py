@@ -1,4 +1,4 @@
-"""Files from the network, whole or not at all: a broken download goes on where it stopped, and sums are compared."""
+"""Download files with resumption of interrupted downloads and a checksum test."""
 
 import hashlib
 import os
@@ -13,22 +13,23 @@ _CHUNK = 1 << 20
 
 
 def fetch(address: str, target: Path, *, md5: str | None = None, tries: int = 3) -> Path:
-    """Bring `address` to `target`, unless it is there already.
+    """Download `address` to `target`, unless the file exists.
 
-    What has arrived lies in `target` + ".part" until it is complete; the next call goes on from there when the server
-    can (Range), and starts anew when it cannot.
+    Data is written to `target` + ".part" until the download is complete. The next call continues an interrupted
+    download
+    if the server supports range requests, and starts again otherwise.
 
     Args:
         address: http(s) address.
-        target: the file to write.
-        md5: sum of the whole file, where it is known.
-        tries: how often a connection that breaks is taken up again.
+        target: Path of the file.
+        md5: MD5 checksum of the file, if known.
+        tries: Maximum number of connections.
 
     Returns:
         `target`.
 
     Raises:
-        DataError: the address cannot be reached, or what came is not complete or has another sum.
+        DataError: The address cannot be reached, or the file is incomplete or has another checksum.
     """
     target = Path(target)
     if target.is_file():
@@ -46,9 +47,9 @@ def _download(address: str, part: Path, tries: int) -> None:
         try:
             if _receive(address, part):
                 return
-            error: Exception | str = f"it broke off after {part.stat().st_size:,} bytes"
+            error: Exception | str = f"the connection was closed after {part.stat().st_size:,} bytes"
         except urllib.error.HTTPError as found:
-            if found.code == 416:  # nothing beyond what is here: it is complete, or another file than before
+            if found.code == 416:  # range not satisfiable: the part is complete, or of another version of the file
                 part.unlink(missing_ok=True)
             elif found.code < 500:
                 raise DataError(_unreachable(address, part, found)) from found
@@ -60,7 +61,7 @@ def _download(address: str, part: Path, tries: int) -> None:
 
 
 def _receive(address: str, part: Path) -> bool:
-    """One connection; returns whether the file is complete."""
+    """Receive data from one connection; returns whether the file is complete."""
     have = part.stat().st_size if part.is_file() else 0
     request = urllib.request.Request(address, headers={"User-Agent": "vislab"})
     if have:
@@ -77,10 +78,10 @@ def _receive(address: str, part: Path) -> bool:
 
 
 def _unreachable(address: str, part: Path, error: Exception | str) -> str:
-    kept = f" What has arrived stays in {part}: the same command goes on from there." if part.is_file() else ""
+    kept = f" The partial file is kept in {part}: the same command continues from there." if part.is_file() else ""
     return (
-        f"cannot fetch {address}: {error}.{kept} Check the network, or fetch the file in another way (a browser, "
-        "another machine) and give its path with --source"
+        f"cannot download {address}: {error}.{kept} Check the network, or download the file by other means (a browser, "
+        "another machine) and pass its path with --source"
     )
 
 
@@ -94,6 +95,6 @@ def _compare(part: Path, address: str, md5: str | None) -> None:
     if summed.hexdigest() != md5:
         part.unlink()
         raise DataError(
-            f"{address} is not the file that is expected: its md5 is {summed.hexdigest()}, expected {md5}. It was "
-            "removed; fetch it again"
+            f"{address} is not the expected file: its MD5 is {summed.hexdigest()}, expected {md5}. It was "
+            "removed; download it again"
         )

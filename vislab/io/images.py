@@ -1,4 +1,4 @@
-"""Reads image files whole or not at all: a missing, broken or cut-off file is a DataError that names it."""
+"""Read image files; a missing, damaged or truncated file raises a DataError that names it."""
 
 import io
 from pathlib import Path
@@ -11,15 +11,15 @@ from vislab.errors import DataError
 from vislab.io import file_checks as checks
 from vislab.io.archives import read_member, split_archive
 
-_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # decodes to RGB directly, where this OpenCV can
+_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # decodes to RGB directly, if supported by this OpenCV
 _LABEL_MODES = ("P", "L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read_bytes(path: str) -> bytes:
-    """Returns the file's content.
+    """Return the content of a file.
 
     Raises:
-        DataError: it is missing, empty or cannot be read.
+        DataError: The file is missing, empty or cannot be read.
     """
     if ".zip" in path and (inside := split_archive(path)) is not None:
         return read_member(*inside)
@@ -29,24 +29,24 @@ def read_bytes(path: str) -> bytes:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"cannot read {path}: {reason}. Check the path and data_root.") from error
     if not data:
-        raise DataError(f"{path} is empty (0 bytes): fetch or unpack it again")
+        raise DataError(f"{path} is empty (0 bytes): download or unpack it again")
     return data
 
 
 def read_rgb(path: str, *, exif: bool = True) -> np.ndarray:
-    """Returns any image file as (H, W, 3) uint8 RGB, turned as its EXIF orientation says unless `exif` is False.
+    """Read an image file as (H, W, 3) uint8 RGB, rotated by its EXIF orientation unless `exif` is False.
 
-    Gray is repeated over the channels, alpha is dropped, 16 bits are reduced to the upper 8; of several pages or
-    animation frames the first is read.
+    Gray is repeated over the channels, alpha is removed, 16 bits are reduced to the upper 8; of several pages or frames
+    the first is read.
     """
     return decode_rgb(path, read_bytes(path), exif=exif)
 
 
 def decode_rgb(path: str, data: bytes, *, exif: bool = True) -> np.ndarray:
-    """Returns the content of an image file as `read_rgb` does; `path` is what messages call it."""
+    """Decode the content of an image file like `read_rgb`; `path` is its name in error messages."""
     checks.refuse_damaged(path, data)
     as_stored = 0 if exif else cv2.IMREAD_IGNORE_ORIENTATION
-    plain = checks.is_jpeg(data)  # one page of 8 bits, and most files are
+    plain = checks.is_jpeg(data)  # the most common format: one page, 8 bits
     if not plain:
         checks.warn_of_pages(path, data)
         if checks.is_tiff(data) and (img := _tiff_with_alpha(data, exif)) is not None:
@@ -57,7 +57,7 @@ def decode_rgb(path: str, data: bytes, *, exif: bool = True) -> np.ndarray:
             checks.warn_of_low_range(path, img)
             img = (img >> 8).astype(np.uint8)
         elif img.dtype != np.uint8:
-            raise DataError(f"{path} contains {img.dtype} values; a picture has 8 or 16 bits a channel: convert it")
+            raise DataError(f"{path} contains {img.dtype} values; images have 8 or 16 bits per channel: convert it")
     elif _RGB is not None:
         return _decode(path, data, _RGB | as_stored)
     else:
@@ -66,30 +66,30 @@ def decode_rgb(path: str, data: bytes, *, exif: bool = True) -> np.ndarray:
 
 
 def exif_orientation(data: bytes) -> int:
-    """Returns the EXIF orientation in the content of an image file, 1..8; 1, as stored, where there is none."""
+    """Return the EXIF orientation (1..8) in the content of an image file; 1 if there is none."""
     try:
         with checks.open_image(data) as img:
             return img.getexif().get(0x112, 1)
-    except Exception:  # whoever reads the pixels says what is wrong with the file
+    except Exception:  # the decoder reports the error
         return 1
 
 
 def _tiff_with_alpha(data: bytes, exif: bool) -> np.ndarray | None:
-    """Returns the colors of a TIFF file with alpha, which OpenCV would multiply with it; None for other TIFF files."""
+    """Return the colors of a TIFF file with alpha, which OpenCV would premultiply; None for other TIFF files."""
     try:
         with checks.open_image(data) as img:
             if img.mode not in ("RGBA", "LA", "PA") or not exif and img.getexif().get(0x112, 1) != 1:
                 return None
-            img.load()  # turns the image and drops the tag, in a Pillow new enough
+            img.load()  # recent Pillow versions rotate the image and remove the tag
             return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(img).convert("RGBA"))[..., :3])
-    except Exception:  # OpenCV may read what Pillow cannot, or refuse it
+    except Exception:  # left to OpenCV
         return None
 
 
 def read_raw(path: str) -> np.ndarray:
-    """Returns an image file's own values: (H, W) or (H, W, C) RGB order, 8 or 16 bits or float; `.npy` arrays too.
+    """Read the raw values of an image file or `.npy` array: (H, W) or (H, W, C) in RGB order, 8 or 16 bits or float.
 
-    A palette image gives its colors, not its indices: see `read_indices`.
+    Palette images return colors; see `read_indices` for their indices.
     """
     data = read_bytes(path)
     if path.lower().endswith((".npy", ".npz")):
@@ -104,7 +104,7 @@ def _numpy_array(path: str, data: bytes) -> np.ndarray:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # broken headers raise SyntaxError, TokenError, MemoryError and others
-        raise DataError(f"{path} is not a plain NumPy array: {error}") from error
+        raise DataError(f"{path} is not a NumPy array file: {error}") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path} is an .npz archive of arrays: save the array itself with numpy.save")
     if array.dtype.kind not in "iuf":
@@ -113,10 +113,10 @@ def _numpy_array(path: str, data: bytes) -> np.ndarray:
 
 
 def read_indices(path: str) -> np.ndarray:
-    """Returns a label image as (H, W) integers: gray levels as they are stored, or the indices of a palette image.
+    """Read a label image as (H, W) integers: the stored gray values, or the indices of a palette image.
 
     Raises:
-        DataError: besides what `read_bytes` raises, the image has colors or alpha instead of one index a pixel.
+        DataError: As in `read_bytes`; or the image has colors or alpha instead of one index per pixel.
     """
     data = read_bytes(path)
     checks.refuse_wrong_checksums(path, data)
@@ -124,7 +124,7 @@ def read_indices(path: str) -> np.ndarray:
         with checks.open_image(data) as img:
             if img.mode not in _LABEL_MODES:
                 raise DataError(
-                    f"{path} has mode {img.mode}; a label image contains one class index a pixel (modes L, P, I): "
+                    f"{path} has mode {img.mode}; a label image contains one class index per pixel (modes L, P, I): "
                     "convert colors to indices first"
                 )
             array = np.asarray(img)
@@ -134,7 +134,7 @@ def read_indices(path: str) -> np.ndarray:
         raise DataError(f"{path} is not an image that can be decoded: {error}") from error
     checks.warn_of_pages(path, data)
     if checks.is_jpeg(data):
-        text = f"{path}: JPEG changes values, so class indices come back wrong. Store label images as PNG."
+        text = f"{path}: JPEG compression changes class indices. Store label images as PNG."
         checks.warn_once("jpeg labels", text)
     if (bits := checks.small_gray_bits(data)) is not None:
         return array // (255 // (2**bits - 1))
@@ -142,10 +142,10 @@ def read_indices(path: str) -> np.ndarray:
 
 
 def _decode(path: str, data: bytes, flags: int) -> np.ndarray:
-    """Decodes with OpenCV.
+    """Decode an image with OpenCV.
 
     Raises:
-        DataError: it is no image that this OpenCV reads.
+        DataError: OpenCV cannot decode it.
     """
     reason = f"{len(data)} bytes"
     try:
@@ -156,6 +156,6 @@ def _decode(path: str, data: bytes, flags: int) -> np.ndarray:
         if path.lower().endswith(".exr"):
             reason += "; OpenCV reads EXR only with OPENCV_IO_ENABLE_OPENEXR=1 in the environment"
         elif checks.is_tiff(data):
-            reason += "; TIFF pictures of floats are not read"
-        raise DataError(f"{path} is not an image that can be decoded ({reason}): fetch or convert it again")
+            reason += "; TIFF images of floats are not supported"
+        raise DataError(f"{path} is not an image that can be decoded ({reason}): download or convert it again")
     return img

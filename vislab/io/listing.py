@@ -1,4 +1,4 @@
-"""Lists the files of folders, and says which of them count as images and as videos by the end of their name."""
+"""List the files in folders, and recognize images and videos by their suffixes."""
 
 import logging
 import os
@@ -10,38 +10,38 @@ from vislab.errors import DataError
 logger = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
-"""Still images that OpenCV decodes, in lower case."""
+"""Suffixes of image formats that OpenCV decodes, in lower case."""
 
 _UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".svg", ".dng", ".cr2", ".nef", ".arw", ".exr")
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv")
 VIDEO_SUFFIXES += (".flv", ".ogv", ".3gp", ".y4m", ".gif")
-"""Videos that FFmpeg decodes, in lower case; a GIF is one because most are animated."""
+"""Suffixes of video formats that FFmpeg decodes, in lower case; GIF is included because most are animated."""
 
 _SAME = {".jpeg": ".jpg", ".jfif": ".jpg", ".tiff": ".tif"}
 
 
 def is_hidden(path: str | Path) -> bool:
-    """Whether the file's name begins with a dot: editor backups, and the `._photo.jpg` that macOS adds to archives."""
+    """Return whether the file name begins with a dot, as editor backups and macOS resource forks (`._photo.jpg`) do."""
     return os.path.basename(path).startswith(".")
 
 
 def is_image(path: str | Path) -> bool:
-    """Whether the name is that of an image file, in any case of letters, and not hidden."""
+    """Return whether the name has an image suffix, in lower or upper case, and is not hidden."""
     return str(path).lower().endswith(IMAGE_SUFFIXES) and not is_hidden(path)
 
 
 def is_video(path: str | Path) -> bool:
-    """Whether the name is that of a video file, in any case of letters, and not hidden."""
+    """Return whether the name has a video suffix, in lower or upper case, and is not hidden."""
     return str(path).lower().endswith(VIDEO_SUFFIXES) and not is_hidden(path)
 
 
 def choose_images(paths: Iterable[str], where: str | Path) -> list[str]:
-    """Returns those that are images; a warning says which formats of pictures are left out because they are not read.
+    """Return the paths of images; logs a warning if images of unsupported formats are skipped.
 
     Args:
-        paths: files.
-        where: what the warning calls their folder.
+        paths: Paths of files.
+        where: Name of their folder in the warning.
     """
     images, left = [], []
     for path in paths:
@@ -51,13 +51,13 @@ def choose_images(paths: Iterable[str], where: str | Path) -> list[str]:
             left.append(path)
     if left:
         kinds = ", ".join(sorted({os.path.splitext(path)[1].lower() for path in left}))
-        text = f"{where}: {len(left)} files are left out, because pictures of these formats are not read: {kinds}"
+        text = f"{where}: {len(left)} files are skipped, because their image formats are not supported: {kinds}"
         logger.warning(f"{text}. Convert them to .jpg or .png.")
     return images
 
 
 def plain_ending(path: str) -> str:
-    """Returns the path with its suffix in lower case and in its usual spelling: `a.JPEG` -> `a.jpg`."""
+    """Return the path with a lower-case suffix in its usual spelling: `a.JPEG` -> `a.jpg`."""
     stem, dot, suffix = path.rpartition(".")
     if not dot or "/" in suffix:
         return path
@@ -65,17 +65,17 @@ def plain_ending(path: str) -> str:
 
 
 def list_files(folder: str | Path, *, deep: bool = True) -> Iterator[str]:
-    """Yields the paths of the files in a folder, in no order; hidden files and folders are passed over.
+    """Yield the paths of the files in a folder, in arbitrary order; hidden files and folders are skipped.
 
-    Links are followed, except into a folder that they stand in. A link that leads nowhere is yielded too, so that
-    whoever opens it says so.
+    Links are followed, except into one of their parent folders. Broken links are yielded too, so that opening them
+    raises an error.
 
     Args:
-        folder: where to look.
-        deep: look into its folders as well.
+        folder: Path of the folder.
+        deep: Whether to list subfolders as well.
 
     Raises:
-        DataError: a folder does not exist or cannot be read.
+        DataError: A folder does not exist or cannot be read.
     """
     yield from _walk(str(folder), deep, [])
 
@@ -93,7 +93,7 @@ def _walk(folder: str, deep: bool, parents: list[tuple[int, int]]) -> Iterator[s
     for entry in found:
         if is_hidden(entry.name):
             continue
-        # of a link that leads to itself, `entry.is_dir` raises
+        # `entry.is_dir` raises for a link to itself
         is_folder = os.path.isdir(entry.path) if entry.is_symlink() else entry.is_dir()
         if not is_folder:
             yield entry.path

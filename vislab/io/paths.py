@@ -1,4 +1,4 @@
-"""Paths that a config may write with environment variables: `$VISLAB_DATA/weights/file.pth`, `~/sets`."""
+"""Expand environment variables in paths of configs: `$VISLAB_DATA/weights/file.pth`, `~/datasets`."""
 
 import os
 import tempfile
@@ -9,35 +9,35 @@ DATA_VARIABLE = "VISLAB_DATA"
 
 
 def expand_path(path: str, what: str = "data_root") -> str:
-    """Replace environment variables and `~` in a path.
+    """Expand environment variables and `~` in a path.
 
     Args:
         path: The path.
-        what: The setting it comes from, for the message.
+        what: Name of the setting in messages.
 
     Raises:
-        DataError: the path names an environment variable that is not set.
+        DataError: The path has an environment variable that is not set.
     """
     expanded = os.path.expanduser(os.path.expandvars(path))
     if "$" in expanded:
         name = expanded.split("$", 1)[1].split("/", 1)[0].strip("{}")
         raise DataError(
             f"{what}={path!r} uses the environment variable {name}, which is not set. "
-            f"Set it (export {name}=/path/to/data) or give the path itself: --cfg-options {what}=/path"
+            f"Set it (export {name}=/path/to/data) or set the path: --cfg-options {what}=/path"
         )
     return expanded
 
 
 def usable_folder(path: str | os.PathLike, what: str = "work_dir") -> str:
-    """The folder, variables in it expanded, created and tried by writing a file that is gone at once.
+    """Expand and create a folder, and check that it is writable.
 
     Args:
-        path: The folder.
-        what: The setting it comes from, for the message.
+        path: Path of the folder.
+        what: Name of the setting in messages.
 
     Raises:
-        ConfigError: it cannot be created or written.
-        DataError: the path names an environment variable that is not set.
+        ConfigError: The folder cannot be created or written to.
+        DataError: The path has an environment variable that is not set.
     """
     folder = expand_path(os.fspath(path), what)
     try:
@@ -46,9 +46,10 @@ def usable_folder(path: str | os.PathLike, what: str = "work_dir") -> str:
             probe.write(bytes(4096))
             probe.flush()
     except FileExistsError as error:
-        raise ConfigError(f"{what}={folder!r} is a file, and a folder is needed: give another name") from error
+        raise ConfigError(f"{what}={folder!r} is a file; expected a folder: use another name") from error
     except OSError as error:
         raise ConfigError(
-            f"{what}={folder!r} cannot be written to: {error.strerror or error}. Give a folder that can, or make room."
+            f"{what}={folder!r} cannot be written to: {error.strerror or error}. Use a writable folder, or free disk "
+            "space."
         ) from error
     return folder

@@ -1,8 +1,7 @@
-"""Turns what a checkpoint should remember into tensors and plain Python, and back.
+"""Convert objects to tensors and Python objects for checkpoints, and back.
 
-`torch.load(weights_only=True)` refuses everything else, and so do we, at the moment of saving: what cannot be made
-plain is named with its place. Numpy arrays and the classes given to `register_kind` take a marked form, which turns
-them back into what they were.
+`torch.load(weights_only=True)` supports nothing else, so other objects raise an error when they are saved. NumPy arrays
+and classes registered with `register_kind` are converted to marked dicts, from which they are restored.
 """
 
 from collections import OrderedDict, deque
@@ -26,29 +25,29 @@ class _Kind(NamedTuple):
 
 
 _KINDS: dict[str, _Kind] = {}
-"""By the key that marks them in a checkpoint."""
+"""Registered classes by the key that marks them in a checkpoint."""
 
 
 def register_kind(key: str, kind: type, to_plain: Callable[[Any], dict], from_plain: Callable[[dict], Any]) -> None:
-    """Let checkpoints hold objects of a class.
+    """Support objects of a class in checkpoints.
 
     Args:
-        key: Marks the object's plain form; it must be a key of the dict that `to_plain` returns.
-        kind: The class; its subclasses are saved in the same form.
-        to_plain: Returns a dict of tensors and plain Python.
+        key: A key of the dict returned by `to_plain`, which marks it.
+        kind: The class; subclasses are saved in the same way.
+        to_plain: Returns a dict of tensors and Python objects.
         from_plain: Undoes `to_plain`.
     """
     _KINDS[key] = _Kind(kind, to_plain, from_plain)
 
 
 def to_plain(value: Any, place: str = "checkpoint") -> Any:
-    """A copy of nested containers in which everything is a CPU tensor or plain Python; tensors share their memory.
+    """Return a copy of nested containers with CPU tensors and Python objects only; tensors share their memory.
 
-    Numpy scalars become Python numbers and paths become text for good; numpy arrays and registered classes take a
-    marked form that `from_plain` undoes.
+    NumPy scalars become Python numbers and paths become strings. NumPy arrays and registered classes are converted to a
+    form that `from_plain` restores.
 
     Raises:
-        CheckpointError: something else is inside; the message says where.
+        CheckpointError: An object is not supported; the message states its position.
     """
     if isinstance(value, torch.Tensor):
         return value.detach().cpu()
@@ -81,9 +80,8 @@ def to_plain(value: Any, place: str = "checkpoint") -> Any:
 def _refuse(value: Any, place: str) -> Any:
     raise CheckpointError(
         f"cannot save {place}: it is a {type(value).__module__}.{type(value).__qualname__}, and checkpoints hold "
-        "tensors "
-        "and plain Python only (numbers, text, lists, dicts, numpy arrays). Save its numbers instead, or leave it out: "
-        "message_hub.update_info(key, value, resumed=False)"
+        "tensors and plain Python only (numbers, text, lists, dicts, numpy arrays). Save its numbers instead, or "
+        "leave it out: message_hub.update_info(key, value, resumed=False)"
     )
 
 
@@ -94,30 +92,29 @@ def _plain_mapping(value: Mapping, place: str) -> dict:
         if not isinstance(name, (str, int, float, bool, tuple, type(None))):
             _refuse(key, f"a key of {place}")
         plain[name] = to_plain(item, f"{place}[{name!r}]")
-    metadata = getattr(value, "_metadata", None)  # the versions that Module.state_dict keeps beside its tensors
+    metadata = getattr(value, "_metadata", None)  # the versions in Module.state_dict
     if metadata is not None and isinstance(plain, OrderedDict):
         plain._metadata = to_plain(metadata, f"{place}._metadata")
     return plain
 
 
 def from_plain(value: Any) -> Any:
-    """Undo `to_plain`: bring numpy arrays and registered classes back, at any depth.
+    """Undo `to_plain`: restore NumPy arrays and registered classes in nested containers.
 
     Raises:
-        CheckpointError: a marked form is malformed, or containers hold themselves.
+        CheckpointError: A marked dict is malformed, or containers contain themselves.
     """
     try:
         return _restored(value, {})
     except Exception as error:
         raise CheckpointError(
             f"the checkpoint contains data that `to_plain` never writes ({type(error).__name__}: {error}): it was "
-            "changed "
-            "after it was saved, or written by another program. Use an earlier one."
+            "changed after it was saved, or written by another program. Use an earlier one."
         ) from error
 
 
 def _restored(value: Any, done: dict[int, Any]) -> Any:
-    """`done` contains the containers that were met before, by identity: one that stands in many places is read once."""
+    """Restore a value; `done` has containers that were restored before, by identity."""
     if not isinstance(value, (dict, list, tuple)):
         return value
     if id(value) not in done:
@@ -133,7 +130,7 @@ def _restored_container(value: Any, done: dict[int, Any]) -> Any:
     for key, kind in _KINDS.items():
         if key in value:
             return kind.from_plain(value)
-    if getattr(value, "_metadata", None) is not None:  # a model's weights: nothing to undo inside
+    if getattr(value, "_metadata", None) is not None:  # a state dict: nothing to restore
         return value
     restored = type(value)()
     for key, item in value.items():

@@ -1,8 +1,8 @@
-"""Reads video files: finds the film among the streams, turns its frames upright, and refuses a file that is cut short.
+"""Read video files: select the main video stream, apply the display rotation, and detect truncated files.
 
-A container may hold several video streams (cover pictures, previews), a display matrix that says how frames are to be
-turned (phones write one), and frame times at uneven distances. FFmpeg reads a file that was cut short without an error
-in many containers; what the container's own header announces is compared with what the file contains.
+Containers may have several video streams (cover pictures, previews), a display matrix with the rotation of the frames
+(written by phones), and variable frame rates. FFmpeg reads truncated files of many containers without an error, so the
+frame count or duration in the header is compared with the contents of the file.
 """
 
 import logging
@@ -25,39 +25,39 @@ logger = logging.getLogger(__name__)
 
 _PICTURE = Disposition.attached_pic | Disposition.still_image
 _NO_VIDEO = ("tty",)  # FFmpeg renders text files
-_TIMED_HEADERS = ("matroska", "flv", "asf")  # no frame count, but a duration written by the muxer
-_DURATION_SLACK = Fraction(1)  # seconds; muxers round, and count the last frame's duration differently
+_TIMED_HEADERS = ("matroska", "flv", "asf")  # no frame count in the header, but a duration
+_DURATION_SLACK = Fraction(1)  # seconds; muxers round durations and differ in the duration of the last frame
 
 
 class Frame(NamedTuple):
-    """One decoded frame: pixels (H, W, 3) uint8 RGB, upright; time in seconds, None where the file has none."""
+    """A decoded frame: pixels (H, W, 3) uint8 RGB, upright; time in seconds, None if the file has no times."""
 
     pixels: np.ndarray
     time: Fraction | None
 
 
 class Timing(NamedTuple):
-    """Average frames per second and the unit of the frame times in seconds, as the stream says."""
+    """Average frame rate, and unit of the frame times in seconds."""
 
     rate: Fraction
     time_base: Fraction
 
 
 def read_video(path: str | Path) -> Iterator[np.ndarray]:
-    """Yields the frames of a video file in order, RGB uint8 (H, W, 3), turned upright.
+    """Yield the frames of a video file in order, RGB uint8 (H, W, 3), upright.
 
     Raises:
-        DataError: see `read_frames`.
+        DataError: See `read_frames`.
     """
     for frame in read_frames(path):
         yield frame.pixels
 
 
 def read_frames(path: str | Path) -> Iterator[Frame]:
-    """Yields the frames of a video file with their times. Frames differ in size where the file changes it.
+    """Yield the frames of a video file with their times. Frames may differ in size.
 
     Raises:
-        DataError: not a video, no film in it, the decoder fails, or the file contains less than its header announces.
+        DataError: Not a video, no video stream, a decoder error, or less data than stated in the header.
     """
     count = 0
     try:
@@ -66,7 +66,7 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
                 yield frame
                 count += 1
         if count == 0:
-            raise DataError(f"{path} contains a video stream without a single frame. Export or fetch it again.")
+            raise DataError(f"{path} contains a video stream without frames. Export or download it again.")
     except DataError:
         raise
     except _DECODER_ERRORS as error:
@@ -74,10 +74,10 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
 
 
 def read_timing(path: str | Path) -> Timing:
-    """Returns the frame rate and the time base of a video file's film; 25/s where the file does not say.
+    """Return the frame rate and the time base of a video file; 25 frames per second if the rate is unknown.
 
     Raises:
-        DataError: not a video, or no film in it.
+        DataError: Not a video, or no video stream.
     """
     try:
         with _open(path) as (_, film):
@@ -87,14 +87,14 @@ def read_timing(path: str | Path) -> Timing:
         raise DataError(_broken(path, 0, getattr(error, "strerror", None) or str(error))) from error
 
 
-# PyAV raises the plain ones for streams that it has no decoder for and for text that is no UTF-8
+# PyAV raises the built-in ones for streams without a decoder and for text that is not UTF-8
 _DECODER_ERRORS = (av.error.FFmpegError, OSError, ValueError, RuntimeError, AttributeError, MemoryError)
 
 
 @contextmanager
 def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Opens the file; yields the container and the stream of the film."""
-    # an absolute path, because FFmpeg takes "12:30.mp4" for an address of the protocol "12"
+    """Open a file; yields the container and the main video stream."""
+    # an absolute path, because FFmpeg would read "12:30.mp4" as a URL with protocol "12"
     with av.open(os.path.abspath(path), metadata_errors="replace") as container:
         if container.format.name in _NO_VIDEO:
             raise DataError(f"{path} is a text file. Give a video file or a folder of images.")
@@ -108,8 +108,11 @@ def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.Vi
 
 
 def _choose(path: str | Path, candidates: list[int]) -> int:
-    """Returns the index of the film among several video streams: not one with far fewer frames than another (a
-    preview, a thumbnail); of the others the one marked as default, else the largest picture."""
+    """Return the index of the main video stream.
+
+    Streams with less than half the frames of another (previews, thumbnails) come last; of the others, the stream marked
+    as default is preferred, then the one with the largest frames.
+    """
     with av.open(os.path.abspath(path), metadata_errors="replace") as container:
         packets = dict.fromkeys(candidates, 0)
         for packet in container.demux([container.streams[i] for i in candidates]):
@@ -139,13 +142,13 @@ def _decode(container: av.container.InputContainer, film: av.VideoStream, path: 
     by_duration = container.format.name.startswith(_TIMED_HEADERS)
     count = packets = 0
     end = Fraction(0)
-    # the announced duration is that of the longest stream: where it is compared, every stream is read
+    # the duration in the header is that of the longest stream, so all streams are read if it is compared
     for packet in container.demux() if by_duration else container.demux(film):
         if by_duration and packet.pts is not None:
             end = max(end, (packet.pts + (packet.duration or 0)) * packet.time_base)
         if packet.stream.index != film.index:
             continue
-        if packet.size == 0 and packet.dts is not None:  # a dropped frame; to the decoder it would mean the end
+        if packet.size == 0 and packet.dts is not None:  # a dropped frame: would flush the decoder
             packets += 1
             continue
         packets += packet.size > 0
@@ -170,40 +173,41 @@ def _refuse_cut(
     announced: int,
     end: Fraction | None,
 ) -> None:
-    """Compares what was read with what the container announces.
+    """Raise DataError if less was read than stated in the header of the container.
 
-    Packets, not frames, are compared: an edit list may hide frames of a sound file. AVI headers often announce frames
-    that were never written; there the length of the file decides.
+    Packets are compared instead of frames, since an edit list may hide frames of an intact file. AVI headers often
+    count frames that were never written, so for AVI the file size decides.
     """
     missing = missing_bytes(path) if announced == 0 or container.format.name in ("avi", "gif") else 0
     if packets < announced and container.format.name == "avi" and missing == 0:
-        text = f"{path} is whole and contains {packets} frames, {announced - packets} fewer than its header announces"
+        fewer = announced - packets
+        text = f"{path} is complete and contains {packets} frames, {fewer} fewer than stated in its header"
         logger.warning(text)
     elif packets < announced:
-        raise DataError(_broken(path, count, f"the header announces {announced} frames"))
+        raise DataError(_broken(path, count, f"the header states {announced} frames"))
     elif missing and container.format.name != "avi":
-        raise DataError(_broken(path, count, f"the last {missing} bytes that its header announces are missing"))
+        raise DataError(_broken(path, count, f"the last {missing} bytes are missing"))
     elif end is not None and container.duration is not None:
         duration = Fraction(container.duration, av.time_base)
         if duration - end > max(_DURATION_SLACK, duration / 20):
-            why = f"the header announces {float(duration):.2f} s, the file ends at {float(end):.2f} s"
+            why = f"the header states {float(duration):.2f} s, the file ends at {float(end):.2f} s"
             raise DataError(_broken(path, count, why))
 
 
 def _broken(path: str | Path, frames: int, why: str) -> str:
     if frames == 0:
-        return f"{path} cannot be read as a video ({why}). It may be cut short: fetch or copy it again."
-    return f"{path} breaks off at frame {frames}: {why}. The file is damaged or cut short: fetch or copy it again."
+        return f"{path} cannot be read as a video ({why}). It may be truncated: download or copy it again."
+    return f"{path} ends at frame {frames}: {why}. The file is damaged or truncated: download or copy it again."
 
 
 def _upright(pixels: np.ndarray, frame: av.VideoFrame, path: str | Path) -> np.ndarray:
-    """Turns and mirrors (H, W, 3) pixels as the frame's display matrix says.
+    """Rotate and flip (H, W, 3) pixels according to the display matrix of the frame.
 
-    The matrix maps a coded pixel (x, y) to (a x + c y, b x + d y), so each of the eight axis-aligned cases is a
-    transposition (where b and c count) and flips (where the remaining numbers are negative).
+    The matrix maps a coded pixel (x, y) to (a x + c y, b x + d y), so each of the eight axis-aligned cases is an
+    optional transposition (if b and c are non-zero) and flips (along axes with a negative coefficient).
 
     Raises:
-        DataError: a turn that is no multiple of 90 degrees.
+        DataError: The rotation is not a multiple of 90 degrees.
     """
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
@@ -213,8 +217,8 @@ def _upright(pixels: np.ndarray, frame: av.VideoFrame, path: str | Path) -> np.n
     if min(straight, crossed) > 0.02 * max(straight, crossed):  # about one degree
         angle = np.degrees(np.arctan2(b, a))
         raise DataError(
-            f"{path}: its header asks to turn frames by {angle:.0f} degrees; only multiples of 90 are understood. "
-            "Re-encode it: ffmpeg -i INPUT OUTPUT turns the pixels themselves."
+            f"{path}: its header has a rotation of {angle:.0f} degrees; only multiples of 90 are supported. "
+            "Re-encode it: ffmpeg -i INPUT OUTPUT rotates the pixels."
         )
     if crossed > straight:
         pixels, x_sign, y_sign = pixels.transpose(1, 0, 2), c, b

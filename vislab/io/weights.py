@@ -1,4 +1,4 @@
-"""Finds the weights in a checkpoint and puts them into a model, or says why they do not belong there."""
+"""Extract the weights of a checkpoint and load them into a model."""
 
 import logging
 import os
@@ -15,12 +15,12 @@ from vislab.io.sharded import split_like
 
 logger = logging.getLogger(__name__)
 
-# Where projects keep the weights in a checkpoint, in the order they are looked for.
+# Keys of the weights in checkpoints of different projects, in search order.
 _WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "model_state", "module", "net", "params")
 
 
 class LoadReport(NamedTuple):
-    """Which names did not meet: in the model only, in the checkpoint only, in both with different shapes."""
+    """Names in the model only, in the checkpoint only, and in both with different shapes."""
 
     missing: list[str]
     unexpected: list[str]
@@ -28,10 +28,10 @@ class LoadReport(NamedTuple):
 
 
 def get_weights(checkpoint: Mapping, source: str | os.PathLike = "checkpoint") -> dict[str, torch.Tensor]:
-    """The weights inside a checkpoint: its `state_dict`, its `model`, or itself; a leading `module.` is cut off.
+    """Return the weights of a checkpoint: its `state_dict`, its `model`, or itself, without a leading `module.`.
 
     Raises:
-        CheckpointError: there are no weights in it, or some are not plain dense tensors in memory.
+        CheckpointError: There are no weights, or some are not dense tensors.
     """
     entries = weight_entries(checkpoint)
     weights = {}
@@ -52,21 +52,21 @@ def get_weights(checkpoint: Mapping, source: str | os.PathLike = "checkpoint") -
 
 
 def read_weights(path: str, what: str = "pretrained") -> dict[str, torch.Tensor]:
-    """All weights of a .safetensors or .pth file, or of a checkpoint, by name.
+    """Return the weights in a .safetensors or .pth file, or in a checkpoint, by name.
 
     Args:
-        path: The file; `$VISLAB_DATA` in it is expanded.
-        what: The setting it comes from, for messages.
+        path: Path of the file; may contain `$VISLAB_DATA`.
+        what: Name of the setting in messages.
 
     Raises:
-        CheckpointError: missing, broken, unsafe, or without weights.
-        DataError: an environment variable in `path` is not set.
+        CheckpointError: The file is missing, damaged, unsafe, or has no weights.
+        DataError: An environment variable in `path` is not set.
     """
     return get_weights(load_checkpoint(expand_path(path, what)), path)
 
 
 def weight_entries(checkpoint: Mapping) -> Mapping:
-    """The mapping inside a checkpoint that contains the weights, with everything else that stands in it."""
+    """Return the mapping in a checkpoint that contains the weights, including its other entries."""
     for _ in range(4):  # {"state_dict": {"model": {...}}}
         if any(isinstance(value, (torch.Tensor, np.ndarray)) for value in checkpoint.values()):
             break
@@ -90,18 +90,18 @@ def _unusual_kind(value: torch.Tensor) -> str | None:
 def load_state(
     model: torch.nn.Module, checkpoint: Mapping, source: str | os.PathLike = "checkpoint", *, partial: bool = False
 ) -> LoadReport:
-    """Put a checkpoint's weights into a model.
+    """Load the weights of a checkpoint into a model.
 
     Args:
         model: The model itself, without a wrapper for several processes.
-        checkpoint: What `load_checkpoint` returned.
-        source: Its path, for the messages.
-        partial: Accept that some weights are missing or have another shape, as for a new head on old features; they
-            keep their initial values and one warning lists them. Otherwise each is an error. Weights that the model has
-            no place for are always left out with a warning.
+        checkpoint: Return value of `load_checkpoint`.
+        source: Its path, for messages.
+        partial: Allow missing weights and weights of other shapes, e.g. for a new head; they keep their initial values
+            and are listed in a warning. Otherwise they are errors. Weights that are not in the model are always skipped
+            with a warning.
 
     Raises:
-        CheckpointError: the checkpoint belongs to another model, or its weights are of another type.
+        CheckpointError: The checkpoint belongs to another model, or its weights are of another type.
     """
     weights = get_weights(checkpoint, source)
     own = model.state_dict()
@@ -130,18 +130,18 @@ def load_state(
 
 
 def check_types(own: Mapping[str, Any], weights: Mapping[str, torch.Tensor], source: Any) -> None:
-    """Refuse weights that would be cast to something else, and say which are not finite.
+    """Check the number types of weights, and warn about non-finite weights.
 
-    `copy_` turns integers into floats and drops imaginary parts without an error: quantized or packed weights would
-    load as if they were right.
+    `copy_` converts integers to floats and drops imaginary parts without an error, so that quantized or packed weights
+    would be loaded as if they were valid.
 
     Args:
         own: The model's state dict.
-        weights: Those of the file, of the same shapes; names the model does not know are passed over.
-        source: Path of the file, for the messages.
+        weights: The weights of the file, with the same shapes; names that are not in the model are ignored.
+        source: Path of the file, for messages.
 
     Raises:
-        CheckpointError: a number type of the file does not go into the model's.
+        CheckpointError: A number type of the file cannot be converted to that of the model.
     """
     pairs = [(key, own[key], value) for key, value in weights.items() if isinstance(own.get(key), torch.Tensor)]
     wrong = [
@@ -152,13 +152,13 @@ def check_types(own: Mapping[str, Any], weights: Mapping[str, torch.Tensor], sou
     if wrong:
         raise CheckpointError(
             f"{source} contains weights of another number type than the model's: {_some(wrong, 3)}. Quantized or "
-            "packed "
-            "weights are not converted; take the file with the original ones."
+            "packed weights are not converted; take the file with the original ones."
         )
     broken = [key for key, mine, value in pairs if not _is_finite(value) and _is_finite(mine)]
     if broken:
         logger.warning(
-            f"{source}: {len(broken)} of {len(pairs)} weights hold NaN or infinity: {_some(broken)}. Unless they are "
+            f"{source}: {len(broken)} of {len(pairs)} weights contain NaN or infinity: {_some(broken)}. Unless they "
+            "are "
             "masks, the training that wrote them had diverged: use an earlier checkpoint."
         )
 
@@ -168,14 +168,14 @@ def _number_kind(value: torch.Tensor) -> str:
 
 
 def _is_same_number(key: str, mine: torch.Tensor, value: torch.Tensor) -> bool:
-    """Whether a counter or index that was saved as float (as averages of weights do) is a whole number again."""
+    """Return whether a float can be loaded as an integer, as for counters in averaged weights."""
     if _number_kind(mine) != "integer" or not value.is_floating_point():
         return False
     return key.endswith("num_batches_tracked") or torch.equal(value.to(mine.dtype).to(value.dtype), value)
 
 
 def _is_finite(value: torch.Tensor) -> bool:
-    """Whether there is neither NaN nor infinity; a sum is the fastest look at memory and needs none of its own."""
+    """Return whether all values are finite; checks the sum first, which is fast and needs no memory."""
     if not value.is_floating_point() or value.is_meta or not value.numel():
         return True
     if value.dtype.itemsize == 1:  # float8 has no sum
@@ -189,7 +189,7 @@ def _type(tensor: torch.Tensor) -> str:
 
 
 def _has_load_hooks(model: torch.nn.Module) -> bool:
-    """Whether some module renames weights while loading, so that names cannot be judged beforehand."""
+    """Return whether a module may rename weights while loading, so that names cannot be compared before."""
     return any(module._load_state_dict_pre_hooks for module in model.modules())
 
 

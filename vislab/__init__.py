@@ -1,6 +1,6 @@
-"""vislab: six published vision systems on one set of data, tools and checkpoints.
+"""vislab: published computer vision systems with shared datasets, tools and checkpoints, on torch and mmengine.
 
-Importing the package costs nothing: every part is imported from its own module.
+The package itself imports nothing; import parts from their modules.
 """
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
-"""What every command-line tool shares: error reporting and `--cfg-options`. Imports nothing heavy: `--help` is instant.
+"""Shared by the command-line tools: error reporting and `--cfg-options`. No slow imports, so that `--help` is instant.
 
-A tool is a `parse_args()` and a `main(args)`; heavy imports stand inside `main`::
+A tool has `parse_args()` and `main(args)`, with slow imports inside `main`::
 
     if __name__ == "__main__":
         args = parse_args()
@@ -24,16 +24,15 @@ may_print: Callable[[str], bool] = bool
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Call `main` and leave the process: status 0 or what it returns; 2 after an error that the user can mend, 130
-    after Ctrl-C, 143 after SIGTERM.
+    """Call `main` and exit with its return value or 0; 2 after a user error, 130 after Ctrl-C, 143 after SIGTERM.
 
-    Such an error is a VislabError, or one that a library raises for a reason outside the program (see `remedy`). It is
-    printed as one message without a traceback; set VISLAB_TRACEBACK=1 to see the traceback too. Any other exception is
-    a bug and keeps its traceback.
+    User errors are VislabError, and exceptions of libraries with external causes (see `remedy`). They are printed as
+    one message without a traceback, unless VISLAB_TRACEBACK=1 is set. Other exceptions are bugs and keep their
+    traceback.
     """
-    import logging  # ten milliseconds of `--help`
+    import logging  # takes ten milliseconds
 
-    logging.raiseExceptions = False  # a log that cannot be written (disk full, `| head`) is no reason for tracebacks
+    logging.raiseExceptions = False  # no tracebacks if a log cannot be written (disk full, `| head`)
     signal.signal(signal.SIGTERM, _terminate)
     try:
         status = main()
@@ -42,7 +41,7 @@ def run(main: Callable[[], int | None]) -> None:
         terminated = isinstance(stop, Terminated)
         _print_once("\n".join(["terminated" if terminated else "interrupted", *map(str, stop.args)]))
         status = 143 if terminated else 130
-    except BrokenPipeError:  # `tool | head`: the reader has seen enough
+    except BrokenPipeError:  # `tool | head`
         status = 0
     except Exception as error:
         if isinstance(error.__context__, KeyboardInterrupt):  # yapf under mmengine's bare `except:`
@@ -55,7 +54,7 @@ def run(main: Callable[[], int | None]) -> None:
         status = 2
     try:
         sys.stdout.flush()
-    except OSError:  # closed, or on a full disk: nobody reads what is left, and Python must not try again
+    except OSError:  # closed, or on a full disk: prevent Python from flushing again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(status or 0)
 
@@ -66,50 +65,50 @@ def _print_once(text: str) -> None:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: a scheduler's time limit, `kill`, a machine that goes down. Ends a run as Ctrl-C does."""
+    """Raised on SIGTERM (time limit of a scheduler, `kill`, shutdown); ends a run like Ctrl-C."""
 
 
 def _terminate(*_: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the second one does not wait
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second SIGTERM kills the process
     raise Terminated
 
 
 def error_message(error: BaseException) -> str:
-    """The text of an error. Data-loader workers wrap theirs in a traceback: only the message they raised is kept."""
+    """Return the message of an error; for errors of data loader workers, without the traceback they include."""
     text = str(error)
     if "Original Traceback" in text:
         text = re.split(rf"^(?:[\w.]+\.)?{type(error).__name__}: ", text, flags=re.MULTILINE)[-1]
     return text.strip()
 
 
-_DISK = {  # a file or disk of the user's, not a mistake of the program
+_DISK = {  # external causes, not bugs
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EEXIST, errno.ENOTDIR,
     errno.EISDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.EIO,
 }  # fmt: skip
-_REMEDIES = [  # part of a library's message -> what to do
+_REMEDIES = [  # pattern in the message of a library -> remedy
     (r"DataLoader worker .*(killed by signal|exited unexpectedly)",
-     "a process that loads data has died, mostly for want of memory: lower num_workers or batch_size of the loaders; "
-     "with train_dataloader.num_workers=0 the error itself is seen"),
+     "a data loader worker was killed, usually for lack of memory: lower num_workers or batch_size of the loaders; "
+     "set train_dataloader.num_workers=0 to see the error itself"),
     (r"unable to (open|allocate|mmap|resize) shared memory|insufficient shared memory|unable to write to file </torch_",
-     "the shared memory (/dev/shm) is too small for the loaders: lower num_workers, or give the container more "
+     "the shared memory (/dev/shm) is too small for the data loaders: lower num_workers, or increase it "
      "(docker run --shm-size=8g)"),
     (r"CUDA out of memory|DefaultCPUAllocator: (can't|not enough)|out of memory",
-     "the memory is too small for this batch: lower train_dataloader.batch_size or the image size, or use --amp"),
+     "not enough memory for this batch: lower train_dataloader.batch_size or the image size, or use --amp"),
     (r"Expected to have finished reduction in the prior iteration",
-     "some parameters had no part in the loss: set find_unused_parameters=True in the config"),
+     "some parameters are not used in the loss: set find_unused_parameters=True in the config"),
     (r"EADDRINUSE|address already in use",
-     "another run uses the port: choose one with MASTER_PORT=29501 (PORT=29501 for tools/dist_train.sh)"),
-    (r"[Pp]lease run .?.?pip install|pip install", "install it, or take what needs it out of the config"),
+     "another run uses the port: set another one with MASTER_PORT=29501 (PORT=29501 for tools/dist_train.sh)"),
+    (r"[Pp]lease run .?.?pip install|pip install", "install it, or remove the part of the config that needs it"),
 ]  # fmt: skip
 
 
 def remedy(error: BaseException) -> str | None:
-    """One message for an error of a library whose cause lies outside the program; None: it is a bug."""
+    """Return a message for an error of a library with an external cause; None if the error is a bug."""
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno in _DISK:
         return f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else text
     if isinstance(error, MemoryError):
-        return "the memory is too small for this: lower the batch size, the image size or num_workers"
+        return "not enough memory: lower the batch size, the image size or num_workers"
     if isinstance(error, (RuntimeError, ImportError)):
         for pattern, advice in _REMEDIES:
             if re.search(pattern, text, flags=re.DOTALL):
@@ -118,7 +117,7 @@ def remedy(error: BaseException) -> str | None:
 
 
 def format_metrics(metrics: Mapping[str, Any]) -> str:
-    """One line for the terminal; a metric may say something in words, too."""
+    """Format metrics for the terminal: numbers on one line, text metrics on separate lines."""
     numbers = [f"{key}: {value:.6g}" for key, value in metrics.items() if not isinstance(value, str)]
     words = [f"{key}: {value}" for key, value in metrics.items() if isinstance(value, str)]
     return "\n".join(["  ".join(numbers), *words])
@@ -143,7 +142,7 @@ def parse_cfg_options(options: list[str] | None) -> dict[str, Any]:
     keep it text: `name='1'`.
 
     Raises:
-        ConfigError: an option has no `=`, an empty key, or brackets that do not close.
+        ConfigError: An option has no `=`, an empty key, or brackets that do not close.
     """
     parsed = {}
     for option in options or []:
@@ -176,7 +175,7 @@ def _parse_scalar(text: str) -> int | float | bool | str | None:
 
 
 def _split_at_commas(text: str, option: str) -> list[str]:
-    """Split at the commas that stand outside brackets; a trailing comma, as in `(1,)`, adds nothing."""
+    """Split at commas outside brackets; a trailing comma, as in `(1,)`, adds nothing."""
     parts, start, depth = [], 0, 0
     for i, char in enumerate(text):
         depth += (char in "[(") - (char in "])")

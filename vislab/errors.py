@@ -1,8 +1,7 @@
-"""The errors a user can mend. Tools print them as one message, without a traceback, and exit with status 2.
+"""Exceptions for errors that users can fix. Tools print them as one message without a traceback and exit with status 2.
 
-Each takes one text: what was given, what was expected, and what to do. One positional argument only, so that the
-message survives the trip out of a data-loader worker and through mmengine's builders, which re-create exceptions from
-their text.
+The message states what was given, what was expected, and the remedy. It is the only argument, since data loader workers
+and mmengine's builders re-create exceptions from their message.
 """
 
 import difflib
@@ -10,15 +9,15 @@ from collections.abc import Iterable
 
 
 class VislabError(Exception):
-    """Something in the user's reach is wrong: an input, a file, a setting."""
+    """Base class of errors in inputs, files and settings."""
 
 
 class ConfigError(VislabError):
-    """The configuration cannot work: unknown key, wrong type name, missing file."""
+    """The config is invalid: unknown key, wrong type, missing file."""
 
 
 class DataError(VislabError):
-    """A dataset, image, annotation or video is missing, broken, or contradicts itself."""
+    """A dataset, image, annotation or video is missing, damaged or inconsistent."""
 
 
 class CheckpointError(VislabError):
@@ -26,11 +25,11 @@ class CheckpointError(VislabError):
 
 
 class TrainingError(VislabError):
-    """Training cannot go on: the loss or the weights are no longer finite."""
+    """Training cannot continue: the loss or the weights are not finite."""
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 1) -> list[str]:
-    """The `count` candidates that look most like `name`, best first; empty when none is close."""
+    """Return the `count` candidates most similar to `name`, best first; empty if none is close."""
     by_lower = {}
     for candidate in sorted({str(c) for c in candidates}, reverse=True):
         by_lower[candidate.lower()] = candidate
@@ -41,6 +40,6 @@ def nearest(name: str, candidates: Iterable[str], count: int = 1) -> list[str]:
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """`"; did you mean 'lr'?"`, or an empty text when nothing is close: to be put at the end of a message."""
+    """Return a hint such as "; did you mean 'lr'?" for the end of a message; empty if no candidate is close."""
     close = nearest(name, candidates)
     return f"; did you mean {close[0]!r}?" if close else ""

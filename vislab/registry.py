@@ -1,7 +1,7 @@
-"""One child registry for each mmengine root, in scope "vislab".
+"""Registries of vislab, children of mmengine's root registries with scope "vislab".
 
-`locations` lets a name resolve without importing its module first: `dict(type="HNeRV")` works in an empty interpreter.
-A new package with registered parts is added to the lists below; tests/test_registry.py checks that each is found.
+With `locations`, names resolve without importing their module first, e.g. `dict(type="HNeRV")`. New packages with
+registered classes must be added to the lists below, which is checked by tests/test_registry.py.
 """
 
 from mmengine import registry as root

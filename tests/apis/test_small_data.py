@@ -109,7 +109,7 @@ def test_cifar10(site, tmp_path, monkeypatch):
             tar.addfile(entry, io.BytesIO(data))
     site.files["/cifar10.zip"] = buffer.getvalue()
     real = torchvision.datasets.CIFAR10
-    with pytest.raises(DataError, match=f"md5 is .*expected {real.tgz_md5}"):
+    with pytest.raises(DataError, match=f"MD5 is .*expected {real.tgz_md5}"):
         prepare("cifar10", tmp_path)
     monkeypatch.setattr(real, "tgz_md5", hashlib.md5(buffer.getvalue()).hexdigest())
     monkeypatch.setattr(real, "_check_integrity", lambda self: True)

@@ -1,9 +1,9 @@
-"""What a notebook user calls: load a config, build a model, train, test, predict. Each is imported when first used."""
+"""Python API: load a config, build a model, train, test, predict. Functions are imported when first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # what an IDE and a type checker see; at run time each is imported when first used
+if TYPE_CHECKING:  # for IDEs and type checkers; imported lazily at run time
     from vislab.apis.build import build_model, load
     from vislab.apis.inference import Predictor, predict
     from vislab.apis.testing import test

@@ -1,4 +1,4 @@
-"""From a config file and a few flags to a checked config, and from a config to a model with its weights."""
+"""Load and prepare configs, and build models with weights."""
 
 import os
 from collections.abc import Mapping
@@ -25,14 +25,14 @@ Launcher = Literal["none", "pytorch", "slurm", "mpi"]
 
 
 def load(config: str | Path | Config, cfg_options: Mapping[str, Any] | None = None) -> Config:
-    """A config from its file, with `cfg_options` ({"model.depth": 3}) applied; a Config stays as it is.
+    """Load a config file and apply `cfg_options` ({"model.depth": 3}); a Config is returned unchanged.
 
     Raises:
-        ConfigError: the file or an option is wrong.
+        ConfigError: The file or an option is invalid.
     """
     if isinstance(config, Config):
         if cfg_options:
-            raise ConfigError("cfg_options change a config file; change a loaded Config itself")
+            raise ConfigError("cfg_options apply to a config file; modify a loaded Config directly")
         return config
     return load_config(config, dict(cfg_options or {}))
 
@@ -45,8 +45,10 @@ def prepare(
     seed: int | None = None,
     launcher: Launcher = "none",
 ) -> Config:
-    """Load a config and set what every run needs. The work folder is `work_dir`, else the config's, else
-    work_dirs/<config name>."""
+    """Load a config and set launcher, work directory and seed.
+
+    The work directory is `work_dir`, else that of the config, else work_dirs/<config name>.
+    """
     cfg = load(config, cfg_options)
     if launcher not in ("none", "pytorch", "slurm", "mpi"):
         raise ConfigError(f"launcher={launcher!r} is not one of none, pytorch, slurm, mpi")
@@ -61,7 +63,7 @@ def prepare(
 
 
 def existing(checkpoint: str | Path) -> str:
-    """The path itself; a missing file is reported as a checkpoint, with the names beside it, before anything starts."""
+    """Return the path of a checkpoint; raises CheckpointError if the file does not exist."""
     expanded = os.path.expanduser(os.path.expandvars(checkpoint))
     if not expanded.startswith(("http://", "https://")) and not os.path.isfile(expanded):
         load_checkpoint(checkpoint)
@@ -69,7 +71,7 @@ def existing(checkpoint: str | Path) -> str:
 
 
 def checked(cfg: Config) -> Config:
-    """The config itself, once `check_config` has nothing against it."""
+    """Return the config after `check_config`."""
     check_config(cfg)
     return cfg
 
@@ -77,19 +79,19 @@ def checked(cfg: Config) -> Config:
 def build_model(
     config: str | Path | Config, checkpoint: str | Path | None = None, device: str | None = None
 ) -> nn.Module:
-    """Only the model, in eval mode; no data is touched.
+    """Build the model of a config, in eval mode. No data is read.
 
     Args:
-        config: a file or a Config.
-        checkpoint: weights that must fit exactly; None: initial weights.
-        device: e.g. "cuda:0"; None: where mmengine would train.
+        config: Path of a config file, or a Config.
+        checkpoint: Weights, which must match exactly. Default: initial weights.
+        device: Device such as "cuda:0". Default: the device that mmengine would use for training.
 
     Raises:
-        ConfigError: the device cannot be used, or the config is wrong.
-        CheckpointError: the weights cannot be read or do not fit.
+        ConfigError: The device is not available, or the config is invalid.
+        CheckpointError: The weights cannot be read or do not match.
     """
     cfg = load(config)
-    target = usable_device(device or get_device())  # before the model is built, which can take long
+    target = usable_device(device or get_device())  # first, since building the model can take long
     init_default_scope(cfg.get("default_scope", "vislab"))
     model_cfg = dict(cfg.model)
     if "data_preprocessor" in cfg:
@@ -103,7 +105,7 @@ def build_model(
 
 
 def _init_quietly(model: nn.Module) -> None:
-    """`model.init_weights()` without mmengine's message about each parameter."""
+    """Call `model.init_weights()` without mmengine's log message for each parameter."""
     if not hasattr(model, "init_weights"):
         return
     logger = MMLogger.get_current_instance()

@@ -1,4 +1,4 @@
-"""Run a model on images, folders and videos, in the config's own test pipeline; write pictures, videos and JSON."""
+"""Run a model on images, folders and videos with the test pipeline of its config; write images, videos and JSON."""
 
 import json
 import os
@@ -27,13 +27,13 @@ from vislab.structures import DataSample
 
 
 class Predictor:
-    """A model in its test pipeline: `Predictor(config, checkpoint)([image, ...])` gives one DataSample an image.
+    """A model with its test pipeline: `Predictor(config, checkpoint)([image, ...])` returns one DataSample per image.
 
     Args:
-        config: a file or a Config.
-        checkpoint: weights, or None for initial weights.
-        device: e.g. "cpu"; None: a GPU if there is one.
-        cfg_options: changes to the config, by dotted key.
+        config: Path of a config file, or a Config.
+        checkpoint: Weights. None: initial weights.
+        device: Device such as "cpu". Default: a GPU if available.
+        cfg_options: Changes of the config by dotted key.
     """
 
     def __init__(
@@ -53,26 +53,25 @@ class Predictor:
     def __call__(
         self, images: ImageLike | Iterable[ImageLike], paths: str | Sequence[str] | None = None
     ) -> list[DataSample]:
-        """Predict one batch.
+        """Predict a batch of images.
 
         Args:
-            images: one image or several: arrays (H, W, 3) uint8 RGB, PIL images, paths of image files, or addresses
-                (https://...); an array (N, H, W, 3) is N images.
-            paths: what they are called, for `img_path`; by default the path or address, or "image 0".
+            images: One or several images: arrays (H, W, 3) uint8 RGB, PIL images, paths of image files, or URLs. An
+                array (N, H, W, 3) is N images.
+            paths: Names of the images, used as `img_path`. Default: the path or URL, or "image 0".
 
         Returns:
-            One DataSample an image, also for a single one; an empty list for none.
+            A list with one DataSample per image.
 
         Raises:
-            DataError: an image cannot be read, is not what the pipeline takes, or is cropped, mirrored or padded by it;
-                the message names it.
+            DataError: An image cannot be read or processed, or the pipeline crops, flips or pads it.
         """
         sources = list_inputs(images)
         names = [paths] if isinstance(paths, str) else paths
         if names is None:
             names = [str(s) if isinstance(s, (str, Path)) else f"image {i}" for i, s in enumerate(sources)]
         if len(names) != len(sources):
-            raise DataError(f"paths names {len(names)} images, {len(sources)} are given: give one name an image")
+            raise DataError(f"got {len(names)} paths for {len(sources)} images: pass one name per image")
         if not sources:
             return []
         records = []
@@ -99,24 +98,23 @@ def predict(
     device: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
 ) -> dict[str, list[dict]]:
-    """Predict files and write what was found into `out`.
+    """Predict files and write the results to `out`.
 
     Args:
-        config: a file or a Config.
-        checkpoint: weights that must fit, or None.
-        inputs: images (paths or addresses), folders of images (searched through), videos.
-        out: folder: NAME.png for an image, NAME.mp4 for a video, and predictions.json with every prediction that is
-            natural there (labels, scores, boxes, masks as run lengths; maps as file names beside it).
-        batch_size: images at a time.
-        device, cfg_options: as for `Predictor`.
+        config: Path of a config file, or a Config.
+        checkpoint: Weights, or None for initial weights.
+        inputs: Images (paths or URLs), folders of images (with subfolders), videos.
+        out: Output folder, for NAME.png per image, NAME.mp4 per video, and predictions.json with labels, scores, boxes,
+            masks (RLE) and the file names of maps.
+        batch_size: Number of images per batch.
+        device, cfg_options: As in `Predictor`.
 
     Returns:
-        The content of predictions.json: input name -> one dict an image or frame.
+        The content of predictions.json: input name -> list with one dict per image or frame.
 
     Raises:
-        ConfigError, CheckpointError: before anything is read.
-        DataError: inputs that could not be read or that the model cannot take, such as an image that is too small;
-            raised after all others are done and written, with one line for each.
+        ConfigError, CheckpointError: The config or checkpoint is invalid; raised before inputs are read.
+        DataError: Inputs that could not be read or processed, one per line; raised after all others are written.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size={batch_size}: at least 1")
@@ -151,12 +149,12 @@ def predict(
 def _predict_loaded(
     predictor: Predictor, loaded: list[tuple[Job, np.ndarray]], problems: list[str]
 ) -> Iterator[tuple[Job, np.ndarray, DataSample]]:
-    """Yields the images with their predictions; when a batch fails, each of its images is tried alone."""
+    """Yield images with their predictions; if a batch fails, its images are predicted one by one."""
     samples: list = []
     if len(loaded) > 1:
         try:
             samples = predictor([img for _, img in loaded], [str(job.path) for job, _ in loaded])
-        except Exception:  # said below, with the image that it comes from
+        except Exception:  # reported below, for the image that caused it
             samples = []
     for index, (job, img) in enumerate(loaded):
         if samples:
@@ -168,10 +166,9 @@ def _predict_loaded(
 
 
 def _attempt(step: Callable[[], Any], job: Job, problems: list[str]) -> Any:
-    """Returns what `step` returns; an error becomes a line of `problems`, and None is returned.
+    """Return the result of `step`; if it raises, append the message to `problems` and return None.
 
-    Models and encoders raise errors of many types for an image that they cannot take. VISLAB_TRACEBACK=1 lets them
-    through.
+    Any exception is caught, since models raise different types for unsuitable images, unless VISLAB_TRACEBACK is set.
     """
     try:
         return step()
@@ -184,23 +181,23 @@ def _attempt(step: Callable[[], Any], job: Job, problems: list[str]) -> Any:
 
 
 def _refuse_overwriting(jobs: Sequence[Job], out: Path) -> None:
-    """Refuses an output folder in which a result would replace an input.
+    """Raise an error if a result would overwrite an input.
 
     Raises:
-        ConfigError: naming the first such input.
+        ConfigError: A result has the path of an input.
     """
     inputs = {os.path.realpath(job.path) for job in jobs if not is_address(job.path)}
     for job in jobs:
         target = out / f"{job.name}{'.mp4' if job.video else '.png'}"
         if os.path.realpath(target) in inputs:
-            raise ConfigError(f"the result {target} would replace the input of that name: choose another output folder")
+            raise ConfigError(f"the result {target} would overwrite its input: choose another output folder")
 
 
 def test_pipeline(cfg: Config) -> Compose:
-    """The test pipeline without the steps that load labels; its LoadImage takes the array it is given.
+    """Build the test pipeline of a config without the transforms that load labels.
 
     Raises:
-        ConfigError: no loader of the config has a pipeline.
+        ConfigError: The config has no test or validation pipeline.
     """
     dataset = _test_dataset(cfg)
     if not dataset or not dataset.get("pipeline"):
@@ -210,7 +207,7 @@ def test_pipeline(cfg: Config) -> Compose:
     return Compose([TRANSFORMS.build(step) for step in dataset["pipeline"] if not _loads_labels(step)])
 
 
-test_pipeline.__test__ = False  # no test, whatever its name
+test_pipeline.__test__ = False  # not a test for pytest
 
 
 def _loads_labels(step: Mapping[str, Any]) -> bool:
@@ -220,7 +217,7 @@ def _loads_labels(step: Mapping[str, Any]) -> bool:
 
 
 def _frame_fitter(cfg: Config) -> Callable[[np.ndarray], np.ndarray]:
-    """How the config's dataset itself crops or resizes an image before its pipeline; most do not."""
+    """Return the function with which the dataset crops or resizes images before its pipeline, or the identity."""
     dataset = _test_dataset(cfg) or {}
     kind = dataset.get("type")
     kind = DATASETS.get(kind) if isinstance(kind, str) else kind
@@ -230,7 +227,7 @@ def _frame_fitter(cfg: Config) -> Callable[[np.ndarray], np.ndarray]:
 
 
 def _test_dataset(cfg: Config) -> Mapping[str, Any] | None:
-    """The dataset section behind test_dataloader, else val_dataloader, out of its wrappers."""
+    """Return the dataset config of test_dataloader, else of val_dataloader, without wrappers."""
     for split in ("test", "val"):
         dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
         while dataset and "dataset" in dataset:
@@ -241,7 +238,7 @@ def _test_dataset(cfg: Config) -> Mapping[str, Any] | None:
 
 
 def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
-    """Class names and colors: those of the data that the checkpoint was trained on, else the config's."""
+    """Return class names and colors of the training data in the checkpoint, else of the config."""
     dataset = _test_dataset(cfg) or {}
     own = dict(dataset.get("metainfo") or getattr(dataset.get("type"), "METAINFO", {}))
     if checkpoint is not None:
@@ -256,7 +253,7 @@ def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
 
 
 class _Writer:
-    """Draws and writes results of a predictor below one folder."""
+    """Draws and writes the results of a predictor to a folder."""
 
     def __init__(self, out: Path, predictor: Predictor) -> None:
         from vislab.visualization import Visualizer
@@ -265,7 +262,7 @@ class _Writer:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"the output folder {out} cannot be made: {error.strerror or error}") from error
+            raise ConfigError(f"the output folder {out} cannot be created:  {error.strerror or error}") from error
         self.visualizer = Visualizer(name="predict")
         self.visualizer.dataset_meta = predictor.metainfo
 

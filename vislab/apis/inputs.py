@@ -1,4 +1,4 @@
-"""Reads the inputs of predictions: arrays, PIL images, files, folders and addresses, as RGB arrays or named jobs."""
+"""Read the inputs of predictions: arrays, PIL images, files, folders and URLs."""
 
 import http.client
 import urllib.error
@@ -16,30 +16,30 @@ from vislab.io.images import decode_rgb, read_rgb
 from vislab.io.listing import IMAGE_SUFFIXES, choose_images, is_video, list_files
 
 ImageLike: TypeAlias = np.ndarray | Image.Image | str | Path
-_TIMEOUT = 30  # seconds without an answer
-_RESULTS = ("", "_sem_seg", "_panoptic", "_depth", "_image")  # ends of the names of one input's results
+_TIMEOUT = 30  # seconds
+_RESULTS = ("", "_sem_seg", "_panoptic", "_depth", "_image")  # suffixes of the result files of an input
 
 
 def read_image(source: ImageLike, name: str = "the image") -> np.ndarray:
-    """Returns an image as (H, W, 3) uint8 RGB.
+    """Return an image as (H, W, 3) uint8 RGB.
 
     Args:
-        source: an array (H, W, 3) uint8 RGB, (H, W) gray or (H, W, 4) with alpha, which is dropped; a PIL image, turned
-            as its EXIF orientation says; the path of an image file; an address that begins with http:// or https://.
-        name: what messages call an array or a PIL image.
+        source: An array (H, W, 3) uint8 RGB, (H, W) gray or (H, W, 4) with alpha, which is removed; a PIL image, which
+            is rotated by its EXIF orientation; the path of an image file; or an http(s) URL.
+        name: Name of an array or PIL image in messages.
 
     Raises:
-        DataError: it is none of these, or cannot be read.
+        DataError: The source is of another type, or cannot be read.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, name)
     if isinstance(source, Image.Image):
         return _from_pil(source, name)
     if not isinstance(source, (str, Path)):
-        hint = ": give tensor.permute(1, 2, 0).cpu().numpy()" if hasattr(source, "permute") else ""
+        hint = ": pass tensor.permute(1, 2, 0).cpu().numpy()" if hasattr(source, "permute") else ""
         raise DataError(
-            f"{name} is a {type(source).__name__}; expected a uint8 array (H, W, 3) RGB, a PIL image, a path or an "
-            f"address{hint}"
+            f"{name} is a {type(source).__name__}; expected a uint8 array (H, W, 3) RGB, a PIL image, a path or a "
+            f"URL{hint}"
         )
     if is_address(source):
         return decode_rgb(str(source), fetch(str(source)))
@@ -52,32 +52,32 @@ def read_image(source: ImageLike, name: str = "the image") -> np.ndarray:
 
 
 def list_inputs(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    """Returns one image or several, or an array (N, H, W, 3), as a list."""
+    """Return one or several images, or an array (N, H, W, 3), as a list."""
     if isinstance(images, (str, Path, Image.Image)):
         return [images]
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]
     if isinstance(images, (bytes, dict)) or hasattr(images, "permute") or not isinstance(images, Iterable):
-        return [images]  # read_image says what is wrong with it
+        return [images]  # read_image raises the error
     return list(images)
 
 
 def _from_array(array: np.ndarray, name: str) -> np.ndarray:
     given = f"{name} is an array of {array.dtype} with shape {array.shape}; expected uint8 (H, W, 3) RGB"
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (1, 3, 4):
-        raise DataError(f"{given}: give image.transpose(1, 2, 0)")
+        raise DataError(f"{given}: pass image.transpose(1, 2, 0)")
     if array.ndim not in (2, 3) or array.size == 0 or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise DataError(f"{given}, or gray (H, W)")
     if array.dtype != np.uint8:
         raise DataError(f"{given} with values 0..255: convert it, e.g. (image * 255).astype('uint8') for 0..1")
     if array.ndim == 2 or array.shape[2] == 1:
         return np.repeat(array.reshape(*array.shape[:2], 1), 3, axis=2)
-    return np.array(array[..., :3])  # a copy of its own: torch warns of arrays that cannot be written
+    return np.array(array[..., :3])  # a copy, since torch warns about read-only arrays
 
 
 def _from_pil(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F" or image.mode.startswith("I"):
-        raise DataError(f"{name} is a PIL image of mode {image.mode}; expected 8 bits a channel: convert it to RGB")
+        raise DataError(f"{name} is a PIL image of mode {image.mode}; expected 8 bits per channel: convert it to RGB")
     try:
         image.load()
         image = ImageOps.exif_transpose(image)
@@ -89,12 +89,12 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
 
 
 def is_address(text: Any) -> bool:
-    """Whether it is an address on the web."""
+    """Return whether `text` is an http(s) URL."""
     return isinstance(text, str) and text.lower().startswith(("http://", "https://"))
 
 
 def is_folder(path: str | Path) -> bool:
-    """Whether it is an existing folder; no name is too odd to ask."""
+    """Return whether `path` is an existing folder; False for invalid names."""
     try:
         return Path(path).is_dir()
     except (OSError, ValueError):
@@ -102,10 +102,10 @@ def is_folder(path: str | Path) -> bool:
 
 
 def fetch(address: str) -> bytes:
-    """Returns what stands at an address on the web.
+    """Return the content of a URL.
 
     Raises:
-        DataError: there is no answer, or an empty one.
+        DataError: There is no response, or an empty one.
     """
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "vislab"})
@@ -114,15 +114,15 @@ def fetch(address: str) -> bytes:
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
-            f"cannot fetch {address}: {reason}. Check the address, or download it and give the file."
+            f"cannot download {address}: {reason}. Check the URL, or download it and pass the file."
         ) from None
     if not data:
-        raise DataError(f"cannot fetch {address}: the answer is empty. Check the address.")
+        raise DataError(f"cannot download {address}: the response is empty. Check the URL.")
     return data
 
 
 class Job(NamedTuple):
-    """One input, a file or an address, and the name of its results, without suffix."""
+    """One input, a file or a URL, and the name of its results without suffix."""
 
     path: Path | str
     name: str
@@ -130,8 +130,10 @@ class Job(NamedTuple):
 
 
 def collect(inputs: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
-    """Returns the files behind `inputs`, and a message for each input that is none. Names are unique; those of a
-    folder's files keep their place below it."""
+    """Return the files of `inputs` as jobs, and a message for each invalid input.
+
+    Names are unique; those of files in folders include their subfolder.
+    """
     jobs, problems, taken = [], [], set()
     for source in inputs:
         named, problem = _find(source)
@@ -147,10 +149,10 @@ def collect(inputs: Sequence[str | Path]) -> tuple[list[Job], list[str]]:
 
 
 def _find(source: str | Path) -> tuple[list[tuple[Path | str, str]], str | None]:
-    """The files behind one input with their names, or what is wrong with it."""
+    """Return the files of one input with their names, or an error message."""
     if is_address(source):
         if is_video(urlsplit(source).path):
-            return [], f"{source}: videos are not fetched: download it and give the file"
+            return [], f"{source}: videos are not downloaded: download it and pass the file"
         return [(source, Path(unquote(urlsplit(source).path)).stem or "image")], None
     path = Path(source)
     if is_folder(path):

@@ -1,16 +1,16 @@
-"""The file of predictions that `tools/test.py --out` writes: a pickled list with one dict an image, labels left out.
+"""The prediction file of `tools/test.py --out`: a pickled list with one dict per image.
 
     predictions = pickle.load(open("predictions.pkl", "rb"))
 
-Each dict is plain Python and NumPy arrays, in the frame of the original image:
+Each dict contains Python objects and NumPy arrays, in the frame of the original image:
 
-- `img_path`: text or None; `size`: (height, width);
-- `label`: int, with `score`: (C,) float32, of a classified image;
+- `img_path`: str or None; `size`: (height, width);
+- `label`: int, and `score`: (C,) float32, for classification;
 - `sem_seg`: (H, W) class indices; `panoptic`: (H, W) segment ids, with `segments`: list of dict(id, category, ...);
-  both in the smallest unsigned type that contains them;
+  both in the smallest unsigned type;
 - `depth`: (H, W) float32 meters; `image`: (H, W, 3) uint8 RGB;
 - `instances`: dict of labels (N,), scores (N,) float32, bboxes (N, 4) float32 xyxy, rbboxes (N, 5) float32, and masks:
-  N COCO run lengths, which `pycocotools.mask.decode(masks)` turns into (H, W, N).
+  list of N COCO RLE, which `pycocotools.mask.decode(masks)` converts to (H, W, N).
 """
 
 import os
@@ -29,10 +29,10 @@ from vislab.errors import DataError
 
 
 class PredictionFile(BaseMetric):
-    """A metric without a number: collects the predictions of all processes, and writes them at the end.
+    """A metric that collects the predictions of all processes and writes them to a file.
 
     Args:
-        path: The .pkl file; its folder exists.
+        path: Path of the .pkl file, in an existing folder.
     """
 
     default_prefix = "predictions"
@@ -56,10 +56,10 @@ class PredictionFile(BaseMetric):
 
 
 def compact(sample: Mapping[str, Any]) -> dict[str, Any]:
-    """The predictions of one image in the form above.
+    """Return the predictions of one image as described above.
 
     Args:
-        sample: A DataSample as a dict, its fields too.
+        sample: A DataSample converted to nested dicts.
     """
     shape = sample.get("ori_shape")
     found: dict[str, Any] = {"img_path": sample.get("img_path"), "size": None if shape is None else tuple(shape[:2])}
@@ -95,14 +95,14 @@ def _instances(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def encode_rle(mask: Any) -> dict[str, Any]:
-    """COCO's compressed run lengths of a (H, W) mask; those that are some already stay."""
+    """Return the COCO RLE of an (H, W) mask; RLE is returned unchanged."""
     if isinstance(mask, Mapping):
         return dict(mask)
     return coco.encode(np.asfortranarray(_array(mask).astype(np.uint8)))
 
 
 def smallest(values: np.ndarray) -> np.ndarray:
-    """The same whole numbers in the smallest integer type that contains them, unsigned where none is negative."""
+    """Convert integers to the smallest integer type, unsigned if none is negative."""
     if not np.issubdtype(values.dtype, np.integer):
         return values
     low, high = int(values.min(initial=0)), int(values.max(initial=0))

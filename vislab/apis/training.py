@@ -1,4 +1,4 @@
-"""Train a config: check it, build the Runner, train; `dry_run` goes as far as the first step."""
+"""Train a model from a config; `dry_run` stops after the first step."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,22 +23,22 @@ def train(
     launcher: Launcher = "none",
     cfg_options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """Train, and return the metrics of the last validation (empty when the config validates nothing).
+    """Train a model and return the metrics of the last validation (empty without validation).
 
     Args:
-        config: a file or a Config.
-        work_dir: where checkpoints, logs and metrics.json go; default work_dirs/<config name>.
-        resume: True: go on from the newest complete checkpoint in `work_dir`, from the start if there is none; a path:
-            go on from that one.
-        load_from: start from these weights, with a fresh optimizer.
-        amp: mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
-        auto_scale_lr: scale the learning rate by batch size / the config's `auto_scale_lr.base_batch_size`.
-        seed: of everything random in the run.
-        launcher: how processes were started; "none" for one process.
-        cfg_options: changes to the config, by dotted key.
+        config: Path of a config file, or a Config.
+        work_dir: Folder for checkpoints, logs and metrics.json. Default: work_dirs/<config name>.
+        resume: True to resume from the latest complete checkpoint in `work_dir`, if there is one; or the path of a
+            checkpoint to resume from.
+        load_from: Initialize the model with these weights, with a new optimizer.
+        amp: Use mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
+        auto_scale_lr: Scale the learning rate by batch size / `auto_scale_lr.base_batch_size` of the config.
+        seed: Random seed of the run.
+        launcher: Launcher of the processes; "none" for a single process.
+        cfg_options: Changes of the config by dotted key.
 
     Raises:
-        ConfigError, DataError, CheckpointError, TrainingError: see vislab.errors.
+        ConfigError, DataError, CheckpointError, TrainingError: See vislab.errors.
     """
     cfg = training_config(
         config, work_dir=work_dir, resume=resume, load_from=load_from, amp=amp, auto_scale_lr=auto_scale_lr, seed=seed,
@@ -50,7 +50,7 @@ def train(
     try:
         runner.train()
     except KeyboardInterrupt as stop:
-        stop.work_dir = runner.work_dir  # for who wants to say how to go on
+        stop.work_dir = runner.work_dir  # for the message on how to resume
         raise
     return dict(runner.last_metrics or {})
 
@@ -64,13 +64,13 @@ def training_config(
     auto_scale_lr: bool = False,
     **run: Any,
 ) -> Config:
-    """The config as `train` hands it to the Runner; arguments as there."""
+    """Return the config that `train` passes to the Runner; arguments as in `train`."""
     cfg = prepare(config, **run)
     if resume and load_from:
-        raise ConfigError("resume goes on with a run, load_from starts a new one from its weights: give one of the two")
+        raise ConfigError("resume continues a run, load_from starts a new one with its weights: use only one of them")
     if resume:
         if resume is True:
-            cfg.resume = "auto"  # where there is nothing to resume yet, the run starts, from the config's load_from
+            cfg.resume = "auto"  # without a checkpoint, training starts from load_from of the config
             if step_checkpoints(cfg.work_dir):
                 cfg.load_from = None
         else:
@@ -82,8 +82,8 @@ def training_config(
     if auto_scale_lr:
         if not cfg.get("auto_scale_lr", {}).get("base_batch_size"):
             raise ConfigError(
-                "auto_scale_lr needs the batch size that the learning rate was chosen for: "
-                "put auto_scale_lr=dict(base_batch_size=N) into the config"
+                "auto_scale_lr needs the batch size for which the learning rate was chosen: "
+                "add auto_scale_lr=dict(base_batch_size=N) to the config"
             )
         cfg.auto_scale_lr.enable = True
     return cfg
@@ -100,18 +100,17 @@ def _enable_amp(cfg: Config) -> None:
 
 
 def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:
-    """Everything that happens up to the first step: config check, model, data, optimizer, schedulers, hooks, one
-    training step, one validation batch through its metric. Nothing is written.
+    """Run one training step and evaluate one validation batch, without writing files.
 
     Args:
-        config: a file or a Config.
-        flags: as for `train`.
+        config: Path of a config file, or a Config.
+        flags: As in `train`.
 
     Returns:
-        See `take_first_step`: parameters, loss, batches and seconds of each loader, metrics of one batch.
+        Parameters, loss, batches and seconds of each data loader, and metrics of one batch; see `take_first_step`.
 
     Raises:
-        ConfigError, DataError, CheckpointError, TrainingError: as `train`.
+        ConfigError, DataError, CheckpointError, TrainingError: As in `train`.
     """
     cfg = checked(training_config(config, **flags))
     from vislab.engine.first_step import take_first_step

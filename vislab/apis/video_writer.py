@@ -1,4 +1,4 @@
-"""Writes pictures as an .mp4 file, at the times of the video that they were made of."""
+"""Write frames to an .mp4 file with the frame times of the input video."""
 
 import logging
 import os
@@ -12,12 +12,14 @@ from mmengine.logging import print_log
 
 
 class VideoWriter:
-    """An .mp4 file (H.264) of RGB frames, all of the first one's size. The file appears when it is finished.
+    """Writes RGB frames to an .mp4 file (H.264), all with the size of the first frame.
+
+    The file is written under a temporary name and renamed when it is complete.
 
     Args:
-        path: the file; a file of this name is replaced.
-        rate: frames per second, for frames added without a time.
-        time_base: unit of the times in seconds; None: one frame at `rate`.
+        path: Path of the file, which is overwritten.
+        rate: Frame rate of frames without a time.
+        time_base: Unit of the frame times in seconds. Default: 1 / rate.
     """
 
     def __init__(self, path: Path, rate: Fraction | int = 25, time_base: Fraction | None = None) -> None:
@@ -33,13 +35,13 @@ class VideoWriter:
         return self
 
     def add(self, frame: np.ndarray, time: Fraction | None = None) -> None:
-        """Append a (H, W, 3) uint8 RGB frame; odd sides lose their last row or column, as H.264 asks.
+        """Append a frame (H, W, 3) uint8 RGB; odd sides lose their last row or column, as required by H.264.
 
-        A frame of another size than the first is scaled to it.
+        Frames of another size than the first are resized.
 
         Args:
-            frame: the pixels.
-            time: when it is shown, in seconds; the first frame's time becomes 0. None: one frame after the last one.
+            frame: The pixels.
+            time: Time in seconds, relative to that of the first frame. Default: one frame after the last one.
         """
         if self._container is None:
             self._open(frame.shape)
@@ -48,7 +50,7 @@ class VideoWriter:
             self._scaled = True
             print_log(
                 f"the frames of {self.path.name} change their size from {self._first[0]}x{self._first[1]} to "
-                f"{frame.shape[0]}x{frame.shape[1]} (h x w): the pictures are scaled to the first one's",
+                f"{frame.shape[0]}x{frame.shape[1]} (h x w): they are resized to the first one",
                 logger="current",
                 level=logging.WARNING,
             )
@@ -60,14 +62,14 @@ class VideoWriter:
         if time is not None:
             self._start = time if self._start is None else self._start
             picture.pts = round((time - self._start) / self.time_base)
-        self._last = picture.pts = max(picture.pts, self._last + 1)  # an encoder wants times that rise
+        self._last = picture.pts = max(picture.pts, self._last + 1)  # times must increase
         picture.time_base = self.time_base
         self._container.mux(self._stream.encode(picture))
 
     def _open(self, shape: tuple[int, ...]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._container = av.open(str(self._partial), "w")
-        # without B frames: with them the muxer takes the length of a film of uneven times from decoding times
+        # no B frames, with which the muxer computes the duration of videos with variable frame rate from decoding times
         self._stream = self._container.add_stream("libx264", rate=self.rate, options={"crf": "18", "bf": "0"})
         self._stream.height, self._stream.width = (max(2, side - side % 2) for side in shape[:2])
         self._stream.pix_fmt = "yuv420p"

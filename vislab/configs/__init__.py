@@ -1,6 +1,6 @@
-"""The shipped configs under one name: `from vislab.configs.hnerv.hnerv_bunny_160x320_cpu import *` below read_base().
+"""The configs as a package, for `from vislab.configs.hnerv.hnerv_bunny_160x320_cpu import *` in read_base().
 
-An installation contains them here; in a checkout they lie in the folder configs/ beside the package.
+Installed packages contain the configs in this folder; in a checkout they are in configs/ next to the package.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of samples: plain drawing functions (draw.py) and the visualizer that knows DataSample."""
+"""Visualization of samples: drawing functions (draw.py) and a visualizer for DataSample."""
 
 from vislab.visualization.visualizer import Visualizer
 

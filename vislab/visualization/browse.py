@@ -1,4 +1,4 @@
-"""Pictures of a dataset's samples as the model gets them, or after every transform on the way."""
+"""Draw samples of a dataset as passed to the model, or after each transform of the pipeline."""
 
 from collections.abc import Mapping
 from copy import deepcopy
@@ -20,26 +20,26 @@ from vislab.visualization.visualizer import Visualizer
 def browse(
     cfg: Mapping[str, Any], *, out: Path, split: str = "train", number: int = 16, stages: bool = False, seed: int = 0
 ) -> list[Path]:
-    """Draw samples of a config's data.
+    """Draw samples of the dataset of a config.
 
     Args:
         cfg: A loaded config.
-        out: Folder for the pictures; made when missing.
-        split: train, val or test.
-        number: How many samples, spread evenly over the data.
-        stages: One picture of all stages of the pipeline for each sample.
-        seed: Of the augmentation.
+        out: Folder for the images; created if missing.
+        split: "train", "val" or "test".
+        number: Number of samples, evenly distributed over the dataset.
+        stages: Draw each sample after each transform of the pipeline, in one image per sample.
+        seed: Random seed of the augmentation.
 
     Returns:
-        list[Path]: The files written.
+        Paths of the images.
 
     Raises:
-        ConfigError: the config has no such data.
-        DataError: a sample is broken.
+        ConfigError: The config has no such dataset.
+        DataError: A sample is invalid.
     """
     loader = cfg.get(f"{split}_dataloader")
     if loader is None:
-        raise ConfigError(f"the config has no {split}_dataloader, so there is nothing to browse for --split {split}")
+        raise ConfigError(f"the config has no {split}_dataloader, which --split {split} needs")
     dataset = DATASETS.build(deepcopy(loader["dataset"]))
     visualizer = Visualizer(name="browse")
     visualizer.dataset_meta = dataset.metainfo
@@ -61,7 +61,7 @@ def _finished(item: Mapping[str, Any], visualizer: Visualizer) -> np.ndarray:
 
 
 def _stages(dataset: Any, index: int, visualizer: Visualizer) -> np.ndarray:
-    """One row a transform: its name, and the sample as it leaves it."""
+    """Draw one row per transform, with its name and the sample after it."""
     results = dataset.get_data_info(index)
     rows = []
     for transform in dataset.pipeline.transforms:

@@ -1,6 +1,6 @@
-"""Draws labels onto pictures: plain functions from RGB uint8 arrays (H, W, 3) to new ones, without matplotlib.
+"""Draw labels on images: functions from RGB uint8 arrays (H, W, 3) to new arrays, without matplotlib.
 
-Sizes of lines and letters follow the picture's, so that a thumbnail and a photo are both readable.
+Line widths and font sizes depend on the size of the image.
 """
 
 import colorsys
@@ -16,7 +16,7 @@ BACKGROUND = (24, 24, 24)
 
 
 def make_palette(count: int) -> np.ndarray:
-    """(count, 3) uint8 colors, the same in every run; neighbors differ strongly."""
+    """Return (count, 3) uint8 colors, the same in each run; consecutive colors differ strongly."""
     golden = 0.61803398875
     colors = [
         colorsys.hsv_to_rgb((0.02 + i * golden) % 1, (0.85, 0.6)[i // 2 % 2], (0.95, 0.75)[i % 2]) for i in range(count)
@@ -25,7 +25,7 @@ def make_palette(count: int) -> np.ndarray:
 
 
 def to_size(img: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map or image at another (h, w), by nearest pixel."""
+    """Resize a map or image to (h, w) with nearest-neighbor interpolation."""
     if img.shape[:2] == tuple(size):
         return img
     rows = np.minimum(((np.arange(size[0]) + 0.5) * img.shape[0] / size[0]).astype(int), img.shape[0] - 1)
@@ -34,7 +34,7 @@ def to_size(img: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def draw_text(img: np.ndarray, text: str, xy: tuple[float, float], color: Color = (255, 255, 255)) -> np.ndarray:
-    """A line of text on a dark plate, its top left corner at `xy`, moved inside where it would leave the picture."""
+    """Draw a line of text on a dark background with its top left corner at `xy`, moved to fit into the image."""
     img = np.ascontiguousarray(img).copy()
     _write(img, text, xy, color)
     return img
@@ -60,7 +60,7 @@ def _line_width(img: np.ndarray) -> int:
 def draw_polygons(
     img: np.ndarray, polygons: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
 ) -> np.ndarray:
-    """Outlines of (N, K, 2) polygons in (N, 3) colors, with a text each; dashed ones are drawn thin."""
+    """Draw outlines of (N, K, 2) polygons in (N, 3) colors, each with a text; `dashed` ones are drawn thin."""
     img = np.ascontiguousarray(img).copy()
     width = _line_width(img)
     for i, (polygon, color) in enumerate(zip(polygons, colors, strict=True)):
@@ -76,7 +76,7 @@ def draw_polygons(
 def draw_boxes(
     img: np.ndarray, boxes: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
 ) -> np.ndarray:
-    """Outlines of (N, 4) xyxy boxes."""
+    """Draw outlines of (N, 4) xyxy boxes."""
     x1, y1, x2, y2 = np.asarray(boxes, np.float32).reshape(-1, 4).T
     corners = np.stack([np.stack([x1, y1]), np.stack([x2, y1]), np.stack([x2, y2]), np.stack([x1, y2])])  # (4, 2, N)
     return draw_polygons(img, corners.transpose(2, 0, 1), colors, texts, dashed)
@@ -85,13 +85,13 @@ def draw_boxes(
 def draw_rboxes(
     img: np.ndarray, rboxes: np.ndarray, colors: np.ndarray, texts: Sequence[str] = (), dashed: Sequence[bool] = ()
 ) -> np.ndarray:
-    """Outlines of (N, 5) rotated boxes (radians, clockwise)."""
+    """Draw outlines of (N, 5) rotated boxes (radians, clockwise)."""
     corners = rboxes_to_corners(np.asarray(rboxes, np.float32).reshape(-1, 5))
     return draw_polygons(img, corners, colors, texts, dashed)
 
 
 def draw_masks(img: np.ndarray, masks: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
-    """(N, H, W) masks tinted in (N, 3) colors."""
+    """Overlay (N, H, W) masks in (N, 3) colors."""
     img = img.copy()
     for mask, color in zip(masks, colors, strict=True):
         inside = to_size(np.asarray(mask), img.shape[:2]).astype(bool)
@@ -102,7 +102,7 @@ def draw_masks(img: np.ndarray, masks: np.ndarray, colors: np.ndarray, opacity: 
 def draw_sem_seg(
     img: np.ndarray, labels: np.ndarray, palette: np.ndarray, opacity: float = 0.6, ignore: int = 255
 ) -> np.ndarray:
-    """(H, W) class indices as tints; ignored pixels turn dark."""
+    """Overlay (H, W) class indices in the colors of `palette`; ignored pixels are darkened."""
     labels = to_size(labels, img.shape[:2])
     table = np.zeros((int(max(labels.max(initial=0), ignore)) + 1, 3), np.float32)
     table[: min(len(palette), len(table))] = palette[: len(table)]
@@ -113,7 +113,7 @@ def draw_sem_seg(
 def draw_panoptic(
     img: np.ndarray, ids: np.ndarray, segments: Sequence[dict], palette: np.ndarray, names: Sequence[str] = ()
 ) -> np.ndarray:
-    """(H, W) segment ids: each segment in a shade of its class's color, outlined and named; void turns dark."""
+    """Overlay (H, W) segment ids in shades of the class colors, with outlines and names; void is darkened."""
     ids = to_size(ids, img.shape[:2])
     table = np.zeros(
         (int(max(ids.max(initial=0), *(s["id"] for s in segments), 0)) + 1 if segments else 1, 3), np.float32
@@ -138,15 +138,15 @@ def draw_panoptic(
 
 
 def draw_depth(depth: np.ndarray, limits: tuple[float, float] | None = None, unit: str = "m") -> np.ndarray:
-    """(H, W) depth as colors, near bright, with a scale in meters below; unknown (0 or not finite) stays black.
+    """Draw (H, W) depth as colors, near is bright, with a color bar below; unknown values (0 or not finite) are black.
 
     Args:
         depth: Depth in `unit`.
-        limits: Values at the ends of the scale; None takes the 2nd and 98th percentile of the known ones.
-        unit: Written behind the scale's numbers.
+        limits: Values at the ends of the color bar. Default: the 2nd and 98th percentile of the known values.
+        unit: Unit written after the numbers of the color bar.
 
     Returns:
-        np.ndarray: (H + bar, W, 3); the bar's height depends on H alone.
+        (H + bar, W, 3); the height of the color bar depends on H only.
     """
     known = np.isfinite(depth) & (depth > 0)
     low, high = depth_limits(depth) if limits is None else limits
@@ -163,7 +163,7 @@ def draw_depth(depth: np.ndarray, limits: tuple[float, float] | None = None, uni
 
 
 def _brightness(level: np.ndarray) -> np.ndarray:
-    """Share of the scale to brightness: near is bright, and the far end does not look like the black of "unknown"."""
+    """Convert the position on the color bar to brightness: near is bright, far is brighter than unknown (black)."""
     return 1 - 0.88 * level
 
 
@@ -172,7 +172,7 @@ def _bar_height(height: int) -> int:
 
 
 def depth_limits(*depths: np.ndarray) -> tuple[float, float]:
-    """A scale that fits all the known values of several depth maps."""
+    """Return limits of a color bar for the known values of several depth maps."""
     known = np.concatenate([d[np.isfinite(d) & (d > 0)].ravel() for d in depths])
     if not known.size:
         return 0.0, 1.0
@@ -181,20 +181,19 @@ def depth_limits(*depths: np.ndarray) -> tuple[float, float]:
 
 
 def _colormap(level: np.ndarray) -> np.ndarray:
-    """Values in [0, 1] to RGB, dark violet to yellow; the shape gains an axis of 3."""
+    """Convert values (...) in [0, 1] to RGB (..., 3), dark violet to yellow."""
     flat = (np.asarray(level, np.float32) * 255).astype(np.uint8).reshape(1, -1)
     return cv2.applyColorMap(flat, cv2.COLORMAP_INFERNO)[0, :, ::-1].reshape(*np.shape(level), 3).copy()
 
 
 def draw_error(image: np.ndarray, other: np.ndarray, full_scale: float = 32.0) -> np.ndarray:
-    """Mean absolute difference of two images over the channels as colors; `full_scale` levels (of 255) are
-    brightest."""
+    """Draw the mean absolute difference of two images over the channels; `full_scale` levels (of 255) are brightest."""
     difference = np.abs(image.astype(np.float32) - other.astype(np.float32)).mean(axis=2)
     return _colormap(np.clip(difference / full_scale, 0, 1))
 
 
 def tile(rows: Sequence[Sequence[tuple[str, np.ndarray]]], gap: int = 4) -> np.ndarray:
-    """Titled pictures in rows, put together; shorter rows and lower pictures are filled up with the background."""
+    """Arrange images with titles in rows, padded with the background color."""
     drawn = [[_titled(title, img) for title, img in row] for row in rows if row]
     bands = []
     for row in drawn:

@@ -1,4 +1,4 @@
-"""One visualizer for every task: ground truth and prediction of a DataSample, drawn side by side."""
+"""Visualizer for all tasks, which draws ground truth and prediction of a DataSample side by side."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,21 +18,21 @@ _TITLES = {"gt": "ground truth", "pred": "prediction"}
 
 @VISUALIZERS.register_module()
 class Visualizer(MMEngineVisualizer):
-    """Draws DataSamples, and sends pictures and scalars to the configured back-ends.
+    """Draws DataSamples and sends images and scalars to the visualization backends.
 
-    Class names and colors come from `dataset_meta` (classes, palette), which the runner sets.
+    Class names and colors are taken from `dataset_meta` (classes, palette), which is set by the runner.
 
     Args:
         name: Name of the instance.
-        vis_backends: Back-ends, e.g. [dict(type=LocalVisBackend)]; one line more gives TensorBoard.
-        save_dir: Folder of the back-ends' files.
-        score_thr: Predicted instances with a lower score are not drawn, 0..1.
-        max_instances: At most so many predicted instances are drawn, the highest scores first.
+        vis_backends: Backends, e.g. [dict(type=LocalVisBackend), dict(type=TensorboardVisBackend)].
+        save_dir: Folder of the files of the backends.
+        score_thr: Minimum score of predicted instances to draw, in [0, 1].
+        max_instances: Maximum number of predicted instances to draw, highest scores first.
     """
 
     def __init__(
         self,
-        name: str = "visualizer",  # mmengine looks for it among the positional arguments
+        name: str = "visualizer",  # positional in mmengine
         *,
         vis_backends: Sequence[dict] | None = None,
         save_dir: str | None = None,
@@ -56,18 +56,18 @@ class Visualizer(MMEngineVisualizer):
         out_file: str | Path | None = None,
         step: int = 0,
     ) -> None:
-        """Draw a sample and show it, write it to `out_file`, or else hand it to the back-ends.
+        """Draw a sample and show it, write it to `out_file`, or else send it to the backends.
 
         Args:
-            name: Name of the picture.
+            name: Name of the image.
             image: (H, W, 3) uint8 RGB, in the frame of the sample's labels.
             data_sample: Labels and predictions on the CPU.
             draw_gt: Draw the ground truth.
             draw_pred: Draw the prediction.
             show: Open a window.
-            wait_time: Seconds the window stays; 0 waits for a key.
-            out_file: Image file to write.
-            step: Step of the run, for the back-ends.
+            wait_time: Seconds to show the window; 0 waits for a key.
+            out_file: Path of the image file to write.
+            step: Step of the run, for the backends.
         """
         picture = self.draw_datasample(image, data_sample, draw_gt=draw_gt, draw_pred=draw_pred)
         if show:
@@ -87,10 +87,9 @@ class Visualizer(MMEngineVisualizer):
         draw_pred: bool = True,
         title: str = "",
     ) -> np.ndarray:
-        """The picture of a sample, (h, w, 3) uint8 RGB: ground truth and prediction beside each other, a row for each
-        task.
+        """Return an image (h, w, 3) uint8 RGB of a sample: ground truth and prediction side by side, one row per task.
 
-        A single panel, such as a prediction of one task alone, keeps the image's size (depth adds its scale below).
+        A single panel, such as the prediction of one task, has the size of the image (depth adds a color bar below).
         """
         sides = [side for side, wanted in (("gt", draw_gt), ("pred", draw_pred)) if wanted]
         sample = DataSample() if data_sample is None else data_sample.numpy()
@@ -101,7 +100,7 @@ class Visualizer(MMEngineVisualizer):
             return draw.tile([[(title, image)]]) if title else image.copy()
         if len(rows) == 1 and len(rows[0]) == 1:
             return draw.tile([[(title, rows[0][0][1])]])
-        if all(len(row) == 1 for row in rows):  # one side only: three tasks a row
+        if all(len(row) == 1 for row in rows):  # ground truth or prediction only: three tasks per row
             panels = [row[0] for row in rows]
             rows = [panels[i : i + 3] for i in range(0, len(panels), 3)]
         if title:
@@ -194,7 +193,7 @@ class Visualizer(MMEngineVisualizer):
         return str(classes[label]) if 0 <= label < len(classes) else str(label)
 
     def _palette(self, count: int) -> np.ndarray:
-        """At least `count` colors: the data's own where it has that many."""
+        """Return at least `count` colors: the palette of the dataset if it is large enough."""
         own = self._meta().get("palette")
         if own is not None and len(own) >= count:
             return np.asarray(own, np.uint8)

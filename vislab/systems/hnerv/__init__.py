@@ -1,11 +1,13 @@
-"""HNeRV: a video stored as a small network plus per-frame embeddings; training encodes it, running it decodes it.
+"""HNeRV: a video stored as a small network and per-frame embeddings; training encodes it, inference decodes it.
 
     size.py    parameter counts, the decoder width for a target size, strides for a frame size
     model.py   encoder, decoder, HNeRV with modes loss | predict | tensor
-    hooks.py   the pictures at the end of a run: curve, and original / reconstruction / error
+    hooks.py   an image of original, reconstruction and error at the end of a run
 
-Around it: datasets/video_frames.py reads the clip, evaluation/video.py measures PSNR and MS-SSIM, losses/ contains
-L2Loss and Fusion6Loss, configs/hnerv the recipes. Paper: Chen et al., "HNeRV: A Hybrid Neural Representation for
+Related: datasets/video_frames.py reads the video, evaluation/video.py computes PSNR and MS-SSIM, losses/video.py has
+L2Loss and Fusion6Loss, configs/hnerv the training configs.
+
+Paper: Chen et al., "HNeRV: A Hybrid Neural Representation for
 Videos", CVPR 2023, arXiv 2304.02633.
 """
 

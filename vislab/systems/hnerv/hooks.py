@@ -1,4 +1,4 @@
-"""At the end of a run, one picture that shows how good it is: original, reconstruction and error of a few frames."""
+"""Hook that draws original, reconstruction and error of a few frames at the end of a run."""
 
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class VideoReportHook(Hook):
-    """Write WORK_DIR/`file` after training: a row a frame, with the original, the reconstruction and their difference.
+    """Write an image to WORK_DIR/`file` after training: original, reconstruction and difference, one row per frame.
 
     Args:
-        rows: number of frames, spread evenly over the validation video.
-        gain: factor by which the difference is brightened.
-        file: name of the picture.
+        rows: Number of frames, evenly distributed over the validation video.
+        gain: Factor on the difference.
+        file: Name of the image file.
     """
 
     needs_whole_model = True  # FullyShard refuses it
@@ -53,13 +53,13 @@ class VideoReportHook(Hook):
 
 
 def draw_row(frame: torch.Tensor, image: torch.Tensor, number: int, gain: float) -> np.ndarray:
-    """Original, reconstruction and difference side by side under a caption.
+    """Draw original, reconstruction and difference side by side with a caption.
 
     Args:
         frame: (3, H, W) uint8.
         image: (3, H, W) float in [0, 1].
-        number: the frame's number, for the caption.
-        gain: factor of the difference.
+        number: Frame number, for the caption.
+        gain: Factor on the difference.
 
     Returns:
         (H + 20, 3 W, 3) uint8 RGB.

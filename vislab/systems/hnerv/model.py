@@ -1,8 +1,7 @@
-"""HNeRV (Chen et al., CVPR 2023, section 3.1): an encoder that makes small embeddings, a decoder that is the video.
+"""HNeRV (Chen et al., CVPR 2023, section 3.1): an encoder to small embeddings, and a decoder that stores the video.
 
-Architecture only: data, loss and schedule are given from outside; coding the weights into a file is not done here.
-Parts from small to large: ConvNeXt block, encoder, decoder, model. Memory is channels-last throughout,
-which oneDNN's convolutions and the pixel shuffle run faster on.
+Architecture only: ConvNeXt block, encoder, decoder, model. Compression of the weights is not included. Tensors are
+channels-last, which is faster for oneDNN's convolutions and the pixel shuffle.
 """
 
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from vislab.systems.hnerv.size import (
 
 
 class ConvNeXtBlock(nn.Module):
-    """7x7 depthwise convolution, norm, 4x MLP, layer scale, residual: (B, C, H, W) -> the same."""
+    """7x7 depthwise convolution, norm, 4x MLP, layer scale, residual; (B, C, H, W) -> (B, C, H, W)."""
 
     def __init__(self, *, dim: int, expansion: int = 4, layer_scale: float = 1e-6):
         super().__init__()
@@ -45,14 +44,14 @@ class ConvNeXtBlock(nn.Module):
 
 
 class HNeRVEncoder(nn.Sequential):
-    """Frame to embedding: a patch convolution and a ConvNeXt block a stage.
+    """Encoder from frames (B, 3, H, W) in [0, 1] to embeddings (B, d, H / S, W / S), S the product of the strides.
+
+    Each stage is a patch convolution followed by a ConvNeXt block.
 
     Args:
-        strides: kernel and stride of each stage's patch convolution.
-        width: channels of all stages but the last.
-        embed_dim: channels of the last stage, d.
-
-    (B, 3, H, W) in [0, 1] -> (B, d, H / S, W / S), S the product of the strides.
+        strides: Kernel size and stride of the patch convolution of each stage.
+        width: Channels of all stages but the last.
+        embed_dim: Channels of the last stage, d.
     """
 
     def __init__(self, *, strides: Sequence[int], width: int = 64, embed_dim: int = 16):
@@ -73,10 +72,11 @@ class HNeRVEncoder(nn.Sequential):
 
 
 class HNeRVDecoder(nn.Module):
-    """Embedding to frame: 1x1 convolution, then convolution, pixel shuffle and GELU a stage, then 3x3 to RGB.
+    """Decoder from embeddings (B, d, H / S, W / S) to frames (B, 3, H, W) in [0, 1].
 
-    (B, d, H / S, W / S) -> (B, 3, H, W) in [0, 1]. Channels c2, then divided by `reduction` a stage down to
-    `min_width`; kernels grow by 2 a stage within `kernel` = (smallest, largest).
+    A 1x1 convolution, then convolution, pixel shuffle and GELU per stage, then a 3x3 convolution to RGB. The number of
+    channels starts at `width` and is divided by `reduction` per stage down to `min_width`; kernel sizes increase by 2
+    per stage within `kernel` = (smallest, largest).
     """
 
     def __init__(
@@ -106,33 +106,34 @@ class HNeRVDecoder(nn.Module):
     def forward(self, embedding: Tensor) -> Tensor:
         x = self.stem(embedding)
         for stage in self.stages:
-            x = stage(x)  # each multiplies height and width by its stride
+            x = stage(x)  # (B, widths[i + 1], h * stride, w * stride)
         return torch.tanh(self.to_rgb(x)) * 0.5 + 0.5
 
 
 @MODELS.register_module()
 class HNeRV(BaseModel):
-    """One network for one video: training it encodes the video, running its decoder decodes a frame.
+    """HNeRV model of one video: training encodes the video, the decoder decodes single frames.
 
-    Give either `decoder_width` or `target_size`; with the latter the width is the largest whose decoder, together with
-    the video's embeddings when `num_frames` and `frame_size` are given, has at most that many values.
+    Set either `decoder_width` or `target_size`. The latter selects the largest width whose decoder has at most that
+    many parameters, including the embeddings of the video if `num_frames` and `frame_size` are set.
 
     Args:
-        strides: upsampling of the decoder's stages, and downsampling of the encoder's; their product divides the frame.
-        embed_dim: channels of an embedding, d.
-        encoder_width: channels inside the encoder.
-        decoder_width: channels after the decoder's first convolution, c2.
-        target_size: number of values to spend instead, e.g. 0.3e6.
-        num_frames: length of the video, so that target_size pays for the embeddings too.
-        frame_size: (height, width) of the frames, for the same purpose.
-        reduction: factor by which the channels shrink from one decoder stage to the next, r.
-        min_width: smallest number of channels of a decoder stage.
-        kernel: smallest and largest kernel of the decoder's stages.
-        loss: module (prediction, target) -> scalar, or its config; L2Loss by default.
-        data_preprocessor: gives float frames (B, 3, H, W) in [0, 1].
+        strides: Upsampling of the decoder stages and downsampling of the encoder stages; the frame size must be
+            divisible by their product.
+        embed_dim: Channels of an embedding, d.
+        encoder_width: Channels of the encoder.
+        decoder_width: Channels after the first convolution of the decoder, c2.
+        target_size: Number of parameters instead of decoder_width, e.g. 0.3e6.
+        num_frames: Number of frames of the video, to include the embeddings in target_size.
+        frame_size: (height, width) of the frames, to include the embeddings in target_size.
+        reduction: Factor by which the channels decrease per decoder stage, r.
+        min_width: Minimum number of channels of a decoder stage.
+        kernel: Smallest and largest kernel size of the decoder stages.
+        loss: Module or config, called as loss(prediction, target). Default: L2Loss().
+        data_preprocessor: Module or config that returns float frames (B, 3, H, W) in [0, 1].
 
     Raises:
-        ConfigError: both or neither of decoder_width and target_size, or a size too small for any decoder.
+        ConfigError: Both or neither of decoder_width and target_size, or a target_size too small for any decoder.
     """
 
     def __init__(
@@ -155,7 +156,7 @@ class HNeRV(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if (decoder_width is None) == (target_size is None):
             raise ConfigError(
-                f"HNeRV got decoder_width={decoder_width} and target_size={target_size}; give exactly one of them."
+                f"HNeRV got decoder_width={decoder_width} and target_size={target_size}; set exactly one of them."
             )
         if (num_frames is None) != (frame_size is None):
             raise ConfigError(
@@ -186,25 +187,25 @@ class HNeRV(BaseModel):
         self.to(memory_format=torch.channels_last)
 
     def encode(self, frames: Tensor) -> Tensor:
-        """Frames (B, 3, H, W) in [0, 1] -> embeddings (B, d, H / S, W / S).
+        """Encode frames (B, 3, H, W) in [0, 1] to embeddings (B, d, H / S, W / S).
 
         Raises:
-            ConfigError: the strides do not divide the frames.
+            ConfigError: The frame size is not divisible by the strides.
         """
         embedding_size(tuple(frames.shape[-2:]), self.strides)
         return self.encoder(frames.contiguous(memory_format=torch.channels_last))
 
     def decode(self, embedding: Tensor) -> Tensor:
-        """Embeddings (B, d, h, w) -> frames (B, 3, h * S, w * S) in [0, 1], S the product of the strides."""
+        """Decode embeddings (B, d, h, w) to frames (B, 3, h * S, w * S) in [0, 1], S the product of the strides."""
         return self.decoder(embedding.contiguous(memory_format=torch.channels_last))
 
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
-        """Run on frames (B, 3, H, W) in [0, 1].
+        """Run the model on frames (B, 3, H, W) in [0, 1].
 
         Returns:
-            mode "tensor": {"embedding": (B, d, h, w), "image": (B, 3, H, W)};
-            "loss": {"loss": scalar}; the frames are their own target;
-            "predict": a DataSample a frame with `pred_image` (3, H, W), float32 in [0, 1].
+            Mode "tensor": {"embedding": (B, d, h, w), "image": (B, 3, H, W)};
+            "loss": {"loss": scalar} with the frames as targets;
+            "predict": one DataSample per frame with `pred_image` (3, H, W), float32 in [0, 1].
         """
         embedding = self.encode(inputs)
         image = self.decode(embedding)
@@ -221,5 +222,5 @@ class HNeRV(BaseModel):
 
     @property
     def stride(self) -> int:
-        """Frame pixels to a side of one embedding position, S."""
+        """Downsampling factor from frames to embeddings, S."""
         return prod(self.strides)

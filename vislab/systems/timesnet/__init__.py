@@ -1,11 +1,14 @@
-"""timesNet: a pre-trained model as the decoder of dense prediction, fed with image x re-shaped features.
+"""timesNet: dense prediction with a pre-trained model as the decoder, applied to the image times re-shaped features.
 
-    reshape.py   Re-Shape modules, the only new weights: toward the gate, between stages, to the output
-    model.py     TimesNet: images (B, 3, H, W) -> maps (B, K, H, W), with its ablations as options
+    reshape.py   Re-Shape modules, the only layers without pre-trained weights
+    model.py     TimesNet: images (B, 3, H, W) -> maps (B, K, H, W), with the ablations of the paper as options
 
-It is a `network` of the tasks in vislab/models/dense.py (DepthEstimator, SemanticSegmentor); the control on the same
-encoders is vislab/models/fpn.py. Paper: Ning et al., "Is Pre-training Applicable to the Decoder for Dense Prediction?",
-arXiv 2503.07637. The paper calls the system xNet and does not show the inside of Re-Shape: that part is ours.
+TimesNet is used as the `network` of the models in vislab/models/dense.py (DepthEstimator, SemanticSegmentor). The
+baseline with the same encoders is vislab/models/fpn.py.
+
+Paper: Ning et al., "Is Pre-training Applicable to the Decoder for Dense Prediction?",
+arXiv 2503.07637. In the paper the system is called xNet. The paper does not specify the layers of Re-Shape; those here
+are our choice.
 """
 
 from vislab.systems.timesnet.model import TimesNet

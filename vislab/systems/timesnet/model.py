@@ -1,11 +1,11 @@
-"""timesNet: an encoder's deepest map, multiplied with the image, enters a second pre-trained model, the decoder.
+"""timesNet: the last feature map of an encoder, multiplied with the image, is the input of a pre-trained decoder.
 
-    images -> encoder -> deepest map -> Re-Shape -> gate (B, 3, H, W)
+    images -> encoder -> last map -> Re-Shape -> gate (B, 3, H, W)
     gate * normalized images -> decoder (a whole timm model, stem untouched) -> its stages
     stages -> Re-Shape to the finest -> concatenated -> Re-Shape to full resolution
 
-The decoder looks at an image again and is used in its native direction; it is the order of decoding that is reversed.
-Before training the gate is 1, so the decoder starts from the very input distribution it was pre-trained on.
+The decoder processes an image in its usual direction, from fine to coarse. The gate is initialized to 1, so that the
+decoder starts with the input distribution of its pre-training.
 """
 
 from collections.abc import Mapping
@@ -26,33 +26,31 @@ MIXES = ("multiply", "add", "concat", "feature", "image")
 
 @MODELS.register_module()
 class TimesNet(nn.Module):
-    """Images (B, 3, H, W) in [0, 1], any size -> maps (B, out_channels, H, W), unbounded.
+    """Dense network from images (B, 3, H, W) in [0, 1] of any size to maps (B, out_channels, H, W), unbounded.
 
-    Each of the two timm models gets the image normalized with its own mean and std. Inside, images are padded at the
-    bottom and right to what each model needs; the padding is cut off the output.
+    The image is normalized with mean and std of each of the two timm models, and padded at the bottom and right to
+    their multiples; the output has the size of the image.
 
     Args:
-        encoder: TimmEncoder or its arguments; a plain vision transformer is welcome. Only its last map is used, unless
-            `encoder_skips`. Not built for mix="image".
-        decoder: TimmEncoder or its arguments. Random or pre-trained: its `pretrained`; frozen: its `frozen_stages=-1`.
-            A plain vision transformer must have a patch size divisible by 4.
+        encoder: TimmEncoder or its arguments; may be a plain vision transformer. Only its last map is used unless
+            `encoder_skips` is set. Not built for mix="image".
+        decoder: TimmEncoder or its arguments. A plain vision transformer must have a patch size divisible by 4.
         out_channels: 1 for depth, the number of classes for segmentation.
-        mix: what enters the decoder: "multiply" gate x image; "add" gate + image (the gate then starts at 0); "concat"
-            both through a 1x1 convolution that starts as their sum; "feature" the re-shaped map alone; "image" the
-            image alone, one network without an encoder.
-        pyramid: which stages of the decoder form the output: "all", only the "finest", or only the "coarsest".
-        pyramid_width: channels that each coarser stage keeps at the finest stage's size; None: what its own channels,
-            divided by the factor squared, come to. Narrow models need more: EfficientNet-Lite0's deepest stage would
-            keep 5.
-        encoder_skips: add the encoder's stages to the pyramid, as ordinary decoders do.
-        reshape: kind of all Re-Shape modules but the last: shuffle | transposed | bilinear.
-        gate_steps: 1 or 2 steps from the deepest map to the gate, for reshape="shuffle".
-        gate_width: channels between the two steps.
-        head: how the last Re-Shape reaches full resolution: shuffle | bilinear (less memory with many classes).
-        head_width: its hidden channels.
+        mix: Input of the decoder: "multiply" for gate * image; "add" for gate + image (with the gate initialized to 0);
+            "concat" for both through a 1x1 convolution initialized to their sum; "feature" for the re-shaped map only;
+            "image" for the image only, without an encoder.
+        pyramid: Decoder stages used for the output: "all", "finest" or "coarsest".
+        pyramid_width: Channels of each coarser stage after upsampling. Default: its channels divided by the square of
+            the upsampling factor, which is too few for narrow models (5 for the last stage of EfficientNet-Lite0).
+        encoder_skips: Add the stages of the encoder to the pyramid.
+        reshape: Upsampling of all Re-Shape modules but the last: "shuffle", "transposed" or "bilinear".
+        gate_steps: Number of upsampling steps to the gate, 1 or 2, for reshape="shuffle".
+        gate_width: Channels between the two steps.
+        head: Upsampling of the last Re-Shape module: "shuffle", or "bilinear" (less memory with many classes).
+        head_width: Hidden channels of the last Re-Shape module.
 
     Raises:
-        ConfigError: an unknown option, or strides that cannot be brought together.
+        ConfigError: Unknown option, or incompatible strides.
     """
 
     def __init__(
@@ -113,10 +111,10 @@ class TimesNet(nn.Module):
         for channels, stride, which in sources:
             factor = _factor(stride, target, which)
             if factor == 1:
-                # brought to the scale of the re-shaped stages, which it would drown otherwise
+                # normalized to the scale of the re-shaped stages, which it would dominate otherwise
                 kept, module = channels, ChannelNorm(channels, eps=1e-6)
             else:
-                kept = pyramid_width or -(-channels // factor**2)  # the shuffle divides the channels, rounded up
+                kept = pyramid_width or -(-channels // factor**2)  # channels after a pixel shuffle, rounded up
                 module = ReShape(in_channels=channels, out_channels=kept, factor=factor, kind=reshape)
             self.to_finest.append(module)
             width += kept
@@ -125,26 +123,26 @@ class TimesNet(nn.Module):
         )
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, out_channels, H, W)."""
+        """Compute maps (B, out_channels, H, W) of images (B, 3, H, W) in [0, 1]."""
         height, width = images.shape[-2:]
         mixed, skips = self._mixed(images)
         maps = self.decoder(pad_to_multiple(mixed, self.decoder.strides[-1]))
         maps = [maps[i] for i in self.used] + skips
         rows, columns = -(-height // self.stride), -(-width // self.stride)
         fine = [reshape(m)[..., :rows, :columns] for reshape, m in zip(self.to_finest, maps, strict=True)]
-        output = self.reshape_out(torch.cat(fine, dim=1))  # at rows x columns of the finest stage
+        output = self.reshape_out(torch.cat(fine, dim=1))  # from (B, width, rows, columns)
         return output[..., :height, :width]
 
     def mixed(self, images: Tensor) -> Tensor:
-        """What enters the decoder for (B, 3, H, W) images in [0, 1], before padding: (B, 3, H, W)."""
+        """Return the decoder input (B, 3, H, W), before padding, of images (B, 3, H, W) in [0, 1]."""
         return self._mixed(images)[0]
 
     def gate(self, images: Tensor) -> Tensor:
-        """The re-shaped deepest map of the encoder for (B, 3, H, W) images in [0, 1]: (B, 3, H, W)."""
+        """Return the gate (B, 3, H, W), the re-shaped last map of the encoder, of images (B, 3, H, W) in [0, 1]."""
         return self._gate(images)[0]
 
     def new_parameters(self) -> int:
-        """Number of parameters outside the two timm models: the Re-Shape modules."""
+        """Return the number of parameters outside the two timm models."""
         old = {id(p) for m in (self.encoder, self.decoder) if m is not None for p in m.parameters()}
         return sum(p.numel() for p in self.parameters() if id(p) not in old)
 
@@ -173,12 +171,14 @@ def _build(model: dict | nn.Module, which: str, defaults: Mapping[str, Any]) -> 
     if isinstance(model, dict):
         model = MODELS.build({"type": TimmEncoder, **defaults, **model})
     if getattr(model, "normalize", False):
-        raise ConfigError(f"TimesNet.{which}: normalize=True would normalize twice: TimesNet does it with mean and std")
+        raise ConfigError(
+            f"TimesNet.{which}: normalize=True would normalize twice, since TimesNet normalizes its input"
+        )
     return model
 
 
 def _register_stats(owner: nn.Module, name: str, model: nn.Module) -> None:
-    # not persistent: they belong to the timm model's name, and do not travel in checkpoints
+    # not persistent: they are determined by the timm model and not saved in checkpoints
     owner.register_buffer(f"{name}_mean", torch.tensor(model.mean), persistent=False)
     owner.register_buffer(f"{name}_std", torch.tensor(model.std), persistent=False)
 
@@ -187,6 +187,6 @@ def _factor(stride: int, target: int, which: str) -> int:
     if stride % target:
         raise ConfigError(
             f"TimesNet.{which}: a map of stride {stride} cannot be re-shaped to stride {target}, which does not divide "
-            f"it; with a plain transformer choose the patch size: {which}.model_args.patch_size=16"
+            f"it; for a plain transformer set the patch size: {which}.model_args.patch_size=16"
         )
     return stride // target

@@ -1,7 +1,7 @@
-"""Re-Shape: from a coarse map of many channels to a fine map of few. The only new weights of the system.
+"""Re-Shape modules: upsample feature maps and reduce their channels.
 
-Three ways to go up by a factor r: `shuffle` (LayerNorm, 1x1 convolution to r^2 times the channels, pixel shuffle; no
-interpolation), `transposed` (LayerNorm, a chain of non-overlapping transposed convolutions) and `bilinear`
+Three types of upsampling by a factor r: `shuffle` (LayerNorm, 1x1 convolution to r^2 times the channels, pixel shuffle;
+no interpolation), `transposed` (LayerNorm, a chain of non-overlapping transposed convolutions) and `bilinear`
 (LayerNorm, 1x1 convolution, interpolation).
 """
 
@@ -19,7 +19,7 @@ KINDS = ("shuffle", "transposed", "bilinear")
 
 
 class Upscale(nn.Module):
-    """Bilinear interpolation by a whole factor."""
+    """Bilinear upsampling by an integer factor."""
 
     def __init__(self, factor: int):
         super().__init__()
@@ -30,13 +30,13 @@ class Upscale(nn.Module):
 
 
 class ReShape(nn.Sequential):
-    """(B, in_channels, h, w) -> (B, out_channels, h * factor, w * factor); LayerNorm first.
+    """LayerNorm and upsampling from (B, in_channels, h, w) to (B, out_channels, h * factor, w * factor).
 
     Args:
-        in_channels: of the coarse map.
-        out_channels: of the fine one.
-        factor: whole number, at least 1.
-        kind: shuffle | transposed | bilinear.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        factor: Integer upsampling factor, at least 1.
+        kind: "shuffle", "transposed" or "bilinear".
     """
 
     def __init__(self, *, in_channels: int, out_channels: int, factor: int, kind: Kind = "shuffle"):
@@ -55,20 +55,19 @@ class ReShape(nn.Sequential):
 
 
 class GateReShape(nn.Sequential):
-    """The encoder's deepest map (B, in_channels, h, w) -> (B, 3, h * stride, w * stride), to be mixed with the image.
+    """Re-Shape from the last encoder map (B, in_channels, h, w) to the gate (B, 3, h * stride, w * stride).
 
-    In two steps by default, x4 and x8 for stride 32: the finest cell is then 8 pixels, not 32. `start` and `noise`
-    choose what it gives before training: `start` everywhere, with a standard deviation of about `noise`. The noise is
-    not zero, because the encoder would get no gradient at the first step.
+    Upsampling has two steps by default, x4 and x8 for stride 32. The initial output has mean `start` and a standard
+    deviation of about `noise`, which is not zero so that the encoder gets a gradient in the first step.
 
     Args:
-        in_channels: of the map.
-        stride: of the map, in image pixels.
-        steps: 1 or 2, for kind shuffle.
-        width: channels between the two steps.
-        kind: shuffle | transposed | bilinear.
-        start: value before training.
-        noise: standard deviation around it.
+        in_channels: Channels of the map.
+        stride: Stride of the map.
+        steps: Number of steps, 1 or 2, for kind "shuffle".
+        width: Channels between the two steps.
+        kind: "shuffle", "transposed" or "bilinear".
+        start: Mean of the initial output.
+        noise: Standard deviation of the initial output.
     """
 
     def __init__(
@@ -106,7 +105,7 @@ class GateReShape(nn.Sequential):
 
 
 def _first_step(stride: int) -> int:
-    """The first of two factors; the second one is 8 where that divides the stride, else the largest divisor below 8."""
+    """Return the first of two factors; the second is 8 if that divides the stride, else its largest divisor below 8."""
     second = max(d for d in range(1, 9) if stride % d == 0)
     return stride // second
 
@@ -131,10 +130,10 @@ def _transposed(in_channels: int, out_channels: int, factor: int) -> list[nn.Mod
 
 
 class MapHead(nn.Sequential):
-    """Concatenated maps (B, in_channels, h, w) -> (B, out_channels, h * factor, w * factor).
+    """Output head from concatenated maps (B, in_channels, h, w) to (B, out_channels, h * factor, w * factor).
 
-    LayerNorm, 3x3 convolution to `width`, GELU, then a 1x1 convolution with a pixel shuffle, or (bilinear) with
-    interpolation, which takes factor^2 times less memory: the better choice for many classes.
+    LayerNorm, 3x3 convolution to `width` channels, GELU, 1x1 convolution, and pixel shuffle or bilinear interpolation.
+    The latter needs factor^2 times less memory, which matters with many classes.
     """
 
     def __init__(
@@ -156,8 +155,8 @@ class MapHead(nn.Sequential):
             nn.Conv2d(width, out_channels * (factor**2 if shuffled else 1), 1),
             nn.PixelShuffle(factor) if shuffled else Upscale(factor),
         )
-        with torch.no_grad():  # a calm start: the first losses come from the middle of the range
+        with torch.no_grad():  # small initial outputs, in the middle of the range
             self[3].weight.mul_(0.1)
             self[3].bias.zero_()
-            if shuffled:  # all pixels of a cell begin with the same weights: no grid in the first predictions
+            if shuffled:  # same initial weights for all pixels of a cell, to avoid a grid pattern
                 self[3].weight.copy_(self[3].weight[:: factor**2].repeat_interleave(factor**2, dim=0))

@@ -1,10 +1,10 @@
-"""TrAct: the first layer learns as fast as if its activations were trained, by one small linear solve per step.
+"""TrAct: trains the first layer as if its activations were trained, with one small linear solve per step.
 
-    layers.py  which layer: the first Linear or Conv2d of a model, and why one cannot be used
-    gram.py    a^T a of what a layer sees, chunked, without unfolding
-    update.py  the update itself, as hooks on a stock layer
+    layers.py  find the first Linear or Conv2d of a model, and check that it is supported
+    gram.py    Gram matrix a^T a of the layer input, in chunks and without unfolding
+    update.py  the update, implemented as hooks on an unmodified layer
     apply.py   apply_tract(module) and its inverse; precondition(layer) for gradient accumulation
-    hook.py    TrActHook: one line in any config
+    hook.py    TrActHook for configs
 
 Paper: Petersen et al., "TrAct: Making First-layer Pre-Activations Trainable", NeurIPS 2024, arXiv 2410.23970.
 """

@@ -1,4 +1,4 @@
-"""Turning TrAct on and off for a layer, and the call that deferred mode needs before the optimizer's step."""
+"""Enable and disable TrAct for a layer, and compute deferred updates."""
 
 import torch
 from torch import nn
@@ -11,33 +11,34 @@ REDUCE = ("local", "global", "deferred")
 
 
 def apply_tract(module: nn.Module, lam: float = 0.1, reduce: str = "local") -> nn.Linear | nn.Conv2d:
-    """Turn TrAct on for a layer, in place, and return that layer.
+    """Enable TrAct for a layer in place, and return the layer.
 
     Args:
-        module: a Linear, a Conv2d, or a model, of which the first such layer (in order of definition) is taken.
-        lam: damping, above 0. The paper starts at 0.1, takes 0.2 for long and 0.05 for short training.
-        reduce: what A is taken over.
-            "local": the inputs of this process and this backward pass, as published.
-            "global": those of all processes, by one all-reduce of a^T a; every process must run the same
-            backward passes.
-            "deferred": those of all processes and of all backward passes since the weight's gradient was last None
-            (gradient accumulation). The gradient stays the ordinary one until `precondition(layer)` is called, after
-            the last backward and before the optimizer's step.
+        module: A Linear, a Conv2d, or a model, of which the first such layer in order of definition is used.
+        lam: Damping, above 0. The paper's default is 0.1, with 0.2 for long and 0.05 for short training.
+        reduce: The inputs that A is computed from.
+            "local": inputs of this process and backward pass, as published.
+            "global": inputs of all processes, with one all-reduce of a^T a; all processes must run the same backward
+            passes.
+            "deferred": inputs of all processes and of all backward passes since the gradient of the weight was last "
+            "None
+            (gradient accumulation). The gradient is unchanged until `precondition(layer)` is called, after the last
+            backward pass and before the optimizer step.
 
     Raises:
-        ConfigError: lam or reduce is out of range; there is no such layer; its weight is frozen or computed from
-            others; or its class computes something else than a linear map or a convolution.
+        ConfigError: Invalid lam or reduce; there is no such layer; its weight is frozen or computed from other
+            parameters; or its class is not supported.
     """
     check_settings(lam, reduce)
     layer = find_first_layer(module)
     remove_tract(layer)
-    # before other forward hooks, which may replace the layer's output
+    # before other forward hooks, which may replace the output of the layer
     layer.register_forward_hook(TrAct(lam, reduce), prepend=True, with_kwargs=True)
     return layer
 
 
 def check_settings(lam: float, reduce: str) -> None:
-    """Raises ConfigError for what `apply_tract` does not take."""
+    """Raise ConfigError for invalid settings of `apply_tract`."""
     if not isinstance(lam, float | int) or isinstance(lam, bool) or not 0 < lam < float("inf"):
         raise ConfigError(f"TrAct: lam is {lam!r}; the damping must be above 0 (the paper's value is 0.1)")
     if reduce not in REDUCE:
@@ -47,7 +48,7 @@ def check_settings(lam: float, reduce: str) -> None:
 
 
 def remove_tract(layer: nn.Module) -> None:
-    """Turn TrAct off again; nothing happens where it was not on."""
+    """Disable TrAct for a layer, if it is enabled."""
     for key, hook in list(layer._forward_hooks.items()):
         if isinstance(hook, TrAct):
             hook.release()
@@ -55,17 +56,17 @@ def remove_tract(layer: nn.Module) -> None:
 
 
 def precondition(layer: nn.Module) -> None:
-    """Replace `layer.weight.grad` by the TrAct gradient of all that was accumulated (reduce="deferred").
+    """Replace the accumulated `layer.weight.grad` by the TrAct gradient (reduce="deferred").
 
-    With `torch.distributed` every process must call it; the gradient must be averaged over the processes before, as
+    With `torch.distributed` all processes must call it, after the gradient was averaged over the processes, as
     DistributedDataParallel does.
 
     Raises:
-        ConfigError: TrAct is not on for this layer, or not deferred.
+        ConfigError: TrAct is not enabled for this layer, or not deferred.
     """
     tract = get_tract(layer)
     if tract is None or tract.reduce != "deferred":
-        state = "not on" if tract is None else f"on with reduce={tract.reduce!r}"
+        state = "not enabled" if tract is None else f"enabled with reduce={tract.reduce!r}"
         kind = type(layer).__name__
         raise ConfigError(f"TrAct is {state} for this {kind}; call apply_tract(layer, reduce='deferred') before")
     gradient = layer.weight.grad
@@ -76,5 +77,5 @@ def precondition(layer: nn.Module) -> None:
 
 
 def get_tract(layer: nn.Module) -> TrAct | None:
-    """The state of TrAct for a layer, None where it is not on."""
+    """Return the TrAct hook of a layer, None if it is not enabled."""
     return next((hook for hook in layer._forward_hooks.values() if isinstance(hook, TrAct)), None)

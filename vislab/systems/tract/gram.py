@@ -1,19 +1,19 @@
-"""Sums over what a layer sees: the Gram matrix a^T a of its input, and its weight gradient g^T a in full precision.
+"""Gram matrix a^T a of the input of a layer, and its weight gradient g^T a in full precision.
 
-Rows of `a` are what one output position sees (the columns of x in the paper):
+A row of `a` is the input of one output position (a column of x in the paper):
 
     Linear  rows are samples or tokens                       n = in_features
     Conv2d  rows are unfolded windows, one per output pixel  n = in_channels / groups * kh * kw, as in weight.flatten(1)
 
-Memory stays bounded: the input is worked off in chunks and never unfolded as a whole. Sums are float32 (float64 for
-float64 input) whatever the dtype of the input: a Gram matrix stored in bfloat16 is no longer positive definite.
+The input is processed in chunks and never unfolded as a whole, so memory is bounded. Sums are float32 (float64 for
+float64 input) for any input dtype, since a Gram matrix in bfloat16 is not positive definite.
 
-Overlapping windows are not unfolded along the height either. With stride s, kernel row u + s at output row p sees what
-kernel row u sees at output row p + 1, so the blocks of a^T a obey
+Overlapping windows are not unfolded along the height either. With stride s, kernel row u + s at output row p has the
+same input as kernel row u at output row p + 1, so the blocks of a^T a satisfy
 
     A[u + s, v + s] = A[u, v] - (first output row) + (the row after the last)
 
-and only blocks with u < s are summed over the image: 13 of 49 for a 7x7 stem with stride 2.
+and only blocks with u < s are summed over the image: 13 of 49 for a 7x7 convolution with stride 2.
 """
 
 from collections.abc import Iterable
@@ -25,11 +25,11 @@ from torch.nn import functional as F
 from vislab.systems.tract.layers import padding
 
 _BLOCK = 96
-"""Columns of one product in `squares`: fewer save more multiplications, more keep them fast."""
+"""Columns per matrix product in `squares`: smaller saves multiplications, larger is more efficient."""
 
 
 def gram(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
-    """a^T a over all rows of the layer's input x: (groups, n, n), float32 or float64."""
+    """Return a^T a over all rows of the layer input x: (groups, n, n), float32 or float64."""
     if isinstance(layer, nn.Linear):
         return squares(part[None] for part in _chunks(_rows_of_linear(x), x.shape[-1]))
     x = _batched(x)
@@ -41,7 +41,7 @@ def gram(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
 
 
 def input_rows(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
-    """The matrix a itself, (groups, N, n): rows in the order (b, h, w). It is whole, so for small inputs only."""
+    """Return the whole matrix a (groups, N, n), with rows in the order (b, h, w); for small inputs."""
     if isinstance(layer, nn.Linear):
         return _wide(_rows_of_linear(x))[None]
     x = _padded(_batched(x), layer)  # (B, G, C/G, Hp, Wp)
@@ -52,14 +52,14 @@ def input_rows(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
 
 
 def output_rows(g: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
-    """The gradient g of the layer's output as (groups, N, m / groups), its rows in the order of `input_rows`."""
+    """Return the output gradient g as (groups, N, m / groups), with rows in the order of `input_rows`."""
     if isinstance(layer, nn.Linear):
         return _wide(_rows_of_linear(g))[None]
     return _wide(_batched(g)).unflatten(1, (layer.groups, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
 
 
 def weight_gradient(x: Tensor, g: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
-    """g^T a in float32 or float64, in the shape of the weight, from the layer's input x and its output's gradient g."""
+    """Return g^T a in float32 or float64, in the shape of the weight, from the input x and the output gradient g."""
     if isinstance(layer, nn.Linear):
         return _add_up(
             _wide(part_g).mT @ _wide(part_x)
@@ -86,7 +86,7 @@ def _batched(x: Tensor) -> Tensor:
 
 
 def _chunks(x: Tensor, elements: int) -> tuple[Tensor, ...]:
-    """Splits the samples; a chunk, at so many elements a sample, fits a CPU's cache or 128 MiB of an accelerator."""
+    """Split the samples, of `elements` each, into chunks that fit into a CPU cache or 128 MiB of an accelerator."""
     budget = 2**21 if x.device.type == "cpu" else 2**25
     return x.split(max(1, budget // max(1, elements)))
 
@@ -100,7 +100,7 @@ def _add_up(parts: Iterable[Tensor]) -> Tensor:
 
 
 def squares(parts: Iterable[Tensor]) -> Tensor:
-    """Sum of a^T a over parts (G, N, n), from its upper blocks: (n + block) / 2n of the multiplications."""
+    """Return the sum of a^T a over parts (G, N, n); only the upper blocks are multiplied."""
     total = None
     for a in parts:
         a = _wide(a)
@@ -115,7 +115,7 @@ def squares(parts: Iterable[Tensor]) -> Tensor:
 
 
 def _padded(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """Pads as the layer does and splits the channels: (B, G, C/G, Hp, Wp)."""
+    """Pad like the layer and split the channels: (B, G, C/G, Hp, Wp)."""
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     sides = padding(layer, x.shape[2:])
     x = F.pad(_wide(x), sides, mode=mode) if any(sides) else _wide(x)
@@ -123,27 +123,27 @@ def _padded(x: Tensor, layer: nn.Conv2d) -> Tensor:
 
 
 def _windows(x: Tensor, axis: int, layer: nn.Conv2d) -> Tensor:
-    """A view with the windows along the height (axis 0) or width (axis 1) in a new last dimension."""
+    """Return a view with the windows along the height (axis 0) or width (axis 1) in a new last dimension."""
     dilation, kernel = layer.dilation[axis], layer.kernel_size[axis]
     return x.unfold(3 + axis, dilation * (kernel - 1) + 1, layer.stride[axis])[..., ::dilation]
 
 
 def _patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """Windows that do not overlap, (B, G, C/G, Hp, Wp) to (G, N, n): one copy, four floats at a time where they fit."""
+    """Rearrange non-overlapping windows, (B, G, C/G, Hp, Wp) to (G, N, n), four floats at a time if possible."""
     (kh, kw), (height, width) = layer.kernel_size, x.shape[3:]
     dtype, n = x.dtype, x.shape[2] * kh * kw
     wide = dtype == torch.float32 and not (kw % 4 or width % 4 or x.storage_offset() % 4)
     if wide and x.is_cpu and x.is_contiguous():
-        x, kw, width = x.view(torch.complex128), kw // 4, width // 4  # 16 bytes, whatever is in them
+        x, kw, width = x.view(torch.complex128), kw // 4, width // 4  # copy 16 bytes at a time
     rows, columns = height // kh, width // kw
     x = x[..., : rows * kh, : columns * kw].reshape(*x.shape[:3], rows, kh, columns, kw)
     return x.permute(1, 0, 3, 5, 2, 4, 6).contiguous().view(dtype).view(x.shape[1], -1, n)
 
 
 def _row_blocks(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """Blocks A[u, v], u <= v, of the kernel rows: (kh, kh, G, K, K) with K = C/G * kw.
+    """Return blocks A[u, v], u <= v, of the kernel rows: (kh, kh, G, K, K) with K = C/G * kw.
 
-    A block with u >= stride contains only its difference to A[u - stride, v - stride]; `_resolve` adds that.
+    Blocks with u >= stride contain the difference to A[u - stride, v - stride], which `_resolve` adds.
     """
     kh, s = layer.kernel_size[0], layer.stride[0]
     columns = _windows(_padded(x, layer), 1, layer)  # (B, G, C/G, Hp, Wo, kw)
@@ -152,7 +152,7 @@ def _row_blocks(x: Tensor, layer: nn.Conv2d) -> Tensor:
     phases = [columns[first::s].contiguous() for first in range(s)]
 
     def seen(u: int, first: int, last: int) -> Tensor:
-        """What kernel row u sees at output rows first..last-1: (G, rows * B * Wo, K)."""
+        """Return the input of kernel row u at output rows first..last-1: (G, rows * B * Wo, K)."""
         return phases[u % s][u // s + first : u // s + last].transpose(0, 1).flatten(1, 2)
 
     blocks = columns.new_zeros(kh, kh, layer.groups, columns.shape[-1], columns.shape[-1])
@@ -167,7 +167,7 @@ def _row_blocks(x: Tensor, layer: nn.Conv2d) -> Tensor:
 
 
 def _resolve(blocks: Tensor, layer: nn.Conv2d) -> Tensor:
-    """Runs the recurrence, mirrors the lower blocks and orders rows and columns as (c, kh, kw): (G, n, n)."""
+    """Evaluate the recurrence, mirror the lower blocks and order rows and columns as (c, kh, kw): (G, n, n)."""
     (kh, kw), s = layer.kernel_size, layer.stride[0]
     for u in range(s, kh):
         for v in range(u, kh):

@@ -1,4 +1,4 @@
-"""TrAct for any model by one line of a config: custom_hooks=[dict(type=TrActHook, lam=0.1)]."""
+"""TrActHook, to train with TrAct from a config: custom_hooks=[dict(type=TrActHook, lam=0.1)]."""
 
 from collections.abc import Callable
 from functools import partial
@@ -21,24 +21,24 @@ from vislab.systems.tract.update import Seen
 class TrActHook(Hook):
     """Train the first layer with TrAct.
 
-    The layer is the first Linear or Conv2d in order of definition, unless named; the first training step confirms that
-    it is also the first of the trained ones to run. At logging intervals the log shows `tract_norm`, the norm of this
-    layer's gradient, and `tract_gain`, the same divided by the norm of the ordinary one: worth a look where gradients
-    are clipped by the norm of the whole model.
+    The layer is the first Linear or Conv2d in order of definition, or the one named `layer`. The first training step
+    checks that it is also the first trained layer to run. At logging intervals, `tract_norm`, the gradient norm of this
+    layer, and `tract_gain`, its ratio to the norm of the ordinary gradient, are logged; they matter if gradients are
+    clipped by the norm of the whole model.
 
     Args:
-        lam: damping, above 0; the paper takes 0.1, 0.2 for long and 0.05 for short training.
-        reduce: "local", "global" or "deferred", see `apply_tract`. "deferred" is exact under gradient accumulation
-            and over several processes, and comes before clipping.
-        layer: name of the layer within the model, e.g. "network.conv1".
+        lam: Damping, above 0. The paper's default is 0.1, with 0.2 for long and 0.05 for short training.
+        reduce: "local", "global" or "deferred"; see `apply_tract`. "deferred" is exact with gradient accumulation and
+            several processes, and is applied before clipping.
+        layer: Name of the layer in the model, e.g. "network.conv1".
 
     Raises:
-        ConfigError: when training begins: no such layer, it is frozen or not supported; after the first step: the layer
-            found was not run, or another one was run before it.
+        ConfigError: Before training: there is no such layer, or it is frozen or not supported. After the first step:
+            the layer was not run, or another one was run before it.
     """
 
-    needs_whole_model = True  # FullyShard refuses it
-    priority = "VERY_LOW"  # its before_train comes after that of hooks which freeze or replace parts
+    needs_whole_model = True  # not supported by FullyShard
+    priority = "VERY_LOW"  # before_train runs after hooks that freeze or replace modules
 
     def __init__(self, *, lam: float = 0.1, reduce: str = "local", layer: str | None = None) -> None:
         check_settings(lam, reduce)
@@ -73,10 +73,10 @@ class TrActHook(Hook):
         if (batch_idx + 1) % self._interval == 0:
             self._report(runner)
 
-    # -- an open accumulation window with reduce="deferred": what was seen goes with the gradients into checkpoints --
+    # -- within an accumulation window with reduce="deferred", the sums are saved in checkpoints with the gradients --
 
     def collect_rank_states(self, runner: Runner) -> None:
-        """Called on every rank before a checkpoint is put together."""
+        """Collect the sums of all ranks; called on each rank before a checkpoint is saved."""
         tract = get_tract(self._target)
         total = None if tract is None else tract.total
         is_open = self.reduce == "deferred" and total is not None and self._target.weight.grad is not None
@@ -90,7 +90,7 @@ class TrActHook(Hook):
         self._loaded = checkpoint.get("tract") if runner._resume else None
 
     def restore_random_state(self, runner: Runner) -> None:
-        """Called before the first step, when the gradients of the window are back; their sum is what counts."""
+        """Restore the sums; called before the first step, after the gradients of the window were restored."""
         if self._loaded is None or self._target.weight.grad is None:
             return
         if len(self._loaded) == runner.world_size:
@@ -110,7 +110,7 @@ class TrActHook(Hook):
         remove_tract(self._target)
 
     def _confirm(self) -> None:
-        """After the first step: was it the first one?"""
+        """Check after the first step that the layer was the first one to run."""
         watch, self._watch = self._watch, None
         watch.stop()
         first = watch.names[0] if watch.names else None
@@ -119,8 +119,8 @@ class TrActHook(Hook):
             raise ConfigError(f"TrAct: layer {self._name!r} was not called in the first training step{hint}")
         if self.layer is None and first != self._name:
             raise ConfigError(
-                f"TrAct: {self._name!r} is the first layer by definition, but {first!r} ran before it: name the one "
-                f"that is meant, e.g. TrActHook(layer={first!r})"
+                f"TrAct: {self._name!r} is the first layer by definition, but {first!r} ran before it: name the "
+                f"layer, e.g. TrActHook(layer={first!r})"
             )
 
     def _report(self, runner: Runner) -> None:
@@ -134,13 +134,13 @@ class TrActHook(Hook):
         if (fallbacks := int(tract.fallbacks)) > self._reported:
             runner.logger.warning(
                 f"TrAct: {fallbacks} times so far the input of {self._name!r} could not be factorized (not finite?), "
-                "and the ordinary gradient was taken"
+                "and the ordinary gradient was used"
             )
             self._reported = fallbacks
 
 
 class _FirstToRun:
-    """Notes the order in which the trained Linear and Conv2d layers of a model are called."""
+    """Records the order in which the trained Linear and Conv2d layers of a model are called."""
 
     def __init__(self, model: nn.Module) -> None:
         self.names: list[str] = []
@@ -159,13 +159,13 @@ class _FirstToRun:
 
 
 def _before_step(wrapper: OptimWrapper | OptimWrapperDict, layer: nn.Module) -> Callable[[], object]:
-    """Let the wrapper that owns the layer's weight precondition it first, before it clips. Returns the undoing."""
+    """Make the wrapper of the layer's weight precondition it before clipping; returns a function that undoes it."""
     wrappers = wrapper.values() if isinstance(wrapper, OptimWrapperDict) else [wrapper]
     for one in wrappers:
         if any(p is layer.weight for group in one.optimizer.param_groups for p in group["params"]):
             one.step = partial(_precondition_and_step, layer, one.step)
             return partial(vars(one).pop, "step", None)
-    raise ConfigError("TrAct: the first layer's weight is in no optimizer, so its gradient would have no effect")
+    raise ConfigError("TrAct: the first layer's weight is not in any optimizer, so its gradient would have no effect")
 
 
 def _precondition_and_step(layer: nn.Module, step: Callable[..., None], **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Which layer TrAct acts on: finding the first one of a model, and saying why a layer cannot be used."""
+"""Find the layer that TrAct is applied to, and check that it is supported."""
 
 from torch import Size, nn
 
@@ -8,10 +8,11 @@ Layer = nn.Linear | nn.Conv2d
 
 
 def find_first_layer(module: nn.Module, name: str | None = None) -> Layer:
-    """The layer called `name`; without a name the first Linear or Conv2d in order of definition, be it `module` itself.
+    """Return the layer `name`, or the first Linear or Conv2d in order of definition, which may be `module` itself.
 
     Raises:
-        ConfigError: no such layer; its weight is frozen or computed from others; or its class is not supported.
+        ConfigError: There is no such layer; its weight is frozen or computed from others; or its class is not
+            supported.
     """
     layers = {key: part for key, part in module.named_modules() if isinstance(part, Layer)}
     kind = type(module).__name__
@@ -43,8 +44,8 @@ def _part(module: nn.Module, name: str) -> nn.Module | None:
 
 
 def is_supported(layer: Layer) -> bool:
-    """Whether the layer multiplies its weight with its (padded) input and does nothing else."""
-    if "forward" in vars(layer):  # replaced on this object
+    """Return whether the forward pass of the layer is that of nn.Linear or nn.Conv2d."""
+    if "forward" in vars(layer):  # replaced on the instance
         return False
     if isinstance(layer, nn.Linear):
         return type(layer).forward is nn.Linear.forward
@@ -53,12 +54,12 @@ def is_supported(layer: Layer) -> bool:
 
 
 def _pads_itself(layer: nn.Conv2d) -> bool:
-    """timm's Conv2dSame, the stem of tf_efficientnet and others: TensorFlow's padding, which depends on the size."""
+    """Return whether the layer is timm's Conv2dSame (tf_efficientnet), whose padding depends on the input size."""
     return type(layer).__name__ == "Conv2dSame" and type(layer).__module__.startswith("timm.")
 
 
 def padding(layer: nn.Conv2d, size: Size) -> list[int]:
-    """What the layer puts around an image of `size` (H, W): [left, right, top, bottom]."""
+    """Return the padding of an input of `size` (H, W): [left, right, top, bottom]."""
     if not _pads_itself(layer):
         return layer._reversed_padding_repeated_twice
     sides = []

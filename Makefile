@@ -1,4 +1,4 @@
-# Five verbs. Each creates .venv from requirements.txt first; nothing outside this folder is touched.
+# Targets; each creates .venv from requirements.txt first and changes nothing outside this folder.
 PYTHON ?= python3
 CONFIG ?= configs/hnerv/hnerv_bunny_160x320_cpu.py
 ARGS   ?=
@@ -14,7 +14,7 @@ MARKS  := not slow and not gpu and not peer$(if $(VISLAB_DATA),, and not data)
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-train: .venv/installed  ## train any config: make train CONFIG=configs/... ARGS="--resume"
+train: .venv/installed  ## train a config: make train CONFIG=configs/... ARGS="--resume"
 	$(BIN)/python tools/train.py $(CONFIG) $(ARGS)
 
 test: .venv/installed   ## the default tests: no GPU, no network; `data` tests as well where VISLAB_DATA is set
@@ -23,7 +23,7 @@ test: .venv/installed   ## the default tests: no GPU, no network; `data` tests a
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-bench: .venv/installed  ## the quick form of every benchmark
+bench: .venv/installed  ## quick versions of all benchmarks
 	set -e; for b in $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))); do echo "== $$b"; $(BIN)/python $$b --quick; done
 
 clean:

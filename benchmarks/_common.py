@@ -1,10 +1,10 @@
-"""The one shape of a benchmark script: interleaved timing, peak memory, a table, a RESULT line, a record.
+"""Shared functions of the benchmark scripts: interleaved timing, peak memory, tables and records of results.
 
-A script parses `--quick`, prints a parity line first where a peer is involved, times with `interleave`, prints with
-`print_table`, appends to RESULTS.md with `record`, ends with `result(...)`. Ratios of medians over interleaved rounds
-hold on a shared machine, where absolute wall times do not; CPU time stands beside wall time for the same reason.
+A script parses `--quick`, prints a parity check if it compares with another implementation, measures with `interleave`,
+prints with `print_table`, appends to RESULTS.md with `record`, and ends with `result(...)`. Ratios of medians over
+interleaved rounds and CPU times are reliable on shared machines, unlike absolute wall times.
 
-Scripts in this folder import it as `import _common` (their own folder is first on the path).
+Scripts in this folder use `import _common`, since their own folder is first on the path.
 """
 
 import argparse
@@ -28,7 +28,7 @@ Timings = dict[str, dict[str, list[float]]]
 
 
 def parser(description: str) -> argparse.ArgumentParser:
-    """The arguments every benchmark has: `--quick` (at most two minutes), `--threads` and `--no-record`."""
+    """Return a parser with the common arguments `--quick` (at most two minutes), `--threads` and `--no-record`."""
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="at most two minutes, smaller sizes")
     p.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
@@ -37,15 +37,15 @@ def parser(description: str) -> argparse.ArgumentParser:
 
 
 def interleave(fns: dict[str, Callable[[], object]], pairs: int = 7, warmup: int = 3) -> Timings:
-    """Time functions in turn, A B A B ..., so that a change of the machine's load meets all of them alike.
+    """Time functions alternately, so that changes in the load of the machine affect all of them.
 
     Args:
-        fns: name -> function without arguments; a GPU function must synchronize before it returns.
-        pairs: timed rounds, each calling every function once. The order turns round from one round to the next.
-        warmup: rounds before, not timed.
+        fns: Name -> function without arguments; a GPU function must synchronize before it returns.
+        pairs: Timed rounds, each calling every function once. The order is reversed after each round.
+        warmup: Number of untimed rounds.
 
     Returns:
-        name -> {"wall": [seconds], "cpu": [seconds of this process, all threads]}, one entry a round.
+        Name -> {"wall": [seconds], "cpu": [seconds of this process, all threads]}, one entry per round.
     """
     for _ in range(warmup):
         for fn in fns.values():
@@ -64,12 +64,12 @@ def interleave(fns: dict[str, Callable[[], object]], pairs: int = 7, warmup: int
 
 
 def ratio(a: Sequence[float], b: Sequence[float]) -> float:
-    """Median of `a` over median of `b`: below 1, `a` is the faster one."""
+    """Return the median of `a` divided by the median of `b`; below 1, `a` is faster."""
     return statistics.median(a) / statistics.median(b)
 
 
 def spread(values: Sequence[float]) -> float:
-    """Half the distance between the quartiles, as a fraction of the median: how much rounds differ."""
+    """Return half the interquartile range relative to the median."""
     if len(values) < 2:
         return 0.0
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -77,12 +77,12 @@ def spread(values: Sequence[float]) -> float:
 
 
 def peak_rss(cmd: Sequence[str], **kwargs) -> float:
-    """Peak resident memory of a command and its children, in MiB. `kwargs` go to subprocess.run.
+    """Return the peak resident memory of a command and its children in MiB. `kwargs` are passed to subprocess.run.
 
     Raises:
-        RuntimeError: the command failed; its last error lines are in the message.
+        RuntimeError: The command failed; the message has its last error lines.
     """
-    # A helper process asks for RUSAGE_CHILDREN, which would otherwise remember every child this process ever had.
+    # RUSAGE_CHILDREN includes all children of a process, so it is read in a separate process.
     code = (
         "import resource, subprocess, sys; rc = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode;"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss); sys.exit(rc)"
@@ -95,7 +95,7 @@ def peak_rss(cmd: Sequence[str], **kwargs) -> float:
 
 
 def timing_row(name: str, times: dict[str, list[float]], base: dict[str, list[float]] | None = None) -> dict[str, str]:
-    """One table row of `interleave`'s output: median wall and CPU in ms, spread, and both ratios to `base`."""
+    """Return a table row of one function: median wall and CPU time in ms, spread, and both ratios to `base`."""
     row = {
         "what": name,
         "wall ms": f"{statistics.median(times['wall']) * 1e3:.2f}",
@@ -109,7 +109,7 @@ def timing_row(name: str, times: dict[str, list[float]], base: dict[str, list[fl
 
 
 def format_table(rows: Sequence[dict[str, object]]) -> str:
-    """Rows of equal or differing keys as a Markdown table with aligned columns."""
+    """Format rows, which may have different keys, as an aligned Markdown table."""
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [columns] + [[str(row.get(c, "")) for c in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -125,7 +125,7 @@ def print_table(rows: Sequence[dict[str, object]]) -> str:
 
 
 def conditions() -> str:
-    """Date, versions, processor count, threads and load average, in one line."""
+    """Return date, versions, processor count, threads and load average in one line."""
     versions = []
     for name in VERSIONS_OF:
         try:
@@ -142,13 +142,13 @@ def conditions() -> str:
 
 
 def record(table: str, quick: bool, path: str | Path = RESULTS, script: str | None = None) -> None:
-    """Append `table` to the results file under the script's name, form, date, versions and load.
+    """Append `table` to the results file with the name of the script, date, versions and load.
 
     Args:
-        table: what was printed; a parity line may stand before it.
-        quick: True when this was the `--quick` form.
-        path: the file; tests give their own.
-        script: name in the heading; by default the running script's.
+        table: The printed table, which may follow a parity line.
+        quick: Whether the script was run with `--quick`.
+        path: Path of the results file.
+        script: Name in the heading. Default: the name of the running script.
     """
     script = script or Path(sys.argv[0]).stem
     form = "quick" if quick else "full"
@@ -159,7 +159,7 @@ def record(table: str, quick: bool, path: str | Path = RESULTS, script: str | No
 
 
 def skip(needs: str) -> NoReturn:
-    """End the script with status 0, since what it needs is not here: `needs` says what, and how to give it."""
+    """Exit with status 0 because a requirement is missing, which `needs` describes."""
     print(f"skipped: {needs}", flush=True)
     result(skipped=1)
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""Tables, curves and pictures of timesnet_decoder.py from the runs it stored."""
+"""Tables, curves and images of timesnet_decoder.py from its stored runs."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from vislab.visualization import draw
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-Rates = tuple[float, float]  # learning rate of new parts, factor of the outputs' one
+Rates = tuple[float, float]  # learning rate of new layers, factor for the output layers
 COMPARISONS = (  # (row, the row it is compared with)
     ("pre-trained x multiply", "random x multiply"),
     ("pre-trained x image", "random x image"),
@@ -27,12 +27,12 @@ COMPARISONS = (  # (row, the row it is compared with)
 
 
 def rates_of(run: dict) -> Rates:
-    """Returns the learning rate of new parts and the factor of the outputs' one that a run had."""
+    """Return the learning rate of new layers and the factor for the output layers of a run."""
     return run["lr"], run["output_mult"]
 
 
 def choose_rates(tuning: Sequence[dict], task: str, variant: str) -> Rates:
-    """Returns the rates whose tuning run of this row ended with the best value of the task's first metric."""
+    """Return the rates whose tuning run of this row ended with the best value of the task's first metric."""
     metric = TASKS[task][0]
     mine = [r for r in tuning if (r["task"], r["variant"]) == (task, variant)]
     sign = 1 if metric in LOWER_IS_BETTER else -1
@@ -40,7 +40,7 @@ def choose_rates(tuning: Sequence[dict], task: str, variant: str) -> Rates:
 
 
 def tuning_table(tuning: Sequence[dict], task: str, grid: Iterable[Rates]) -> list[dict[str, object]]:
-    """Rows of the first metric at the end of each tuning run, the chosen one in bold."""
+    """Return rows with the first metric at the end of each tuning run; the selected one is bold."""
     metric, rows = TASKS[task][0], []
     for variant in VARIANTS:
         found = {rates_of(r): r["history"][-1][metric] for r in tuning if (r["task"], r["variant"]) == (task, variant)}
@@ -54,7 +54,7 @@ def tuning_table(tuning: Sequence[dict], task: str, grid: Iterable[Rates]) -> li
 
 
 def result_table(runs: Sequence[dict]) -> list[dict[str, object]]:
-    """Rows of mean and standard deviation over seeds of all metrics, CPU seconds, and the rates used."""
+    """Return rows with mean and standard deviation over seeds of all metrics, CPU seconds, and learning rates."""
     rows = []
     for variant in VARIANTS:
         row: dict[str, object] = {"decoder x mix": variant}
@@ -71,7 +71,7 @@ def result_table(runs: Sequence[dict]) -> list[dict[str, object]]:
 
 
 def difference_table(runs: Sequence[dict]) -> list[dict[str, object]]:
-    """Rows of mean and standard deviation of the differences between two variants at equal seeds, and who is ahead."""
+    """Return rows with mean and standard deviation of paired differences between two variants."""
     rows = []
     for first, second in COMPARISONS:
         row: dict[str, object] = {"difference at equal seeds": f"{first} - {second}"}
@@ -95,7 +95,7 @@ def _mean_and_sd(values: Sequence[float]) -> str:
 
 
 def draw_curves(runs: Sequence[dict], path: Path) -> None:
-    """Draws mean and range over seeds of each task's first metric against the step."""
+    """Draw mean and range over seeds of each task's first metric against the step."""
     figure, axes = plt.subplots(1, 2, figsize=(11, 4), constrained_layout=True)
     for axis, (task, names) in zip(axes, TASKS.items(), strict=True):
         for k, variant in enumerate(VARIANTS):
@@ -118,7 +118,7 @@ def draw_curves(runs: Sequence[dict], path: Path) -> None:
 
 
 def draw_sheet(task: str, path: Path) -> None:
-    """Draws three rows of image, label and the predictions of all variants that were kept."""
+    """Draw three rows with image, label and the stored predictions of all variants."""
     files = {variant: predictions_file(task, variant) for variant in VARIANTS}
     found = {variant: np.load(file) for variant, file in files.items() if file.exists()}
     if not found:

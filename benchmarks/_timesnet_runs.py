@@ -36,7 +36,7 @@ WEIGHTS = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
 WORK_DIR = Path(__file__).resolve().parents[1] / "work_dirs" / "timesnet_decoder"
 SIZE = (96, 128)
 BATCH = 8
-PRETRAINED_SHARE = 0.5  # of the learning rate, for pre-trained parts, in every row
+PRETRAINED_SHARE = 0.5  # factor on the learning rate of pre-trained layers, in all rows
 VARIANTS: dict[str, tuple[bool | None, str | None]] = {  # row: (decoder pre-trained, mix)
     "pre-trained x multiply": (True, "multiply"),
     "pre-trained x image": (True, "image"),
@@ -46,10 +46,10 @@ VARIANTS: dict[str, tuple[bool | None, str | None]] = {  # row: (decoder pre-tra
     "random x feature": (False, "feature"),
     "FPN": (None, None),
 }
-TASKS = {"kitchen": ("abs_rel", "rmse", "d1"), "camvid": ("mIoU", "mAcc", "aAcc")}  # the first one chooses the rates
+TASKS = {"kitchen": ("abs_rel", "rmse", "d1"), "camvid": ("mIoU", "mAcc", "aAcc")}  # the first one selects the rates
 LOWER_IS_BETTER = ("abs_rel", "rmse")
-# The images of each split. Rates are chosen on images held out of the training set: one stretch of the film, as the
-# test frames are, and for CamVid one that does not adjoin them.
+# Images of each split. Rates are selected on images held out of the training set: consecutive frames, as for
+# testing, and for CamVid frames that are not next to the test frames.
 SPLITS = {
     "kitchen": {
         "tuning": {"train": range(0, 120), "test": range(120, 160)},
@@ -63,13 +63,13 @@ SPLITS = {
 
 
 def build(task: str, variant: str, output_mult: float) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The model of one row, and the `Rules` of its optimizer.
+    """Return the model of a row, and the `Rules` of its optimizer.
 
     Args:
-        task: kitchen | camvid.
-        variant: a row of VARIANTS.
-        output_mult: factor of the learning rate for the parts behind the pre-trained networks: timesNet's Re-Shapes
-            of the decoder's stages, all of the FPN.
+        task: Kitchen | camvid.
+        variant: A row of VARIANTS.
+        output_mult: Factor on the learning rate of the layers after the pre-trained networks: Re-Shape modules of the
+            decoder stages, all of the FPN.
     """
     pretrained, mix = VARIANTS[variant]
     encoder = {"name": "tf_efficientnet_lite0", "pretrained": WEIGHTS}
@@ -93,9 +93,9 @@ def build(task: str, variant: str, output_mult: float) -> tuple[torch.nn.Module,
 
 @functools.cache
 def records(task: str, split: str, part: str) -> list[dict]:
-    """Images and labels of one part of a split, read once and kept small; those of "test" are packed.
+    """Return images and labels of one part of a split, resized and kept in memory; those of "test" are packed.
 
-    Test labels keep their own size, as the protocol asks.
+    Test labels keep their original size.
     """
     if task == "kitchen":
         image, label = LoadImage(min_size=32), LoadDepth(invalid=(0, 65535))
@@ -103,7 +103,7 @@ def records(task: str, split: str, part: str) -> list[dict]:
     else:
         image, label = LoadImage(min_size=32), LoadSemSeg()
         sets = [CamVid(data_root="$VISLAB_DATA/camvid", ann_file=f"{name}.txt") for name in ("train", "val")]
-    larger = (round(SIZE[0] * 1.25), round(SIZE[1] * 1.25))  # the training crops are cut out of it
+    larger = (round(SIZE[0] * 1.25), round(SIZE[1] * 1.25))  # source of the training crops
     if part == "train":
         steps = [image, label, Resize(size=larger)]
     else:
@@ -119,10 +119,10 @@ def _run(steps: Sequence, results: dict) -> dict:
 
 
 def train_once(job: dict[str, Any]) -> dict[str, Any]:
-    """Trains one model; returns the job with its metrics at each evaluation, losses, and wall and CPU seconds.
+    """Train one model; returns the job with its metrics at each evaluation, losses, and wall and CPU seconds.
 
     Args:
-        job: task, variant, seed, split, steps, every (evaluate after so many), lr, output_mult, images (of the parts,
+        job: Task, variant, seed, split, steps, every (evaluate after so many), lr, output_mult, images (of the parts,
             None = all), pictures (whether to keep predictions of three test images).
     """
     torch.set_num_threads(1)
@@ -169,7 +169,7 @@ def train_once(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def evaluate(task: str, model: torch.nn.Module, test: list[dict]) -> dict[str, float]:
-    """The task's metrics at the labels' own size."""
+    """Return the metrics of a task at the original size of the labels."""
     metric = DepthMetric(max_depth=5.0) if task == "kitchen" else SemSegMetric()
     metric.dataset_meta = (RGBDFolder if task == "kitchen" else CamVid).METAINFO
     model.eval()
@@ -187,7 +187,7 @@ def _predict(model: torch.nn.Module, items: list[dict]) -> list:
 
 
 def keep_predictions(task: str, variant: str, model: torch.nn.Module, test: list[dict]) -> None:
-    """Writes predictions of three test images as an array, for `_timesnet_report.draw_sheet`."""
+    """Write predictions of three test images as an array, for `_timesnet_report.draw_sheet`."""
     items = [test[i] for i in np.linspace(0, len(test) - 1, 3).astype(int)]
     model.eval()
     with torch.inference_mode():

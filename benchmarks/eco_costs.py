@@ -1,11 +1,12 @@
-"""Prints the cost of each exit of the CPU configs of ECO-M2F in giga-multiply-accumulates: nothing is trained or timed.
+"""Print the cost in GMACs of each exit of the ECO-M2F CPU configs, without training or timing.
 
     python benchmarks/eco_costs.py
 
-"last masks" is the product of mask embeddings and the map at stride 4 that gives the last output's masks; it is part of
-every exit's cost. Shares are of the deepest exit, without and with the sampling of deformable attention.
+"last masks" is the product of mask embeddings and the map at stride 4 for the masks of the last output, which is "
+"included in the cost of each exit. Shares are relative to the last exit,
+without and with the sampling of deformable attention.
 
-Needs VISLAB_DATA for the ImageNet weights that the configs name.
+Needs VISLAB_DATA for the ImageNet weights of the configs.
 """
 
 import os

@@ -1,20 +1,19 @@
-"""ECO-M2F's saving, measured: quality against cost for fixed exits, gate, random choice in the same shares, oracle.
+"""Quality against cost of ECO-M2F: fixed exits, gate, random selection with the same frequencies, oracle.
 
     python benchmarks/eco_frontier.py [--data mixed|scenes|coco_panoptic|camvid] [--seeds 0 1 2] [--quick]
         [--picture FILE]
 
-For each seed: step A trains the parent of configs/eco_m2f/eco_m2f_lite0_<data>_cpu.py, step B derives qualities of
-images for the gate and of test images, step C fits a gate for every beta. Then the time of each exit, batches of 1 and
-8, beside its multiply-accumulates. What is finished is kept in WORK/<data>/results.json, and an interrupted run goes on
-(training from its checkpoint, step B from its file). The claim: the gate lies above random choice of equal mean cost.
+For each seed: step A trains the model of configs/eco_m2f/eco_m2f_lite0_<data>_cpu.py, step B measures the quality of
+images for the gate and of test images, and step C fits a gate for each beta. The time of each exit is then measured
+with batches of 1 and 8. Results are stored in WORK/<data>/results.json, and an interrupted run continues (training from
+its checkpoint, step B from its file). The gate should be better than random selection with equal mean cost.
 
-Half of the mixed scenes hold one large object and half many small ones, so that depth is worth more to some images than
-to others: there a gate that does not beat random choice is wrong. In scenes, all images are drawn alike.
+Half of the mixed scenes have one large object and half many small ones, which benefit differently from more layers, so
+the gate must be better than random selection. In "scenes", all images have the same distribution.
 
-The gate learns from scenes that the parent has not seen, which cost nothing to draw. Of camvid and coco_panoptic there
-are the training images only, whose qualities are those of a parent that knows them.
+The gate is fitted on scenes not used for training. For camvid and coco_panoptic only training images are available.
 
-Needs VISLAB_DATA for the ImageNet weights, unless --weights gives them. Full form: 15 to 45 minutes on one core.
+Needs VISLAB_DATA for the ImageNet weights, unless --weights is set. Takes 15 to 45 minutes on one core.
 """
 
 import json
@@ -30,11 +29,11 @@ FILES = {"mixed": "scenes_mixed", "scenes": "scenes", "coco_panoptic": "coco_pan
 MEASURE = {"mixed": "pq", "scenes": "pq", "coco_panoptic": "pq", "camvid": "miou"}
 ITERATIONS = {"mixed": 2000, "scenes": 600, "coco_panoptic": 1000, "camvid": 600}
 BETAS = (0.0, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05)
-FRESH = 100  # added to the seeds of drawn scenes for step B: no scene of training or testing is among them
+FRESH = 100  # added to the seeds of scenes for step B, which differ from those for training and testing
 
 
 def config_of(args):
-    """The config's path, and the changes to it."""
+    """Return the path of the config, and the changes to it."""
     options = {}
     if args.weights:
         options["weights"] = args.weights
@@ -48,7 +47,7 @@ def config_of(args):
 
 
 def loaders(cfg, quick: bool):
-    """Test-time batches of images for the gate and of test images."""
+    """Return data loaders of images for the gate and of test images, with the test pipeline."""
     from vislab.engine.runner import Runner
 
     found = []
@@ -70,7 +69,7 @@ def loaders(cfg, quick: bool):
 
 
 def run_seed(args, seed: int, work: Path) -> dict:
-    """Steps A and B of one seed."""
+    """Run steps A and B for one seed."""
     import torch
 
     from vislab.apis import train
@@ -96,7 +95,7 @@ def run_seed(args, seed: int, work: Path) -> dict:
 
 
 def trained(args, work: Path) -> tuple:
-    """The parent of `work`, and what `loaders` gives."""
+    """Return the trained model of `work`, and the output of `loaders`."""
     from mmengine.registry import init_default_scope
 
     from vislab.apis.build import build_model, load
@@ -110,15 +109,19 @@ def trained(args, work: Path) -> tuple:
 
 
 def times(args, work: Path, size: tuple[int, int]) -> tuple[dict, dict]:
-    """{batch: {"wall": {exit: median seconds an image}, "share": {exit: its share of the deepest exit's time in the
-    same round, median over rounds}}}; and the exits' costs with the sampling."""
+    """Time all exits.
+
+    Returns:
+        {batch: {"wall": {exit: median seconds per image}, "share": {exit: time relative to the last exit in the same
+        round, median over rounds}}}, and the costs of the exits including sampling.
+    """
     import torch
 
     from vislab.engine.allocator import keep_freed_memory
     from vislab.systems.eco_m2f import exit_costs
 
     torch.set_num_threads(args.threads)
-    keep_freed_memory()  # as every Runner does
+    keep_freed_memory()  # as in the Runner
     model, found = trained(args, work)[0], {}
     for batch in (1, 8):
         images = torch.rand(batch, 3, *size)
@@ -142,7 +145,7 @@ def times(args, work: Path, size: tuple[int, int]) -> tuple[dict, dict]:
 
 
 def policy_rows(work: Path, costs: dict) -> dict:
-    """Step C of one seed, from its files: seconds. And how much of the gain by depth the gate's features tell."""
+    """Run step C for one seed, and compute how well the features of the gate predict the gain of more layers."""
     import torch
 
     from vislab.systems.eco_m2f import Derived, fit_gate, frontier
@@ -159,7 +162,7 @@ def policy_rows(work: Path, costs: dict) -> dict:
 
 
 def agreement(works: list[Path]) -> float | None:
-    """Correlation of the images' gains from first to last exit between parents: is the gain a matter of the image?"""
+    """Return the correlation between trained models of the gain of each image from the first to the last exit."""
     import numpy as np
 
     from vislab.systems.eco_m2f import Derived
@@ -171,7 +174,7 @@ def agreement(works: list[Path]) -> float | None:
 
 
 def summarize(seeds: list[dict]) -> tuple[list[dict], list[dict], dict]:
-    """Tables over seeds: policies, exits; and the RESULT values."""
+    """Return tables of policies and exits over seeds, and the RESULT values."""
     rows, gains = [], []
     key = "set_quality" if "set_quality" in seeds[0]["rows"][0] else "quality"
     for i, first in enumerate(seeds[0]["rows"]):
@@ -216,7 +219,7 @@ def _deviation(values: list[float]) -> float:
 
 
 def draw(folder: Path, path: str) -> None:
-    """Quality against cost, mean over seeds, a panel for each data set that has results."""
+    """Draw quality against cost, mean over seeds, one panel per dataset with results."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -247,10 +250,10 @@ def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--data", choices=FILES, default="mixed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--iterations", type=int, help="of step A; default by --data")
-    parser.add_argument("--weights", help="EfficientNet-Lite0's ImageNet weights; default: below VISLAB_DATA")
+    parser.add_argument("--iterations", type=int, help="iterations of step A (default: depends on --data)")
+    parser.add_argument("--weights", help="ImageNet weights of EfficientNet-Lite0 (default: in VISLAB_DATA)")
     parser.add_argument("--work", default="work_dirs/eco_frontier")
-    parser.add_argument("--picture", help="draw what --work contains of all data sets to this file")
+    parser.add_argument("--picture", help="draw the results of all datasets in --work to this file")
     args = parser.parse_args()
     if not args.weights and not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA or --weights, EfficientNet-Lite0's ImageNet weights")
@@ -298,7 +301,7 @@ def main() -> None:
 
 
 def _minutes(seeds: list[dict]) -> str:
-    """Of the seeds whose training was not interrupted."""
+    """Return the training time of the seeds that were not interrupted."""
     return " / ".join("?" if seed["cpu_minutes"] is None else f"{seed['cpu_minutes']:.1f}" for seed in seeds)
 
 

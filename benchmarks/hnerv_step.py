@@ -1,12 +1,12 @@
-"""A training step of HNeRV against the original repository's model, on the CPU: same weights, size, batch and frames.
+"""Time of an HNeRV training step compared to the original repository, on the CPU, with the same weights and frames.
 
-Needs a checkout of the original repository (haochen-rye/HNeRV on GitHub) beside the project; it carries no license, so
-it is run where it lies and nothing of it is kept here. Its unused imports are stubbed.
+Needs a checkout of the original repository (haochen-rye/HNeRV on GitHub). It has no license, so none of its code is
+included here. Its unused imports are stubbed.
 
     python benchmarks/hnerv_step.py --peer-dir ../HNeRV [--quick]
 
-A step is forward, L2 loss, backward and Adam. Both sides get the same float frames; the parity line is the largest
-difference of the output images from the same weights. Aim: at most 0.7 of the original's time.
+A step is forward, L2 loss, backward and Adam, on the same float frames. The parity check is the maximum difference of
+the output images. Target: at most 0.7 of the time of the original.
 """
 
 import os
@@ -25,7 +25,7 @@ SIZES = {  # frame size, decoder width
 
 
 def import_peer(folder: str):
-    """The original's module model_all, with empty stand-ins for what only its data loading needs."""
+    """Import the module model_all of the original, with stubs for imports of its data loading."""
     if not Path(folder, "model_all.py").is_file():
         sys.exit(f"error: {folder!r} contains no model_all.py. Give a checkout of haochen-rye/HNeRV with --peer-dir.")
 
@@ -65,7 +65,7 @@ def build_peer(module, strides: tuple[int, ...], width: int):
 
 
 def widen(peer) -> None:
-    """Raise the small initial weights, so that the image varies and parity says something about every layer."""
+    """Increase small initial weights, so that the parity check depends on all layers."""
     for stage in peer.encoder.stages:
         stage[0].gamma.data.fill_(0.5)
     for layer in peer.decoder:
@@ -75,7 +75,7 @@ def widen(peer) -> None:
 
 
 def copy_weights(ours, peer) -> None:
-    """Both models list their parameters in the order of use, but for the channel norms and the layer scale."""
+    """Copy weights; both models define their parameters in the same order except for channel norms and layer scale."""
     pairs: list[tuple[object, object]] = []
     blocks = list(ours.encoder)
     for i in range(len(ours.strides)):
@@ -130,7 +130,7 @@ def main() -> None:
         if difference > 1e-5 or count[0] != count[1]:
             sys.exit("error: the two models differ, so their times say nothing")
 
-        # ours is stepped as the project's configs do it, the original as its script does
+        # optimizer steps as in the configs of this project and in the script of the original
         our_adam = torch.optim.Adam(ours.parameters(), lr=1e-3, fused=True)
         peer_adam = torch.optim.Adam(peer.parameters(), lr=1e-3, weight_decay=0.0)
 

@@ -1,8 +1,8 @@
-"""What a training step of the Runner costs beyond a bare PyTorch loop: same model, same in-memory batches, interleaved.
+"""Overhead of a Runner training step compared to a plain PyTorch loop, with the same model and in-memory batches.
 
-The Runner trains with its default hooks; a hook that runs last stops the clock after every block of steps and lets the
-bare loop do the same block. Both end with bit-equal weights, or the figures are void. Aim: a ratio of at most 1.03 at
-20 ms a step or more. Both run under the Runner's allocator settings (engine/allocator.py), which speed up both.
+The Runner trains with its default hooks; a last hook measures the time of each block of steps and then runs the plain
+loop on the same block. Both must end with bit-identical weights. Target: a ratio of at most 1.03 for steps of 20 ms or
+more. Both use the allocator settings of the Runner (engine/allocator.py).
 """
 
 import contextlib
@@ -36,7 +36,7 @@ def build_model(width: int):
 
 
 class Batches:
-    """Ready batches of (B, 3, H, W) in memory."""
+    """Dataset of batches (B, 3, H, W) in memory."""
 
     metainfo: dict = {}
 
@@ -98,7 +98,7 @@ def main(args) -> None:
             if (batch_idx + 1) % block:
                 return
             note("Runner", self.wall, self.cpu)
-            if (batch_idx // block) % 2 == 0:  # R B  B R  R B  B R: neither is always the second
+            if (batch_idx // block) % 2 == 0:  # alternate the order: R B, B R, ...
                 for first in (batch_idx + 1 - block, batch_idx + 1):
                     self.start()
                     bare(first)
@@ -148,12 +148,12 @@ def main(args) -> None:
 
 
 def hook_costs(runner, batch: dict, calls: int = 200) -> dict[str, float]:
-    """Microseconds that each hook takes for one training step, logging included at its usual interval."""
+    """Return the microseconds per training step of each hook, including logging at its interval."""
     import torch
 
     costs = {}
     outputs = {"loss": torch.tensor(1.0)}
-    for hook in runner.hooks[:-1]:  # the last one is the stopwatch
+    for hook in runner.hooks[:-1]:  # without the timing hook
         began = time.perf_counter()
         for index in range(calls):
             hook.before_train_iter(runner, batch_idx=index, data_batch=batch)

@@ -1,11 +1,11 @@
-"""Memory and time from 100 masks at stride 4 to panoptic, semantic and instance predictions of 1333x800 pixels.
+"""Memory and time of Mask2Former postprocessing, from 100 masks at stride 4 to predictions of 1333x800 pixels.
 
     python benchmarks/mask2former_postprocess.py [--quick]
 
-"whole" does what the official inference does: all masks enlarged to the input's and then to the image's size, as one
-tensor of floats, before any decision. "strips" is vislab's, which enlarges a strip of rows at a time. Same logits, and
-the same segments and classes come out; peak memory is that of a process which does one of the three, less that of a
-process which only makes the logits.
+"whole" is the official implementation: all masks are resized to the size of the input and then of the image as one "
+"float
+tensor. "strips" is that of vislab, which resizes strips of rows. The results are identical. Peak memory is that of a
+process with one of the three tasks, minus that of a process which only creates the logits.
 """
 
 import sys
@@ -17,7 +17,7 @@ TASKS = ("panoptic", "semantic", "instance")
 
 
 def logits(quick: bool):
-    """Class logits (Q, 134) and masks (Q, 200, 336) of smooth blobs, most of them sure of their class."""
+    """Return class logits (Q, 134) and masks (Q, 200, 336) of smooth blobs, most with a confident class."""
     import torch
 
     queries = 20 if quick else 100
@@ -30,7 +30,7 @@ def logits(quick: bool):
 
 
 def whole(task: str, classes, masks):
-    """The official order of things, every mask at full size."""
+    """Official postprocessing, with all masks at full size."""
     from torch.nn.functional import interpolate
 
     big = interpolate(masks[None], size=PADDED, mode="bilinear", align_corners=False)[0, :, : IMAGE[0], : IMAGE[1]]
@@ -61,7 +61,7 @@ def strips(task: str, classes, masks):
 
 
 def parity(classes, masks) -> float:
-    """Share of pixels whose class or segment differs between the two; ties in rounding are all that may."""
+    """Return the fraction of pixels whose class or segment differs, which may only be caused by rounding."""
     ids, segments = strips("panoptic", classes, masks)
     best = whole("panoptic", classes, masks)
     differs = ((ids == 0) != (best < 0)).float().mean().item()

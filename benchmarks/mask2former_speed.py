@@ -1,17 +1,17 @@
-"""Mask2Former (Swin-T, 100 queries, 133 classes) against transformers' on the CPU: forward and training step.
+"""Time and memory of Mask2Former (Swin-T, 100 queries, 133 classes) compared to transformers, on the CPU.
 
     python benchmarks/mask2former_speed.py [--quick] [--sizes 384 512] [--threads 1]
 
-Both get the same weights and images; the parity line compares outputs, and every loss at the same points. A training
-step is forward, all 30 losses with matching, backward; the optimizer is left out, it is the same. Then the deformable
-attention core alone, forward and backward, and the peak memory of a training step, each side in a process of its own:
+Both use the same weights and images; the parity check compares outputs, and all losses at the same points. A training
+step is forward, all 30 losses with matching, and backward, without the optimizer. Also measured are forward and
+backward of deformable attention, and the peak memory of a training step in separate processes:
 
-- whole: of the whole process. Libraries and weights, 0.95 GiB, are much of it and the same for both.
-- step: less the peak of a process that only builds model and input: what the step adds.
-- tensors: the same with freed memory given back at once (glibc's mmap threshold fixed), so without the holes that the
-  default allocator keeps. Those vary by 5% from run to run with the order of allocations.
+- whole: of the whole process, including 0.95 GiB of libraries and weights.
+- step: minus the peak of a process that only builds model and input.
+- tensors: the same with a fixed mmap threshold of glibc, so without heap fragmentation, which varies by 5% between
+  runs.
 
-Aim: at most 0.67 of transformers' time and 0.6 of its peak memory in training.
+Target: at most 0.67 of the time and 0.6 of the peak memory of transformers in training.
 """
 
 import os
@@ -55,7 +55,7 @@ def our_step(ours, images, labels, masks) -> None:
 
 
 def parity(peer, ours, images, labels, masks) -> tuple[float, float]:
-    """Largest differences of mask logits, and of the total loss relative to it, at the same points."""
+    """Return the maximum difference of mask logits, and the relative difference of the total loss."""
     import torch
 
     from vislab.models.mask2former import Target
@@ -78,7 +78,7 @@ def parity(peer, ours, images, labels, masks) -> tuple[float, float]:
 
 
 def core(size: int):
-    """Functions that run the attention core forward and backward, ours and transformers'."""
+    """Return functions that run forward and backward of deformable attention, of vislab and of transformers."""
     import torch
     from transformers.models.mask2former.modeling_mask2former import multi_scale_deformable_attention
 
@@ -105,7 +105,7 @@ def core(size: int):
 
 
 def child(side: str, size: int, threads: int, work: str) -> None:
-    """Model and input of one side, and with `work` "step" one training step, for the peak memory."""
+    """Build model and input of one implementation, and run a training step if `work` is "step"."""
     import torch
 
     torch.set_num_threads(threads)
@@ -117,9 +117,9 @@ def child(side: str, size: int, threads: int, work: str) -> None:
 
 
 def memory(side: str, size: int, threads: int) -> dict[str, float]:
-    """Peak MiB of a training step as the first lines say."""
+    """Return the peak memory in MiB of a training step; see the module docstring."""
     command = [sys.executable, __file__, "--sizes", str(size), "--threads", str(threads), "--child", side]
-    returning = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 17)}  # glibc's; nothing changes elsewhere
+    returning = os.environ | {"MALLOC_MMAP_THRESHOLD_": str(1 << 17)}  # glibc only
     whole, floor = (_common.peak_rss([*command, "--work", work]) for work in ("step", "build"))
     tight, tight_floor = (_common.peak_rss([*command, "--work", work], env=returning) for work in ("step", "build"))
     return {"whole": whole, "step": whole - floor, "tensors": tight - tight_floor}

@@ -1,12 +1,12 @@
-"""What timesNet costs: parameters, GMACs, latency and memory, beside an FPN, DPT, and a hand-made composition.
+"""Parameters, GMACs, latency and memory of timesNet, compared to an FPN, DPT, and a manual composition.
 
     python benchmarks/timesnet_cost.py            # ConvNeXtV2-T x ConvNeXtV2-T at 480x640, a few minutes
     python benchmarks/timesnet_cost.py --quick    # the same models at 96x128
 
-Weights are random: only time and size are looked at. "by hand" calls the two timm models and the same Re-Shape modules
-in a plain function; the parity line says that both give the same numbers. DPT (transformers, about as many parameters)
-is left out when transformers is not installed. With VISLAB_DATA set, the rate of the data loader alone stands beside
-the rate of training steps, both at 240x320 with EfficientNet-Lite0 on both sides.
+Weights are random. "by hand" calls the two timm models and the same Re-Shape modules in a plain function; the parity
+check compares the outputs. DPT (transformers, with a similar number of parameters) is skipped if transformers is not
+installed. If VISLAB_DATA is set, the rates of the data loader and of training steps are measured at 240x320 with
+EfficientNet-Lite0 as encoder and decoder.
 """
 
 import os
@@ -18,7 +18,7 @@ from pathlib import Path
 import _common
 
 NAME = "convnextv2_tiny"
-# DINOv2's ViT-S with patches of 16 under DPT's own neck and head
+# DINOv2's ViT-S with patch size 16, and neck and head of DPT
 DPT_BACKBONE = {
     "hidden_size": 384,
     "num_attention_heads": 6,
@@ -31,7 +31,7 @@ DPT_BACKBONE = {
 
 
 def networks(size: tuple[int, int]) -> dict:
-    """What builds each of the networks that are compared, in eval mode."""
+    """Return functions that build the compared networks in eval mode."""
     from vislab.models.fpn import FPNNetwork
     from vislab.systems.timesnet import TimesNet
 
@@ -51,7 +51,7 @@ def networks(size: tuple[int, int]) -> dict:
 
 
 def by_hand(network):
-    """The same computation as TimesNet.forward, written out for one size that needs no padding."""
+    """Return a function with the computation of TimesNet.forward for one size that needs no padding."""
     import torch
 
     encoder, decoder = network.encoder.model, network.decoder.model
@@ -71,7 +71,7 @@ def by_hand(network):
 
 
 def gmacs(network, images) -> float:
-    """Multiply-accumulates of one image in 1e9, matrix products and convolutions, as torch counts them."""
+    """Return the GMACs of one image, for matrix products and convolutions as counted by torch."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -81,7 +81,7 @@ def gmacs(network, images) -> float:
 
 
 def memory_of(index: int, size: tuple[int, int]) -> float:
-    """Peak resident memory in MiB of a process that builds network `index` and runs it once."""
+    """Return the peak resident memory in MiB of a process that builds network `index` and runs it once."""
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import torch, timesnet_cost as t; torch.set_num_threads(1);"
         f"n = list(t.networks({size}).values())[{index}]();"
@@ -91,7 +91,7 @@ def memory_of(index: int, size: tuple[int, int]) -> float:
 
 
 def rates(quick: bool) -> dict[str, float]:
-    """Images a second of the data loader alone and of training steps alone, one worker and one thread each."""
+    """Return the images per second of the data loader and of training steps, with one worker and one thread each."""
     import torch
 
     from vislab.apis.build import load
@@ -100,7 +100,7 @@ def rates(quick: bool) -> dict[str, float]:
 
     cfg = load(Path(__file__).parents[1] / "configs/timesnet/timesnet_lite0_lite0_rgbd_kitchen.py")
     batch, count = cfg.train_dataloader.batch_size, 3 if quick else 12
-    # counted by CPU time, which other work on the machine does not change
+    # in CPU time, which is not affected by other processes
     loader = Runner.build_dataloader({**cfg.train_dataloader, "num_workers": 0}, seed=0)
     batches = iter(loader)
     data = next(batches)
@@ -144,7 +144,7 @@ def main() -> None:
         print(parity, flush=True)
         calls = {name: lambda network=network: network(images) for name, network in found.items()}
         times = _common.interleave({**calls, "by hand": lambda: hand(images)}, pairs=9 if args.quick else 5, warmup=1)
-        # the overhead is a few milliseconds at most: measured at a small size, where it would show most
+        # the overhead is at most a few milliseconds, so it is measured at a small size
         small = torch.rand(1, 3, 96, 128)
         pair = _common.interleave({"ours": lambda: ours(small), "hand": lambda: hand(small)}, pairs=41, warmup=3)
     overhead = _common.ratio(pair["ours"]["cpu"], pair["hand"]["cpu"]) - 1

@@ -1,16 +1,16 @@
-"""Is a pre-trained model good as a decoder? timesNet with a pre-trained or a random decoder, three mixes, and an FPN.
+"""Effect of pre-training the decoder: timesNet with a pre-trained or random decoder, three mixes, and an FPN.
 
-    python benchmarks/timesnet_decoder.py             # about an hour on two free cores; goes on where it was stopped
+    python benchmarks/timesnet_decoder.py             # about an hour on two idle cores; can be interrupted
     python benchmarks/timesnet_decoder.py --quick     # under two minutes: a few steps, one seed, no conclusion
 
-EfficientNet-Lite0 with ImageNet weights is the encoder everywhere. First each row's learning rates are chosen for each
-data set, all rows from the same grid, with the same number of short runs, on images held out of the training set and
-with a seed that is not reported. Then each row trains with its own rates on three other seeds and is evaluated on the
-test images. All rows see the same batches of one seed and make the same number of steps. Pre-trained parts learn at
-half the rate; a random decoder is a new part and gets the full one.
+The encoder is EfficientNet-Lite0 with ImageNet weights. The learning rates of each row and dataset are selected from
+the same grid with the same number of short runs, on images held out of the training set and with a seed that is not
+reported. Each row is then trained with its rates and three other seeds, and evaluated on the test images. All rows use
+the same batches per seed and the same number of steps. Pre-trained layers use half the learning rate; a random decoder
+uses the full rate.
 
-Needs VISLAB_DATA with rgbd_kitchen, camvid and weights/. Each run is stored in work_dirs/timesnet_decoder/ when it
-ends; curves and pictures go to docs/.
+Needs VISLAB_DATA with rgbd_kitchen, camvid and weights/. Completed runs are stored in work_dirs/timesnet_decoder/;
+curves and images are written to docs/.
 """
 
 import json
@@ -24,7 +24,7 @@ import _timesnet_report as report
 from _timesnet_runs import BATCH, SIZE, TASKS, VARIANTS, WORK_DIR, train_once
 
 ROOT = Path(__file__).resolve().parents[1]
-# learning rate of new parts, and the factor for the parts behind the pre-trained networks
+# learning rate of new layers, and the factor for the layers after the pre-trained networks
 GRID = [(lr, output_mult) for lr in (3e-4, 1e-3, 3e-3, 1e-2) for output_mult in (1.0, 5.0)]
 STAGES = {
     "full": {
@@ -39,13 +39,13 @@ STAGES = {
 
 
 def tuning_jobs(stage: dict) -> list[dict]:
-    """Every row with every pair of rates of the grid."""
+    """Return jobs for all rows and all pairs of rates in the grid."""
     rates = [(task, variant, *pair) for pair in stage["grid"] for task in TASKS for variant in VARIANTS]
     return [_job("tuning", stage, *choice, seed) for seed in stage["seeds"] for choice in rates]
 
 
 def report_jobs(stage: dict, tuning: list[dict]) -> list[dict]:
-    """Every row with its chosen rates, seed by seed: an interrupted benchmark still compares whole rounds."""
+    """Return jobs for all rows with their selected rates, ordered by seed."""
     rates = [(task, variant, *report.choose_rates(tuning, task, variant)) for task in TASKS for variant in VARIANTS]
     return [_job("report", stage, *choice, seed) for seed in stage["seeds"] for choice in rates]
 
@@ -80,14 +80,14 @@ def run_all(jobs: list[dict], store: Path, workers: int) -> list[dict]:
 
 def main() -> None:
     parser = _common.parser(__doc__)
-    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, one thread each (default 2)")
+    parser.add_argument("--jobs", type=int, default=2, help="parallel runs with one thread each (default 2)")
     args = parser.parse_args()
     if not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA, the folder with rgbd_kitchen, camvid and weights")
     form = "quick" if args.quick else "full"
     stages = STAGES[form]
     stores = {name: WORK_DIR / f"{name}_{form}.json" for name in stages}
-    if args.quick:  # it shows that the benchmark runs, so nothing is taken over from an earlier one
+    if args.quick:  # a smoke test, which does not reuse stored runs
         for store in stores.values():
             store.unlink(missing_ok=True)
     tuning = run_all(tuning_jobs(stages["tuning"]), stores["tuning"], args.jobs)

@@ -1,15 +1,14 @@
-"""TrAct against plain training on CIFAR-10 images: paired runs, accuracy at equal epochs, epochs to equal accuracy.
+"""TrAct compared to plain training on CIFAR-10, in paired runs: accuracy at equal epochs, epochs to equal accuracy.
 
-    python benchmarks/tract_cifar.py                 24 runs, about 25 minutes on two quiet cores
+    python benchmarks/tract_cifar.py                 24 runs, about 25 minutes on two idle cores
     python benchmarks/tract_cifar.py --quick         8 short runs of one seed, under two minutes
     python benchmarks/tract_cifar.py --data FOLDER   default: $VISLAB_DATA
 
-{ResNet-18 of an eighth of the width, ViT of 4 layers and width 96} x {SGD, Adam}, three seeds, 10,240 training and
-2,500 test images averaged down to 16 pixels, 12 epochs: what fits into that time. The two runs of a pair share
-initial weights, order of images and augmentation; learning rates are those of the plain run. The classifier, dataset,
-augmentation and update are the project's; only the loop is bare, since at 32 pixels the per-image Python of a loader
-would take a good part of the step. Each finished run is stored in work_dirs/tract_cifar/, and an interrupted
-benchmark goes on from there. A picture of all curves is written to docs/tract_cifar.png.
+{ResNet-18 with one eighth of the width, ViT with 4 layers and width 96} x {SGD, Adam}, three seeds, 10,240 training and
+2,500 test images downsampled to 16 pixels, 12 epochs. The two runs of a pair share initial weights, order of images and
+augmentation; both use the learning rates of the plain run. Classifier, dataset, augmentation and update are those of
+vislab, with a plain training loop, since the data loader would dominate at this image size. Completed runs are stored
+in work_dirs/tract_cifar/, and an interrupted benchmark continues. The curves are drawn to docs/tract_cifar.png.
 """
 
 import json
@@ -47,7 +46,7 @@ BATCH = 128
 
 
 def load(data: str, split: str, count: int):
-    """uint8 images (N, 3, SIDE, SIDE) and labels (N,), evenly over the classes."""
+    """Return uint8 images (N, 3, SIDE, SIDE) and labels (N,), balanced over the classes."""
     import torch
 
     from vislab.datasets.image_folder import ImageFolder
@@ -65,7 +64,7 @@ def load(data: str, split: str, count: int):
 
 
 def train(network: str, kind: str, tract: bool, seed: int, form: dict, train_set, test_set) -> dict:
-    """One run: accuracy (%) and mean loss of every epoch, seconds without evaluation."""
+    """Train one model; returns accuracy (%) and mean loss of each epoch, and seconds without evaluation."""
     import torch
     from mmengine.structures import LabelData
 
@@ -125,7 +124,7 @@ def epochs_to(curve: list[float], goal: float) -> int | None:
 
 
 def summarize(runs: dict, form: dict) -> list[dict]:
-    """One row a network and optimizer: means and standard deviations over seeds, and the paired difference."""
+    """Return one row per network and optimizer with mean and standard deviation over seeds, and paired differences."""
 
     def text(values: list[float]) -> str:
         spread = statistics.stdev(values) if len(values) > 1 else 0.0

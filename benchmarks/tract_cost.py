@@ -1,10 +1,10 @@
-"""What TrAct costs: one layer forward and backward, ours against the plain layer and torch_tract, and whole steps.
+"""Cost of TrAct compared to the plain layer and to torch_tract, for one layer and for whole training steps.
 
     python benchmarks/tract_cost.py            all sizes, about five minutes on one core
     python benchmarks/tract_cost.py --quick    three sizes and one step
 
-First line: the gradients of ours and of torch_tract on the same layer and input, so that the times compare equal work.
-Peak memory is that of a fresh process that does one forward and backward, less one that only makes layer and input.
+The parity check compares the gradients with torch_tract on the same layer and input. Peak memory is that of a new
+process with one forward and backward, minus that of a process which only creates layer and input.
 """
 
 import importlib.util
@@ -35,14 +35,14 @@ QUICK_STEP = "ViT of the paper, 32 px"
 
 
 def make_layer(kind: str, size: tuple):
-    """The layer (plain, ours or torch_tract) and its input."""
+    """Return the layer (plain, vislab or torch_tract) and its input."""
     import torch
     from torch import nn
 
     kernel, stride, padding, channels, batch, side = size
     torch.manual_seed(0)
     layer = nn.Conv2d(3, channels, kernel, stride, padding)
-    # neighboring pixels alike, as in images
+    # similar neighboring pixels, as in images
     x = nn.functional.avg_pool2d(torch.randn(batch, 3, side, side), 5, 1, 2) * 5
     if kind == "ours":
         from vislab.systems.tract import apply_tract
@@ -79,14 +79,14 @@ def measure_layer(name: str, pairs: int) -> tuple[list[dict], dict[str, float]]:
 
 
 def peak(kind: str, name: str) -> float:
-    """MiB that a forward and backward need beyond layer and input."""
+    """Return the memory in MiB of forward and backward, without layer and input."""
     runs = [_common.peak_rss([sys.executable, __file__, "--child", kind, name, str(n)]) for n in (0, 1)]
     return max(0.0, runs[1] - runs[0])
 
 
 def child(kind: str, name: str, count: str) -> None:
     import torch
-    import torch._dynamo  # every optimizer loads it; ours does at its first call, which would be counted as memory
+    import torch._dynamo  # imported by all optimizers; import it first, so that it is not counted as memory
 
     torch.set_num_threads(1)
     layer, x = make_layer(kind, SIZES[name])
@@ -95,7 +95,7 @@ def child(kind: str, name: str, count: str) -> None:
 
 
 def parity() -> str:
-    """float64, one size of each form: N >= n, and N < n."""
+    """Compare gradients in float64, for N >= n and for N < n."""
     import torch
 
     worst = 0.0
@@ -113,7 +113,7 @@ def parity() -> str:
 
 
 def measure_step(name: str, pairs: int) -> tuple[list[dict], float]:
-    """Forward, backward and SGD step of a whole classifier, plain and with TrAct on the first layer."""
+    """Time training steps with SGD of a classifier, plain and with TrAct on the first layer."""
     import torch
     from mmengine.structures import LabelData
 

@@ -1,10 +1,10 @@
-"""Compare runs by their logs: a table, the mean step time, curves.
+"""Compare the logs of runs: a table of metrics, mean step times, and curves.
 
     python tools/analyze_logs.py work_dirs/a work_dirs/b                       # table of last and best values
     python tools/analyze_logs.py work_dirs/a work_dirs/b --keys loss psnr --out curves.png
     python tools/analyze_logs.py work_dirs/a --steps 100:                      # step time without the first 100 steps
 
-A run is its work folder (all its logs, resumed parts included) or one scalars.json.
+A run is a work directory (with all logs, including resumed parts) or a scalars.json file.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import math
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import run
 from vislab.errors import DataError, nearest
 
@@ -22,10 +22,10 @@ Curve = list[tuple[int, float]]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN", help="work folder or scalars.json")
-    parser.add_argument("--keys", nargs="+", metavar="KEY", help="what to show (default: all but times and memory)")
-    parser.add_argument("--out", metavar="F", help="draw the curves into this picture (.png, .svg, .pdf)")
-    parser.add_argument("--legend", nargs="+", metavar="NAME", help="one name a run (default: its folder)")
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="work directory or scalars.json")
+    parser.add_argument("--keys", nargs="+", metavar="KEY", help="metrics to show (default: all but times and memory)")
+    parser.add_argument("--out", metavar="F", help="draw the curves to this file (.png, .svg, .pdf)")
+    parser.add_argument("--legend", nargs="+", metavar="NAME", help="one name per run (default: its folder)")
     parser.add_argument("--steps", default=":", metavar="FROM:TO", help="only these steps")
     parser.add_argument("--log-scale", action="store_true", help="logarithmic value axis")
     return parser.parse_args()
@@ -54,10 +54,10 @@ def main(args: argparse.Namespace) -> None:
 
 
 def read_run(path: Path) -> dict[str, Curve]:
-    """key -> [(step, value)] in rising steps. Where a resumed run went over steps again, the later values count.
+    """Return (step, value) pairs by key, in increasing steps; a resumed run replaces repeated steps.
 
     Raises:
-        DataError: there is no log, or nothing in it.
+        DataError: There is no log, or it is empty.
     """
     files = sorted(path.glob("*/vis_data/scalars.json")) + sorted(path.glob("vis_data/scalars.json"))
     files = [path] if path.is_file() else files
@@ -89,15 +89,15 @@ def _read_lines(file: Path):
         try:
             record = json.loads(line)
         except json.JSONDecodeError:
-            if number < len(lines):  # a run that was killed leaves half a last line; elsewhere something is wrong
-                print(f"warning: {file}, line {number} is no JSON and is skipped", file=sys.stderr)
+            if number < len(lines):  # only the last line may be incomplete, after a killed run
+                print(f"warning: {file}, line {number} is not JSON and is skipped", file=sys.stderr)
             continue
         if isinstance(record, dict):
             yield record
 
 
 def table(runs: dict[str, dict[str, Curve]], keys: list[str]) -> str:
-    """One row a run and key: last value, best (both ends of the range), steps; then the mean step time of each run."""
+    """Return a table with last, minimum and maximum value per run and key, and a table of mean step times per run."""
     rows = [["run", "key", "points", "last step", "last", "min", "at", "max", "at"]]
     for name, curves in runs.items():
         for key in keys:
@@ -109,7 +109,7 @@ def table(runs: dict[str, dict[str, Curve]], keys: list[str]) -> str:
             values = [len(curve), curve[-1][0], _short(curve[-1][1]), _short(low[1]), low[0], _short(high[1]), high[0]]
             rows.append([name, key, *map(str, values)])
     text = _align(rows)
-    times = [["run", "step ms", "of it waiting for data"]]
+    times = [["run", "step ms", "waiting for data"]]
     for name, curves in runs.items():
         if curves.get("time"):
             step, wait = _mean(curves["time"]), _mean(curves.get("data_time", []))
@@ -118,7 +118,7 @@ def table(runs: dict[str, dict[str, Curve]], keys: list[str]) -> str:
 
 
 def draw(runs: dict[str, dict[str, Curve]], keys: list[str], out: Path, *, log_scale: bool = False) -> None:
-    """One panel a key, one line a run."""
+    """Draw one panel per key with one line per run."""
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,12 +1,12 @@
-"""How fast a model or its data is: latency p50 and p95, throughput, peak memory.
+"""Benchmark a model or its data loader: latency p50 and p95, throughput, peak memory.
 
-    python tools/benchmark.py CONFIG                        # predict, on the first images of the test set
+    python tools/benchmark.py CONFIG                        # prediction on the first images of the test set
     python tools/benchmark.py CONFIG --shape 512 512 --batch-size 8
-    python tools/benchmark.py CONFIG --train                # a whole training step: forward, backward, update
-    python tools/benchmark.py CONFIG --loader-only          # reading and transforming the training data, no model
+    python tools/benchmark.py CONFIG --train                # training steps: forward, backward, update
+    python tools/benchmark.py CONFIG --loader-only          # training data loader only
 
-Steps include the data preprocessor. Times on a shared machine differ from run to run: compare two programs with the
-scripts of benchmarks/, which interleave them.
+Steps include the data preprocessor. Times vary between runs on shared machines; use the scripts in benchmarks/ for
+comparisons, which interleave the candidates.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import add_cfg_options, parse_cfg_options, run
 from vislab.errors import ConfigError
 
@@ -24,19 +24,21 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file")
     parser.add_argument("--checkpoint", help="weights (default: initial weights)")
-    parser.add_argument("--shape", type=int, nargs="+", metavar="N", help="random images of this height and width")
-    parser.add_argument("--batch-size", type=int, help="images a step (default: 1; with --train the config's)")
+    parser.add_argument("--shape", type=int, nargs="+", metavar="N", help="use random images of this height and width")
+    parser.add_argument(
+        "--batch-size", type=int, help="images per step (default: 1, or that of the config with --train)"
+    )
     parser.add_argument("--steps", type=int, default=50, help="timed steps (default 50)")
-    parser.add_argument("--warmup", type=int, default=5, help="steps before, not timed (default 5)")
-    parser.add_argument("--max-seconds", type=float, default=60, help="stop timing after this long (default 60)")
+    parser.add_argument("--warmup", type=int, default=5, help="untimed warm-up steps (default 5)")
+    parser.add_argument("--max-seconds", type=float, default=60, help="maximum duration of the timing (default 60)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--train", action="store_true", help="time training steps")
     what.add_argument("--loader-only", action="store_true", help="time the training data loader")
-    parser.add_argument("--workers", type=int, help="loader processes with --loader-only (default: the config's)")
+    parser.add_argument("--workers", type=int, help="worker processes with --loader-only (default: that of the config)")
     parser.add_argument("--amp", action="store_true", help="mixed precision")
-    parser.add_argument("--device", help="e.g. cpu or cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--device", help="device such as cpu or cuda:0 (default: a GPU if available)")
     parser.add_argument("--threads", type=int, help="torch threads on the CPU")
-    parser.add_argument("--out", metavar="F", help="write the figures to this .json file as well")
+    parser.add_argument("--out", metavar="F", help="also write the results to this .json file")
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -47,7 +49,7 @@ def main(args: argparse.Namespace) -> None:
     from vislab.apis.training import training_config
 
     if args.steps < 1 or args.warmup < 0:
-        raise ConfigError(f"--steps {args.steps} --warmup {args.warmup}: time at least one step")
+        raise ConfigError(f"--steps {args.steps} --warmup {args.warmup}: at least one step must be timed")
     if args.threads:
         torch.set_num_threads(args.threads)
     cfg = training_config(args.config, cfg_options=parse_cfg_options(args.cfg_options), amp=args.amp and args.train)
@@ -103,7 +105,7 @@ def _train_step(cfg, args):
     model = build_model(cfg, args.checkpoint, device=args.device).train()
     size = args.batch_size or cfg.train_dataloader.get("batch_size", 1)
     if args.shape:
-        raise ConfigError("--train needs labels, so it takes the config's own images: leave out --shape")
+        raise ConfigError("--train needs labels and cannot be combined with --shape")
     batch = raw_batch(cfg, split="train", batch_size=size)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     device = next(model.parameters()).device
@@ -128,7 +130,7 @@ def _loader_step(cfg, args):
         nonlocal batches
         try:
             next(batches)
-        except StopIteration:  # the next pass over the data
+        except StopIteration:  # next epoch
             batches = iter(loader)
             next(batches)
 
@@ -164,7 +166,7 @@ def _device_name() -> str:
 
 
 def _peak_memory() -> float:
-    """MiB: of the GPU where there is one, else of this process."""
+    """Return the peak memory in MiB of the GPU if available, else of this process."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
@@ -175,7 +177,7 @@ def _peak_memory() -> float:
 
 
 def _percentile(values: list[float], percent: float) -> float:
-    """Linear between the two nearest values, as numpy's default."""
+    """Return a percentile with linear interpolation, as in NumPy."""
     ranked = sorted(values)
     place = (len(ranked) - 1) * percent / 100
     low = int(place)

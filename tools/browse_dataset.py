@@ -1,25 +1,27 @@
-"""Draw what a model is trained on: samples of a config's data after the pipeline, with their labels.
+"""Draw samples of the dataset of a config after the pipeline, with their labels.
 
-python tools/browse_dataset.py CONFIG --out pictures
-python tools/browse_dataset.py CONFIG --out pictures --split val --number 50
-python tools/browse_dataset.py CONFIG --out pictures --stages      # one picture after every transform
+python tools/browse_dataset.py CONFIG --out images
+python tools/browse_dataset.py CONFIG --out images --split val --number 50
+python tools/browse_dataset.py CONFIG --out images --stages      # after each transform
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import add_cfg_options, parse_cfg_options, run
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", metavar="CONFIG", help="config file")
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the pictures")
-    parser.add_argument("--number", type=int, default=16, help="how many samples (default 16)")
-    parser.add_argument("--split", choices=("train", "val", "test"), default="train", help="whose data (default train)")
-    parser.add_argument("--stages", action="store_true", help="a picture after every transform of the pipeline")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the images")
+    parser.add_argument("--number", type=int, default=16, help="number of samples (default 16)")
+    parser.add_argument(
+        "--split", choices=("train", "val", "test"), default="train", help="split of the dataset (default train)"
+    )
+    parser.add_argument("--stages", action="store_true", help="draw the sample after each transform of the pipeline")
     parser.add_argument("--seed", type=int, default=0, help="seed of the augmentation (default 0)")
     add_cfg_options(parser)
     return parser.parse_args()
@@ -33,7 +35,7 @@ def main(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, parse_cfg_options(args.cfg_options))
     check_config(cfg)
     paths = browse(cfg, out=Path(args.out), split=args.split, number=args.number, stages=args.stages, seed=args.seed)
-    print(f"{len(paths)} pictures in {args.out}")
+    print(f"{len(paths)} images in {args.out}")
 
 
 if __name__ == "__main__":

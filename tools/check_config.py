@@ -1,24 +1,24 @@
-"""Check configs without touching data or building anything; exit status 2 when one of them has a mistake.
+"""Check configs without reading data; exits with status 2 if one of them is invalid.
 
     python tools/check_config.py configs/*/*.py
     python tools/check_config.py CONFIG --cfg-options data_root=/data/coco
-    python tools/check_config.py CONFIG --no-files                 # the data is somewhere else
+    python tools/check_config.py CONFIG --no-files                 # without the data
 
-Every mistake is listed with its place, its value, and the nearest valid name. tools/train.py does the same on its own.
+Each error is listed with its position, value, and the nearest valid name. tools/train.py runs the same check.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import add_cfg_options, parse_cfg_options, run
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config file")
-    parser.add_argument("--no-files", action="store_true", help="do not look whether data and weights exist")
+    parser.add_argument("--no-files", action="store_true", help="do not check whether data and weights exist")
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -39,7 +39,7 @@ def main(args: argparse.Namespace) -> int:
             print(f"WRONG  {path}", flush=True)
             print(f"error: {error}", file=sys.stderr, flush=True)
     if len(args.configs) > 1:
-        print(f"{len(args.configs) - wrong} of {len(args.configs)} configs are right")
+        print(f"{len(args.configs) - wrong} of {len(args.configs)} configs are valid")
     return 2 if wrong else 0
 
 

@@ -1,10 +1,10 @@
-"""Parameters and multiply-adds of a model, part by part, for one image.
+"""Count the parameters and multiply-adds of a model and its modules, for one image.
 
     python tools/get_flops.py CONFIG --shape 512 512 --depth 2
 
-Counts what torch.utils.flop_counter counts on a real forward pass (mode="tensor"): convolutions, matrix products and
-attention; a multiply-add is one MAC = two FLOPs. Norms, activations, resizing and sampling are not counted. Without
---shape the image is the first one of the config's test set.
+Counts convolutions, matrix products and attention with torch.utils.flop_counter in a forward pass (mode="tensor"); one
+multiply-add (MAC) is two FLOPs. Norms, activations, resizing and sampling are not counted. Without --shape the image is
+the first one of the test set.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import add_cfg_options, parse_cfg_options, run
 
 
@@ -22,7 +22,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--shape", type=int, nargs="+", metavar="N", help="height and width, or one side of a square")
     parser.add_argument("--depth", type=int, default=2, help="levels of modules in the table (default 2)")
     parser.add_argument("--mode", choices=["tensor", "predict"], default="tensor", help="predict: with post-processing")
-    parser.add_argument("--out", metavar="F", help="write the numbers to this .json file as well")
+    parser.add_argument("--out", metavar="F", help="also write the results to this .json file")
     add_cfg_options(parser)
     return parser.parse_args()
 
@@ -68,7 +68,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def _macs(path: str, module, flops: dict[str, int]) -> int:
-    """Multiply-adds of a module; a list of modules is never called itself, so its members are added up."""
+    """Return the multiply-adds of a module; module lists, which are not called, are summed over their members."""
     if path in flops:
         return flops[path] // 2
     return sum(_macs(f"{path}.{name}", child, flops) for name, child in module.named_children())

@@ -2,17 +2,16 @@
 
     python tools/predict.py CONFIG CKPT photo.jpg folder/ film.mp4 --out results
 
-Writes a picture of each image, an .mp4 of each video at the times of its frames, and predictions.json. An input that
-cannot be read, or that the model cannot take (too small, say), is left out: the others are done all the same, a list of
-what was left out comes at the end, and the exit status is then 2. Folders are searched through, without hidden files.
-An image may be an address (https://...).
+Writes an image with predictions per image, an .mp4 file per video, and predictions.json. Inputs that cannot be read or
+processed (e.g. too small) are skipped and listed at the end; the exit status is then 2. Folders are searched
+recursively, without hidden files. Images can be URLs.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import add_cfg_options, parse_cfg_options, run
 
 
@@ -20,12 +19,10 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file")
     parser.add_argument("checkpoint", help="weights")
-    parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="image, folder of images, video, or address of an image"
-    )
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder of images, video, or URL of an image")
     parser.add_argument("--out", required=True, metavar="D", help="folder for the results")
-    parser.add_argument("--batch-size", type=int, default=1, help="images at a time (default 1)")
-    parser.add_argument("--device", help="e.g. cpu or cuda:0 (default: a GPU if there is one)")
+    parser.add_argument("--batch-size", type=int, default=1, help="images per batch (default 1)")
+    parser.add_argument("--device", help="device such as cpu or cuda:0 (default: a GPU if available)")
     add_cfg_options(parser)
     return parser.parse_args()
 

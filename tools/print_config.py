@@ -1,16 +1,16 @@
-"""Print a config as a run would get it: bases read, variables put in, options applied.
+"""Print a config with its bases and options resolved.
 
     python tools/print_config.py configs/hnerv/hnerv_bunny_160x320_cpu.py
     python tools/print_config.py CONFIG --cfg-options optim_wrapper.optimizer.lr=1e-3
 
-The text is a config itself: written to a file it can be trained. tools/check_config.py says whether it can work.
+The output is a valid config file. Use tools/check_config.py to check it.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import add_cfg_options, parse_cfg_options, run
 
 

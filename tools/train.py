@@ -1,11 +1,11 @@
-"""Train a config.
+"""Train a model from a config.
 
     python tools/train.py configs/hnerv/hnerv_bunny_160x320_cpu.py
-    python tools/train.py CONFIG --resume                       # go on where a run stopped
-    python tools/train.py CONFIG --check                        # everything up to the first step, then stop
+    python tools/train.py CONFIG --resume                       # continue an interrupted run
+    python tools/train.py CONFIG --check                        # stop after the first step
     python tools/train.py CONFIG --cfg-options train_cfg.max_epochs=3 optim_wrapper.optimizer.lr=1e-3
 
-Ends with the metrics on the terminal and in WORK_DIR/metrics.json.
+Prints the metrics and writes them to WORK_DIR/metrics.json.
 """
 
 import argparse
@@ -14,26 +14,28 @@ import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
 from vislab.cli import add_cfg_options, format_metrics, parse_cfg_options, run
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", help="config file")
-    parser.add_argument("--work-dir", help="for checkpoints, logs and metrics.json (default: work_dirs/<config name>)")
+    parser.add_argument(
+        "--work-dir", help="folder for checkpoints, logs and metrics.json (default: work_dirs/<config name>)"
+    )
     parser.add_argument(
         "--resume",
         nargs="?",
         const=True,
         default=False,
         metavar="CKPT",
-        help="go on from CKPT; without CKPT from the newest checkpoint in the work dir, or from the start",
+        help="resume from CKPT; without CKPT from the latest checkpoint in the work directory, if there is one",
     )
-    parser.add_argument("--load-from", metavar="CKPT", help="start from these weights, with a fresh optimizer")
+    parser.add_argument("--load-from", metavar="CKPT", help="initialize the model with these weights")
     parser.add_argument("--amp", action="store_true", help="mixed precision (float16 on a GPU, bfloat16 on a CPU)")
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
-    parser.add_argument("--seed", type=int, help="of everything random in the run")
+    parser.add_argument("--seed", type=int, help="random seed of the run")
     parser.add_argument(
         "--check", action="store_true", help="run the first step and one validation batch; write nothing"
     )
@@ -44,17 +46,17 @@ def parse_args() -> argparse.Namespace:
 
 
 def how_to_go_on(work_dir: str | None) -> list[str]:
-    """Lines that say how to go on with an interrupted run; none when it had no work folder yet."""
+    """Return a message on how to resume an interrupted run; empty if it has no work directory yet."""
     if work_dir is None:
         return []
     if not [*Path(work_dir).glob("epoch_*.pth"), *Path(work_dir).glob("iter_*.pth")]:
         return [f"no checkpoint was saved yet in {work_dir}"]
     words, resume = [], False
     for word in sys.argv:
-        if word != "--resume" and not (resume and not word.startswith("-")):  # its value, too
+        if word != "--resume" and not (resume and not word.startswith("-")):  # with its value
             words.append(word)
         resume = word == "--resume"
-    return [f"what was saved is in {work_dir}; go on with:", f"    python {shlex.join(words)} --resume"]
+    return [f"checkpoints are in {work_dir}; resume with:", f"    python {shlex.join(words)} --resume"]
 
 
 def main(args: argparse.Namespace) -> None:

@@ -31,7 +31,7 @@ def test_parts_are_joined_and_half_lines_skipped(tmp_path, capsys):
 
     (tmp_path / "2" / "vis_data" / "scalars.json").write_text('{"loss": 1\n{"loss": 3.0, "step": 9}\n')
     assert logs.read_run(tmp_path)["loss"][-1] == (9, 3.0)
-    assert "line 1 is no JSON" in capsys.readouterr().err
+    assert "line 1 is not JSON" in capsys.readouterr().err
 
 
 def test_runs_without_a_log_are_named(tmp_path):

@@ -1,18 +1,18 @@
-"""Make NYU Depth v2's test pairs (and the 795 labeled training pairs) from the official files.
+"""Create the test pairs (and the 795 labeled training pairs) of NYU Depth v2 from the official files.
 
     python tools/dataset_converters/nyu_mat.py nyu_depth_v2_labeled.mat splits.mat --out data/nyu
 
 Writes official_splits/{test,train}/<scene type>/rgb_NNNNN.jpg and sync_depth_NNNNN.png (16-bit millimeters, 0 =
-unknown) and the lists nyu_test.txt and nyu_train795.txt. Depth is the sensor's own (`rawDepths`), not the in-painted
-one; the color image is black outside the region that both cameras see, as in the published evaluation. Needs h5py
-(pip install h5py), because the .mat file is of version 7.3.
+unknown) and the lists nyu_test.txt and nyu_train795.txt. The raw depth of the sensor (`rawDepths`) is used, not the
+in-painted depth; the color image is black outside the common field of view of both cameras, as in the published
+evaluation. Needs h5py (pip install h5py) to read the .mat file.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # a checkout that was never installed
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for checkouts that are not installed
 from vislab.cli import run
 
 FOCAL = 518.8579
@@ -23,16 +23,16 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("labeled", type=Path, help="nyu_depth_v2_labeled.mat")
     parser.add_argument("splits", type=Path, help="splits.mat")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to, e.g. data/nyu")
+    parser.add_argument("--out", type=Path, required=True, help="output folder, e.g. data/nyu")
     return parser.parse_args()
 
 
 def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
-    """Write pairs and lists below `out`; returns how many of each split.
+    """Write image pairs and lists to `out`; returns the number of pairs per split.
 
     Raises:
         VislabError: h5py is not installed.
-        DataError: a file is missing or is not what it should be.
+        DataError: A file is missing or invalid.
     """
     from vislab.errors import DataError, VislabError
 
@@ -44,7 +44,7 @@ def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
     try:
         file = h5py.File(labeled, "r")
     except OSError as error:
-        raise DataError(f"{labeled} is not the .mat file of version 7.3 that is expected: {error}") from None
+        raise DataError(f"{labeled} is not a .mat file of version 7.3: {error}") from None
     with file:
         missing = [key for key in ("images", "rawDepths", "sceneTypes") if key not in file]
         if missing:
@@ -52,7 +52,7 @@ def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
         total = len(file["images"])
         for split, indices in numbers.items():
             if len(indices) and max(indices) >= total:
-                raise DataError(f"{splits} names image {max(indices) + 1}, {labeled} contains {total}")
+                raise DataError(f"{splits} refers to image {max(indices) + 1}, but {labeled} contains {total}")
             name = "nyu_test.txt" if split == "test" else "nyu_train795.txt"
             out.mkdir(parents=True, exist_ok=True)
             with (out / name).open("w") as lines:
@@ -62,7 +62,7 @@ def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
 
 
 def _read_splits(path: Path) -> dict[str, list[int]]:
-    """0-based image numbers; the file counts from 1."""
+    """Return the 0-based image indices by split; those in the file are 1-based."""
     from scipy.io import loadmat
 
     from vislab.errors import DataError
@@ -80,7 +80,7 @@ def _write_pair(file, index: int, folder: Path) -> str:
 
     reference = file["sceneTypes"][0][index]
     scene = "".join(chr(c) for c in np.asarray(file[reference]).ravel())
-    # the file's axes run backwards: (3, columns, rows) and (columns, rows)
+    # the axes in the file are reversed: (3, columns, rows) and (columns, rows)
     rgb = np.asarray(file["images"][index]).transpose(2, 1, 0)  # (480, 640, 3)
     depth = np.asarray(file["rawDepths"][index]).T  # meters
     seen = np.zeros_like(rgb)

@@ -1,13 +1,11 @@
-"""Sine position encoding of 2-D maps, as DETR's family uses it; always float32, made once for each size."""
+"""Sine position encoding of 2-D maps, as DETR's family uses it; always float32."""
 
-import functools
 import math
 
 import torch
 from torch import Tensor
 
 
-@functools.lru_cache(maxsize=32)
 def sine_position(
     height: int,
     width: int,
@@ -19,9 +17,9 @@ def sine_position(
 ) -> Tensor:
     """(height * width, 2 * dim): `dim` numbers of y, then `dim` of x; sine and cosine take turns.
 
-    Positions run from scale / size to scale. The tensor is shared by all callers: do not change it.
+    Positions run from scale / size to scale. Nothing is kept: it takes less than a thousandth of a forward pass.
     """
-    with torch.inference_mode(False), torch.autocast(torch.device(device).type, enabled=False):
+    with torch.autocast(torch.device(device).type, enabled=False):
         index = torch.arange(dim, dtype=torch.float32, device=device)
         frequency = temperature ** (2 * (index // 2) / dim)
 
@@ -35,13 +33,11 @@ def sine_position(
         return torch.cat((y, x), dim=2).flatten(0, 1)
 
 
-@functools.lru_cache(maxsize=32)
 def pixel_centers(shapes: tuple[tuple[int, int], ...], *, device: torch.device | str = "cpu") -> Tensor:
     """(S, 2): x, y in 0..1 of the pixel centers of maps of these (height, width), level after level; float32."""
-    with torch.inference_mode(False):
-        levels = []
-        for h, w in shapes:
-            y = (torch.arange(h, dtype=torch.float32, device=device) + 0.5) / h
-            x = (torch.arange(w, dtype=torch.float32, device=device) + 0.5) / w
-            levels.append(torch.stack((x.repeat(h), y.repeat_interleave(w)), dim=1))
-        return torch.cat(levels)
+    levels = []
+    for h, w in shapes:
+        y = (torch.arange(h, dtype=torch.float32, device=device) + 0.5) / h
+        x = (torch.arange(w, dtype=torch.float32, device=device) + 0.5) / w
+        levels.append(torch.stack((x.repeat(h), y.repeat_interleave(w)), dim=1))
+    return torch.cat(levels)

@@ -1,7 +1,5 @@
 """Mask2Former: exits, losses, inference rules, memory, sizes; bad labels; parity with transformers (peer)."""
 
-import copy
-
 import pytest
 import torch
 from mmengine.structures import InstanceData
@@ -202,42 +200,6 @@ def test_large_logits_keep_the_cost_finite():
         torch.randn(6, 6) * 1e4, torch.randn(6, 32) * 1e3, torch.randn(32, 16, 16) * 1e3, target
     )
     assert cost.isfinite().all()
-
-
-def test_swin_blocks_recompute_what_is_cheap():
-    """Gradients equal those of blocks that keep everything, also within timm's own checkpointing."""
-    from vislab.models.encoders import swin
-
-    def gradients(grad_checkpointing=False, plain=False):
-        torch.manual_seed(0)
-        backbone = {
-            "name": "swin_tiny_patch4_window7_224", "out_norm": "layer", "grad_checkpointing": grad_checkpointing,
-            "drop_path_rate": 0.0, "model_args": {"embed_dim": 24, "depths": (2, 2, 2, 2), "num_heads": (2, 2, 4, 4)},
-        }  # fmt: skip
-        with pytest.MonkeyPatch.context() as patch:
-            if plain:
-                patch.setattr(swin, "recompute", lambda function, *inputs, random=False: function(*inputs))
-            # a copy, as EMA makes one: its blocks must be its own
-            model = copy.deepcopy(Mask2Former(backbone=backbone, **SMALL).backbone).train()
-            sum(y.square().sum() for y in model(x)).backward()
-        return [p.grad for p in model.parameters()]
-
-    x = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(1))
-    expected = gradients(plain=True)
-    for found in (gradients(), gradients(grad_checkpointing=True)):
-        for a, b in zip(expected, found, strict=True):
-            torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
-
-
-def test_windows_of_a_shifted_map_see_their_own_region_alone():
-    from vislab.models.encoders.swin import _shift_mask
-
-    mask = _shift_mask(14, 21, (7, 7), (3, 3), torch.device("cpu"))  # 2 x 3 windows
-    weights = (torch.randn(6, 49, 49) + mask).softmax(-1)
-    assert (weights[mask == float("-inf")] == 0).all()  # not 1e-44, which would be slow
-    torch.testing.assert_close(weights.sum(-1), torch.ones(6, 49))
-    own = [int((row == 0).sum()) for row in mask[:, 0]]  # places that the first token of a window sees
-    assert own == [49, 49, 4 * 7, 7 * 4, 7 * 4, 4 * 4]
 
 
 # --------------------------------------------------------------------------------------------------------- inference

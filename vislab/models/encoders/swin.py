@@ -72,17 +72,13 @@ def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
     return x[:, :h, :w]
 
 
-@functools.lru_cache(maxsize=64)
 def _shift_mask(height: int, width: int, window: tuple[int, int], shift: tuple[int, int], device) -> Tensor:
     """(windows, area, area): 0 within a region, -inf between regions that the shift brought side by side. The usual
     -100 leaves weights near 1e-44, which a CPU multiplies ten times slower than zeros."""
-    with torch.inference_mode(False):
-        regions = []
-        for size, win, step in ((height, window[0], shift[0]), (width, window[1], shift[1])):
-            place = torch.arange(size, device=device)
-            regions.append((place >= size - win).long() + (place >= size - step).long())
-        region = regions[0][:, None] * 3 + regions[1]
-        rows, columns = height // window[0], width // window[1]
-        region = region.view(rows, window[0], columns, window[1]).transpose(1, 2).reshape(rows * columns, -1)
-        apart = region[:, :, None] != region[:, None]
-        return torch.zeros(apart.shape, device=device).masked_fill_(apart, float("-inf"))
+    (wh, ww), (below, right) = window, (window[0] - shift[0], window[1] - shift[1])
+    rows, columns = height // wh, width // ww
+    mask = torch.zeros(rows, columns, wh, ww, wh, ww, device=device)
+    # the shift brings rows from the top below those of the last windows, and columns likewise
+    mask[-1, :, :below, :, below:] = mask[-1, :, below:, :, :below] = float("-inf")
+    mask[:, -1, :, :right, :, right:] = mask[:, -1, :, right:, :, :right] = float("-inf")
+    return mask.view(rows * columns, wh * ww, wh * ww)

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from vislab.layers.attention import MultiheadAttention
 from vislab.layers.mlp import MLP
-from vislab.layers.position import sine_position
 
 
 class DecoderLayer(nn.Module):
@@ -69,15 +68,19 @@ class MaskDecoder(nn.Module):
         self.mask_embed = MLP(dim=dim, hidden_dim=dim, out_dim=mask_dim)
 
     def forward(
-        self, mask_features: Tensor, levels: Sequence[Tensor], shapes: Sequence[tuple[int, int]]
+        self,
+        mask_features: Tensor,
+        levels: Sequence[Tensor],
+        positions: Sequence[Tensor],
+        shapes: Sequence[tuple[int, int]],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The map of stride 4 (B, mask_dim, H/4, W/4) and three levels of tokens (B, S, dim), coarse to fine, to
-        num_layers + 1 class logits (B, Q, num_classes + 1) and mask embeddings (B, Q, mask_dim)."""
-        device, dim = mask_features.device, levels[0].shape[2] // 2
+        """The map of stride 4 (B, mask_dim, H/4, W/4) and three levels of tokens (B, S, dim), coarse to fine, with
+        their position encodings (S, dim) and (height, width), to num_layers + 1 class logits (B, Q, num_classes + 1)
+        and mask embeddings (B, Q, mask_dim)."""
         memory, keys, small = [], [], []
-        for i, (tokens, (h, w)) in enumerate(zip(levels, shapes, strict=True)):
+        for i, (tokens, position, (h, w)) in enumerate(zip(levels, positions, shapes, strict=True)):
             memory.append(tokens + self.level_embed.weight[i])
-            keys.append(memory[-1] + sine_position(h, w, dim=dim, device=device))
+            keys.append(memory[-1] + position)
             # resizing a product with the map is the product with the resized map: nothing is made at full size
             resized = F.interpolate(mask_features.detach(), size=(h, w), mode="bilinear", align_corners=False)
             small.append(resized.flatten(2))

@@ -130,7 +130,7 @@ class Mask2Former(BaseModel):
     def decode(self, finest: Tensor, state: Tokens) -> tuple[list[Tensor], list[Tensor], Tensor]:
         """Class logits and mask embeddings of every output, and the map for masks."""
         features, levels = self.pixel_decoder.finish(state, finest)
-        classes, embeddings = self.decoder(features, levels, state.shapes)
+        classes, embeddings = self.decoder(features, levels, state.sine, state.shapes)
         return classes, embeddings, features
 
     def loss(self, finest: Tensor, state: Tokens, targets: list[Target]) -> dict[str, Tensor]:

@@ -105,12 +105,13 @@ class EncoderLayer(nn.Module):
 @dataclass(frozen=True)
 class Tokens:
     """What the encoder's layers work on: tokens (B, S, dim) of all levels, coarse to fine, their position encodings
-    (S, dim), pixel centers (S, 2) and the levels' (height, width)."""
+    (S, dim), pixel centers (S, 2), the levels' (height, width), and each level's sine encoding (h * w, dim)."""
 
     tokens: Tensor
     position: Tensor
     centers: Tensor
     shapes: tuple[tuple[int, int], ...]
+    sine: tuple[Tensor, ...]
 
     def count(self, levels: int) -> int:
         """Tokens of the `levels` coarsest levels."""
@@ -190,10 +191,9 @@ class PixelDecoder(nn.Module):
         shapes = tuple((x.shape[2], x.shape[3]) for x in coarse_to_fine)
         tokens = torch.cat([x.permute(0, 2, 3, 1).flatten(1, 2) for x in coarse_to_fine], dim=1)
         device, dim = tokens.device, tokens.shape[2] // 2
-        position = [
-            sine_position(h, w, dim=dim, device=device) + self.level_embed[i] for i, (h, w) in enumerate(shapes)
-        ]
-        return Tokens(tokens, torch.cat(position), pixel_centers(shapes, device=device), shapes)
+        sine = tuple(sine_position(h, w, dim=dim, device=device) for h, w in shapes)
+        position = [x + self.level_embed[i] for i, x in enumerate(sine)]
+        return Tokens(tokens, torch.cat(position), pixel_centers(shapes, device=device), shapes, sine)
 
     def layer(self, state: Tokens, index: int) -> Tokens:
         """`state` after layer `index`, counted from 0."""

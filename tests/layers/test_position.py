@@ -1,0 +1,36 @@
+"""Sine encodings and pixel centers: their values, and that nobody else holds the tensor that a caller gets."""
+
+import math
+
+import torch
+
+from vislab.layers.position import pixel_centers, sine_position
+
+
+def test_sine_position_by_its_formula():
+    height, width, dim = 3, 5, 6
+    found = sine_position(height, width, dim=dim).view(height, width, 2 * dim)
+    for row, column in ((0, 0), (2, 4), (1, 3)):
+        for axis, (place, size) in enumerate(((row, height), (column, width))):
+            angle = (place + 1) / (size + 1e-6) * 2 * math.pi
+            for k in range(dim):
+                wave = math.sin if k % 2 == 0 else math.cos
+                expected = wave(angle / 10000 ** (2 * (k // 2) / dim))
+                assert abs(found[row, column, axis * dim + k].item() - expected) < 1e-6
+
+
+def test_sine_position_is_float32_under_autocast():
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(sine_position(4, 4), sine_position(4, 4)) and sine_position(4, 4).dtype == torch.float32
+
+
+def test_pixel_centers_level_after_level():
+    expected = [(0.25, 0.5), (0.75, 0.5), (0.5, 0.25), (0.5, 0.75)]
+    torch.testing.assert_close(pixel_centers(((1, 2), (2, 1))), torch.tensor(expected))
+
+
+def test_a_caller_may_change_what_it_gets():
+    for make in (lambda: sine_position(2, 3), lambda: pixel_centers(((2, 3),))):
+        expected = make().clone()
+        make().zero_()
+        assert torch.equal(make(), expected)

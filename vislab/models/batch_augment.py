@@ -33,7 +33,7 @@ class RandomShiftFlip(nn.Module):
         mirrored = torch.rand(count, 1) < self.flip
         rows = top + torch.arange(height)  # (B, H)
         columns = left + torch.where(mirrored, torch.arange(width - 1, -1, -1), torch.arange(width))  # (B, W)
-        rows, columns = rows.to(inputs.device), columns.to(inputs.device)
+        rows, columns = (x.to(inputs.device, non_blocking=True) for x in (rows, columns))
         padded = F.pad(inputs, [self.padding] * 4).permute(0, 2, 3, 1)
         image = torch.arange(count, device=inputs.device)
         moved = padded[image[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)

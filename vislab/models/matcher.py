@@ -28,18 +28,24 @@ def match(costs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """
     if not costs:
         return []
-    device = costs[0].device
-    flat = torch.cat([cost.detach().flatten().float() for cost in costs]).cpu().numpy()  # the one copy
-    if not np.isfinite(flat).all():
-        bad = int((~np.isfinite(flat)).sum())
+    return assign(fetch(costs), costs[0].device)
+
+
+def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """Tensors of one device as float32 arrays of the host, in one copy: the only one that a training step waits for."""
+    flat = torch.cat([x.detach().flatten().float() for x in tensors]).cpu().numpy()
+    stops = np.cumsum([x.numel() for x in tensors])[:-1]
+    return [part.reshape(x.shape) for part, x in zip(np.split(flat, stops), tensors, strict=True)]
+
+
+def assign(costs: Sequence[np.ndarray], device: torch.device) -> list[tuple[Tensor, Tensor]]:
+    """As `match`, for costs that are on the host already; the pairs go to `device`."""
+    bad = sum(int((~np.isfinite(cost)).sum()) for cost in costs)
+    if bad:
         raise TrainingError(
-            f"{bad} of {flat.size} matching costs are not finite: the model's outputs are NaN or infinite. Lower the "
-            "learning rate, clip gradients, or train in float32 instead of float16"
+            f"{bad} of {sum(cost.size for cost in costs)} matching costs are not finite: the model's outputs are NaN "
+            "or infinite. Lower the learning rate, clip gradients, or train in float32 instead of float16"
         )
-    pairs, start = [], 0
-    for cost in costs:
-        matrix = flat[start : start + cost.numel()].reshape(cost.shape)
-        start += cost.numel()
-        pairs.append(np.stack(linear_sum_assignment(matrix)))
-    joined = torch.from_numpy(np.concatenate(pairs, axis=1)).to(device)  # and one back
+    pairs = [np.stack(linear_sum_assignment(cost)) for cost in costs]
+    joined = torch.from_numpy(np.concatenate(pairs, axis=1)).to(device, non_blocking=True)
     return [(p[0], p[1]) for p in joined.split([p.shape[1] for p in pairs], dim=1)]

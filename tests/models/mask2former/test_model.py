@@ -6,10 +6,9 @@ from mmengine.structures import InstanceData
 
 from tests.helpers.mask2former_peer import TINY, build_pair, random_labels
 from tests.helpers.model_behavior import ModelBehavior
-from vislab.errors import ConfigError, DataError, TrainingError
+from vislab.errors import ConfigError, DataError
 from vislab.models.mask2former import Mask2Former, Target, inference
 from vislab.models.mask2former.pixel_decoder import PixelDecoder
-from vislab.models.matcher import match
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.structures import DataSample
 
@@ -184,13 +183,6 @@ def test_bad_labels_are_named(change, message):
     change(samples[0])
     with pytest.raises(DataError, match=message):
         small()(torch.rand(1, 3, 64, 64), samples, mode="loss")
-
-
-def test_matching_takes_the_least_sum_and_reports_what_is_not_finite():
-    (rows, columns), (none, _) = match([torch.tensor([[1.0, 2.0], [0.5, 9.0], [3.0, 0.1]]), torch.zeros(3, 0)])
-    assert rows.tolist() == [1, 2] and columns.tolist() == [0, 1] and none.numel() == 0
-    with pytest.raises(TrainingError, match="1 of 2"):
-        match([torch.tensor([[float("nan"), 1.0]])])
 
 
 def test_large_logits_keep_the_cost_finite():

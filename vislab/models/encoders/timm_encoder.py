@@ -8,11 +8,13 @@ transformers give evenly spaced blocks, their tokens put back on the grid. Param
 from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError
 from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
+from vislab.ops.images import normalize
 from vislab.registry import MODELS
 
 # What lets a transformer take images of any size; a family knows at most one of them.
@@ -111,8 +113,8 @@ class TimmEncoder(nn.Module):
     def forward(self, images: Tensor) -> list[Tensor]:
         """(B, in_channels, H, W) float -> the maps, from fine to coarse."""
         if self.normalize:
-            shape = (1, -1, 1, 1)
-            images = (images - images.new_tensor(self.mean).view(shape)) / images.new_tensor(self.std).view(shape)
+            stats = (torch.tensor(x, dtype=images.dtype) for x in (self.mean, self.std))
+            images = normalize(images, *(x.to(images.device, non_blocking=True) for x in stats))
         height, width = images.shape[-2:]
         below, right = -height % self.patch[0], -width % self.patch[1]
         if below or right:

@@ -7,13 +7,15 @@ matched queries only: the masks of all queries at all outputs are never made.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vislab.errors import DataError
 from vislab.layers.recompute import recompute
-from vislab.models.matcher import match
+from vislab.models.matcher import assign, fetch
 from vislab.ops.point_sample import point_sample, point_sample_rows
 
 _ROWS = 16  # masks whose candidate points are looked at together
@@ -21,10 +23,15 @@ _ROWS = 16  # masks whose candidate points are looked at together
 
 @dataclass(frozen=True)
 class Target:
-    """Labels of one image: classes (T,) int64 and masks (T, H, W), bool or uint8, in the frame of the padded input."""
+    """Labels of one image: classes (T,) int64 and masks (T, H, W), bool or uint8, in the frame of the padded input.
+
+    What is known on an accelerator only may be left open: `state` (T,) is 1 where an entry is a target, 0 where it is
+    none (a crowd, an object without a pixel), and -1 where its class is out of range. None: all are targets.
+    """
 
     labels: Tensor
     masks: Tensor
+    state: Tensor | None = None
 
 
 class Mask2FormerLoss(nn.Module):
@@ -52,6 +59,7 @@ class Mask2FormerLoss(nn.Module):
         importance_sample_ratio: float = 0.75,
     ) -> None:
         super().__init__()
+        self.num_classes = num_classes
         self.class_weight, self.mask_weight, self.dice_weight = class_weight, mask_weight, dice_weight
         self.num_points, self.oversample_ratio, self.importance_sample_ratio = (
             num_points,
@@ -84,7 +92,7 @@ class Mask2FormerLoss(nn.Module):
             logits = [_wide(x) for x in class_logits]
             embeddings = torch.stack([_wide(x) for x in embeddings], dim=1)  # (B, L, Q, D)
             features = _wide(mask_features)
-            pairs = self.assign(logits, embeddings, features, targets)
+            targets, pairs = self.assign(logits, embeddings, features, targets)
             class_losses = self._class_losses(logits, targets, pairs)
             mask_losses, dice_losses = self._mask_losses(embeddings, features, targets, pairs)
         names = [f"d{i}." for i in range(len(logits) - 1)] + [""]
@@ -98,14 +106,22 @@ class Mask2FormerLoss(nn.Module):
     @torch.no_grad()
     def assign(
         self, logits: Sequence[Tensor], embeddings: Tensor, features: Tensor, targets: Sequence[Target]
-    ) -> list[list[tuple[Tensor, Tensor]]]:
-        """Matched (queries, targets) as [output][image]; all outputs of all images leave the device in one copy."""
+    ) -> tuple[list[Target], list[list[tuple[Tensor, Tensor]]]]:
+        """The targets without what is none, and matched (queries, targets) as [output][image].
+
+        All outputs of all images leave the device in one copy, and with them the targets' states.
+        """
         costs = []
         for output in range(len(logits)):
             for image, target in enumerate(targets):
                 costs.append(self._cost(logits[output][image], embeddings[image, output], features[image], target))
-        flat = match(costs)
-        return [flat[i : i + len(targets)] for i in range(0, len(flat), len(targets))]
+        count = len(targets)
+        states = [t.labels.new_ones(len(t.labels)) if t.state is None else t.state for t in targets]
+        matrices = fetch([*costs, *states])
+        kept = [_kept(state, self.num_classes) for state in matrices[-count:]]
+        pairs = assign([m[:, kept[i % count]] for i, m in enumerate(matrices[:-count])], features.device)
+        targets = [_only(target, rows) for target, rows in zip(targets, kept, strict=True)]
+        return targets, [pairs[i : i + count] for i in range(0, len(pairs), count)]
 
     def _cost(self, logits: Tensor, embeddings: Tensor, features: Tensor, target: Target) -> Tensor:
         """(Q, T)"""
@@ -144,7 +160,7 @@ class Mask2FormerLoss(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """(L,) each: BCE and dice, summed over masks and divided by their mean number a process."""
         outputs = len(pairs)
-        count = torch.tensor(float(sum(len(t.labels) for t in targets)), device=features.device)
+        count = torch.full((), float(sum(len(t.labels) for t in targets)), device=features.device)
         if get_world_size() > 1:
             all_reduce(count)
             count = count / get_world_size()
@@ -188,6 +204,23 @@ class Mask2FormerLoss(nn.Module):
             anywhere = torch.rand(len(rows), self.num_points - certain, 2, device=x.device).to(x.dtype)
             chosen.append(torch.cat((candidates.gather(1, nearest[..., None].expand(-1, -1, 2)), anywhere), dim=1))
         return torch.cat(chosen)
+
+
+def _kept(state: np.ndarray, num_classes: int) -> np.ndarray:
+    """Places of the targets among the entries of one image."""
+    if (state < 0).any():
+        raise DataError(
+            f"a label of the batch is not among the model's {num_classes} classes (0..{num_classes - 1}): num_classes "
+            "and the data disagree"
+        )
+    return np.flatnonzero(state)
+
+
+def _only(target: Target, rows: np.ndarray) -> Target:
+    if len(rows) == len(target.labels):
+        return Target(target.labels, target.masks)
+    index = torch.from_numpy(rows).to(target.labels.device, non_blocking=True)
+    return Target(target.labels[index], target.masks[index])
 
 
 def _row_losses(x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:

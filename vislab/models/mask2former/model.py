@@ -191,19 +191,24 @@ class Mask2Former(BaseModel):
                     "LoadAnnotations(with_mask=True), before PackInputs"
                 )
             labels, masks = instances.labels, instances.masks
-            if "ignore" in instances and bool(instances.ignore.any()):  # crowds are no target
-                labels, masks = labels[~instances.ignore], masks[~instances.ignore]
-            visible = masks.flatten(1).any(1).bool()  # an object without a pixel is no target either
-            if not bool(visible.all()):
-                labels, masks = labels[visible], masks[visible]
             if tuple(masks.shape[-2:]) != tuple(inputs.shape[-2:]):
                 raise DataError(
                     f"{name} has masks of {tuple(masks.shape[-2:])} pixels in a batch of {tuple(inputs.shape[-2:])}: "
                     "ImagePreprocessor pads them when pad_labels=True"
                 )
-            if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
+            wanted = masks.flatten(1).any(1).bool()  # an object without a pixel is no target
+            if "ignore" in instances:  # nor is a crowd
+                wanted = wanted & ~instances.ignore
+            valid = (labels >= 0) & (labels < self.num_classes)
+            if labels.device.type != "cpu":  # the criterion reads it, in the one copy that a step waits for
+                state = wanted * torch.where(valid, 1, -1)
+                found.append(Target(labels.clamp(0, self.num_classes - 1), masks, state))
+                continue
+            if not bool(wanted.all()):
+                labels, masks, valid = labels[wanted], masks[wanted], valid[wanted]
+            if not bool(valid.all()):
                 raise DataError(
-                    f"{name} has class {int(labels.max())}, the model has {self.num_classes} (0.."
+                    f"{name} has class {int(labels[~valid][0])}, the model has {self.num_classes} (0.."
                     f"{self.num_classes - 1}): num_classes and the data disagree"
                 )
             found.append(Target(labels.to(inputs.device), masks.to(inputs.device)))

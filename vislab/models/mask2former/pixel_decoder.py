@@ -59,7 +59,7 @@ class MSDeformAttention(nn.Module):
         weights = recompute(lambda x: self.attention_weights(x + position), tokens).view(b, n, heads, levels * points)
         wide = torch.float64 if offsets.dtype == torch.float64 else torch.float32
         # in one row of levels x points x (x, y), which a loop over short axes would slow down
-        inverse = torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=wide, device=offsets.device)
+        inverse = torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=wide).to(offsets.device, non_blocking=True)
         inverse = inverse[:, None].expand(-1, points, -1).flatten()
         start = centers.to(wide).repeat(1, levels * points)[:, None]  # (N, 1, levels * points * 2)
         locations = torch.addcmul(start, offsets.view(b, n, heads, -1), inverse)
@@ -216,19 +216,21 @@ class PixelDecoder(nn.Module):
             if k in wanted:
                 yield k, state
 
-    def encode(self, state: Tokens, num_layers: int | Tensor | None = None) -> Tokens:
-        """Tokens after `num_layers` layers: one number for the batch, or (B,) a number an image; None: all layers."""
+    def encode(self, state: Tokens, num_layers: int | Sequence[int] | Tensor | None = None) -> Tokens:
+        """Tokens after `num_layers` layers: one number for the batch, or one per image; None: all layers. A tensor (B,)
+        on an accelerator makes the host wait for it."""
         if num_layers is None or isinstance(num_layers, int):
             for index in range(self.check_num_layers(self.num_layers if num_layers is None else num_layers)):
                 state = self.layer(state, index)
             return state
-        depths = [self.check_num_layers(int(k)) for k in num_layers]
+        numbers = num_layers.tolist() if isinstance(num_layers, Tensor) else num_layers
+        depths = [self.check_num_layers(k) for k in numbers]
         for index in range(max(depths)):
             active = [i for i, k in enumerate(depths) if k > index]
             if len(active) == len(depths):
                 state = self.layer(state, index)
             else:
-                rows = torch.tensor(active, device=state.tokens.device)
+                rows = torch.tensor(active).to(state.tokens.device, non_blocking=True)
                 moved = self.layer(replace(state, tokens=state.tokens[rows]), index).tokens
                 state = replace(state, tokens=state.tokens.index_copy(0, rows, moved))
         return state
@@ -248,7 +250,9 @@ class PixelDecoder(nn.Module):
         merged = recompute(merge, finest, fine)
         return recompute(lambda x: _pointwise(self.mask_features, F.relu(self.merge[1](x))), merged), levels
 
-    def forward(self, maps: Sequence[Tensor], num_layers: int | Tensor | None = None) -> tuple[Tensor, Tokens]:
+    def forward(
+        self, maps: Sequence[Tensor], num_layers: int | Sequence[int] | Tensor | None = None
+    ) -> tuple[Tensor, Tokens]:
         """Maps of the backbone to the map for masks and the tokens after `num_layers` layers."""
         state = self.encode(self.project(maps), num_layers)
         return self.finish(state, maps[0])[0], state

@@ -124,17 +124,17 @@ class EcoM2F(Mask2Former):
         state = self.pixel_decoder.encode(state, depths)
         if mode == "predict":
             samples = self.predict(maps[0], state, inputs, data_samples)
-            for sample, depth in zip(samples, depths.tolist(), strict=True):
+            for sample, depth in zip(samples, depths, strict=True):
                 sample.set_metainfo({"num_layers": depth})
             return samples
-        return self.outputs(maps[0], state) | {"num_layers": depths}
+        return self.outputs(maps[0], state) | {"num_layers": torch.tensor(depths)}
 
     def gate_features(self, state: Tokens) -> Tensor:
         """(B, dim): the mean of the coarsest level's tokens before any layer, without positions."""
         return state.tokens[:, : state.count(1)].float().mean(1)
 
-    def choose(self, state: Tokens, samples: Sequence[DataSample] | None = None) -> Tensor:
-        """(B,) int64 depths by the policy."""
+    def choose(self, state: Tokens, samples: Sequence[DataSample] | None = None) -> list[int]:
+        """Each image's depth by the policy. The gate's scores are copied from the device once, which waits for them."""
         count = len(state.tokens)
         if isinstance(self.policy, int):
             return self._spread(self.policy, count)
@@ -144,17 +144,18 @@ class EcoM2F(Mask2Former):
         if self.policy == "gate":
             with torch.autocast(state.tokens.device.type, enabled=False):
                 scores = self.gate(self.gate_features(state)).log_softmax(1).cpu()
-            return exits[(scores - self.depth_penalty * exits).argmax(1)]
+            return exits[(scores - self.depth_penalty * exits).argmax(1)].tolist()
         if self.policy == "random":
-            return exits[torch.multinomial(torch.tensor(self.histogram, dtype=torch.float), count, replacement=True)]
+            shares = torch.tensor(self.histogram, dtype=torch.float)
+            return exits[torch.multinomial(shares, count, replacement=True)].tolist()
         depths = [None if s is None else s.get("best_exit") for s in samples or [None] * count]
         if None in depths:
             raise ConfigError("EcoM2F: policy='oracle' needs data_samples with metainfo best_exit (see derive.py)")
-        return torch.tensor(depths)
+        return [int(depth) for depth in depths]
 
-    def _spread(self, depth: int | Tensor, count: int) -> Tensor:
-        depths = torch.as_tensor(depth).cpu()
-        return depths.expand(count).clone() if depths.ndim == 0 else depths
+    def _spread(self, depth: int | Tensor, count: int) -> list[int]:
+        depths = depth.tolist() if isinstance(depth, Tensor) else depth
+        return [depths] * count if isinstance(depths, int) else list(depths)
 
     def _training_loss(self, finest: Tensor, state: Tokens, targets: list, num_layers: int | None) -> dict[str, Tensor]:
         last = self.pixel_decoder.num_layers

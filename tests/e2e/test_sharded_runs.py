@@ -38,6 +38,7 @@ def two(folder, one):
 def test_losses_and_metrics_are_those_of_one_process(one, two, kind):
     """With layer decay, clipping and accumulation; the data divides neither by the batch nor by the processes."""
     assert two[kind]["model"] == "FullyShard" and one[kind]["model"] != "FullyShard"
+    assert one[kind]["share"] == 1 and 0.45 < two[kind]["share"] < 0.6
     assert list(two[kind]["losses"]) == list(range(1, STEPS + 1))
     assert two[kind]["losses"] == pytest.approx(one[kind]["losses"], abs=1e-5)
     assert two[kind]["metrics"] == pytest.approx(one[kind]["metrics"], abs=1e-9)

@@ -1,12 +1,18 @@
 """FullyShard: which modules are sharded one by one, what it refuses, and a run of a group of one process."""
 
+import shutil
+
 import pytest
 import torch
 from torch import nn
 
+from tests.helpers import HELPERS
 from tests.helpers.processes import free_port
 from tests.helpers.toy_run import ToyModel, make_runner
+from vislab.engine.config.check import check_config
+from vislab.engine.config.load import load_config
 from vislab.engine.hooks import NanGuardHook
+from vislab.engine.runner import Runner
 from vislab.engine.sharding import FullyShard, find_units
 from vislab.errors import ConfigError, TrainingError
 from vislab.io.checkpoint import load_checkpoint
@@ -59,6 +65,29 @@ def sharded(tmp_path, **changes):
     keys = ("model_wrapper_cfg", "compile", "find_unused_parameters")
     cfg = {"model_wrapper_cfg": {"type": "FullyShard"}} | {key: changes.pop(key) for key in keys if key in changes}
     return make_runner(tmp_path, launcher="pytorch", cfg=cfg, **({"custom_hooks": []} | changes))
+
+
+def test_one_line_of_a_config_file(tmp_path, group):
+    """Checked as any component, and built where there are processes to shard over."""
+    shutil.copy(HELPERS / "toy_config.py", tmp_path)
+    text = """
+from mmengine.config import read_base
+from vislab.engine.sharding import FullyShard
+with read_base():
+    from .toy_config import *
+custom_hooks = []
+model_wrapper_cfg = dict(type=FullyShard)
+"""
+    (tmp_path / "sharded.py").write_text(text)
+    cfg = load_config(tmp_path / "sharded.py")
+    check_config(cfg)
+    cfg.work_dir = str(tmp_path)
+    assert type(Runner.from_cfg(cfg).model) is ToyModel
+    cfg.launcher = "pytorch"
+    assert type(Runner.from_cfg(cfg).model) is FullyShard
+    (tmp_path / "sharded.py").write_text(text.replace("type=FullyShard", "type=FullyShard, unit=['Block']"))
+    with pytest.raises(ConfigError, match="takes no argument 'unit'; did you mean 'units'"):
+        check_config(load_config(tmp_path / "sharded.py"))
 
 
 class Skipping(ToyModel):

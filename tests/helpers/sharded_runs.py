@@ -67,7 +67,8 @@ def run_config(kind: str, work_dir: Path, *, launcher: str = "none", processes: 
 
 
 def train(kind: str, work_dir: Path, **changes: Any) -> dict[str, Any]:
-    """Train, and return the mean of the processes' losses at each step, with the class of the model and the metrics."""
+    """Train, and return the mean of the processes' losses at each step, the last metrics, the class of the model, and
+    the share of its parameters that this process holds."""
     global _runs
     import torch
 
@@ -88,7 +89,14 @@ def train(kind: str, work_dir: Path, **changes: Any) -> dict[str, Any]:
 
     runner.model.train_step = recording
     runner.train()
-    return {"losses": losses, "metrics": runner.last_metrics, "model": type(runner.model).__name__}
+    parameters = list(runner.model.parameters())
+    held = sum(getattr(parameter, "_local_tensor", parameter).numel() for parameter in parameters)
+    return {
+        "losses": losses,
+        "metrics": runner.last_metrics,
+        "model": type(runner.model).__name__,
+        "share": held / sum(parameter.numel() for parameter in parameters),
+    }
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
-from mmengine.registry import MODEL_WRAPPERS
 from mmengine.runner import LogProcessor
 from mmengine.runner import Runner as MMEngineRunner
 from mmengine.runner.priority import Priority
@@ -119,7 +118,7 @@ def _model(cfg: dict, files: bool) -> Iterator[Problem]:
     if cfg.get("model_wrapper_cfg") is not None:
         default = "MMDistributedDataParallel"
         yield from check_component(
-            cfg["model_wrapper_cfg"], "model_wrapper_cfg", MODEL_WRAPPERS, files=files, default=default
+            cfg["model_wrapper_cfg"], "model_wrapper_cfg", ours.MODEL_WRAPPERS, files=files, default=default
         )
     if cfg.get("tta_model") is not None:
         yield from check_component(cfg["tta_model"], "tta_model", ours.MODELS, files=files, required=False)

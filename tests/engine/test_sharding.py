@@ -1,9 +1,11 @@
 """FullyShard: which modules are sharded one by one, what it refuses, and a run of a group of one process."""
 
+import copy
 import shutil
 
 import pytest
 import torch
+from mmengine.model import BaseTTAModel
 from torch import nn
 
 from tests.helpers import HELPERS
@@ -145,3 +147,18 @@ def test_other_wrappers_can_be_named(tmp_path, group):
     wrapper = {"type": "MMDistributedDataParallel", "broadcast_buffers": False, "find_unused_parameters": True}
     runner = sharded(tmp_path, model_wrapper_cfg=wrapper)
     assert type(runner.model).__name__ == "MMDistributedDataParallel" and runner.model.find_unused_parameters
+
+
+def test_augmented_tests_run_the_inner_model(tmp_path, group):
+    class Mean(BaseTTAModel):
+        def merge_preds(self, data_samples_list):
+            return [sum(sample["error"] for sample in samples) for samples in data_samples_list]
+
+    runner = sharded(tmp_path)  # for the process group
+    torch.manual_seed(0)
+    model = ToyModel(dropout=0.0)
+    views = [torch.randn(2, 4), torch.randn(2, 4)]
+    data = {"inputs": [list(view) for view in views], "data_samples": [[None, None]] * 2}
+    expected = Mean(module=copy.deepcopy(model).eval()).test_step(data)
+    wrapped = FullyShard(module=Mean(module=model)).eval()
+    assert wrapped.test_step(data) == pytest.approx(expected) and type(runner.model) is FullyShard

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from mmengine.hooks import EMAHook, Hook
 from mmengine.logging import print_log
+from mmengine.model import BaseTTAModel
 from mmengine.optim import OptimWrapper
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -51,20 +52,22 @@ class FullyShard(nn.Module):
         defer_gradient_sync: bool = False,
     ) -> None:
         super().__init__()
-        if getattr(module, "find_unused_parameters", False):
+        model = module.module if isinstance(module, BaseTTAModel) else module
+        if getattr(model, "find_unused_parameters", False):
             raise ConfigError(
-                f"model_wrapper_cfg: FullyShard does not go with {type(module).__name__}, whose steps leave parameters "
+                f"model_wrapper_cfg: FullyShard does not go with {type(model).__name__}, whose steps leave parameters "
                 "without a gradient: remove model_wrapper_cfg, and the run uses DistributedDataParallel"
             )
-        device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        for parameter in module.parameters():  # FSDP2 splits memory in this order only; channels_last gets lost
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        for parameter in model.parameters():  # FSDP2 splits memory in this order only; channels_last gets lost
             parameter.data = parameter.data.contiguous()
         mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-        found = find_units(module, units)
+        found = find_units(model, units)
         for unit in found.values():
             fully_shard(unit, mesh=mesh, reshard_after_forward=reshard_after_forward)
-        fully_shard(module, mesh=mesh)
+        fully_shard(model, mesh=mesh)
         self.module = module
+        self._root = [model]  # in a list: it is registered as `module` already
         self.defer_gradient_sync = defer_gradient_sync
         self._reshard_after_forward = reshard_after_forward
         self._whole = False
@@ -82,7 +85,7 @@ class FullyShard(nn.Module):
         """The model's training step; gradients are averaged over the processes."""
         self.reshard()
         if self.defer_gradient_sync:
-            self.module.set_requires_gradient_sync(optim_wrapper.should_sync())
+            self._root[0].set_requires_gradient_sync(optim_wrapper.should_sync())
         return self.module.train_step(data, optim_wrapper)
 
     def val_step(self, data: Any) -> list:
@@ -114,7 +117,7 @@ class FullyShard(nn.Module):
 
     def _set_reshard(self, value: bool) -> None:
         for unit in self._sharded():
-            if unit is not self.module:
+            if unit is not self._root[0]:
                 unit.set_reshard_after_forward(value, recurse=False)
 
     def _sharded(self) -> Iterator[FSDPModule]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.dataset_behavior import DatasetBehavior
+from tests.helpers.files import fill_folder
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import LoadImage, PackInputs
 from vislab.errors import DataError
@@ -89,3 +90,9 @@ def test_a_broken_file_in_an_archive_is_named(tmp_path):
         os.utime(path, ns=(at, at))  # archives are kept open by their time of change
         with pytest.raises(DataError, match=r"set.zip"):
             read_rgb(f"{path}/cat/a.bmp")
+
+
+def test_pictures_that_are_not_read_are_said(tmp_path, said):
+    fill_folder(tmp_path, "cat/a.JPG", "cat/b.HEIC", "cat/notes.txt", "dog/c.jfif", "dog/.d.jpg")
+    assert len(ImageFolder(data_root=str(tmp_path))) == 2
+    assert len(said) == 1 and "cat: 1 files are skipped" in said[0] and ".heic" in said[0]

@@ -251,3 +251,29 @@ def test_the_config_check_names_the_place_of_a_mistake(video, change, place, wor
     node = {"type": VideoFrames, "source": video, **change}
     (problem,) = check_component(node, "dataset", DATASETS, files=True)
     assert problem.place == place and words in problem.text
+
+
+def test_a_frame_twice_is_refused(tmp_path):
+    for name in ("1.png", "2.png", "2.jpg"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(DataError, match="contains 2.(png|jpg) and 2.(png|jpg), which have the same frame name"):
+        VideoFrames(source=str(tmp_path))
+
+
+def test_a_cut_frame_is_refused(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (3, 48, 64, 3), dtype=np.uint8)
+    for k, frame in enumerate(noise):
+        cv2.imwrite(str(tmp_path / f"{k}.jpg"), frame)
+    data = (tmp_path / "1.jpg").read_bytes()
+    whole = VideoFrames(source=str(tmp_path)).frames[1].copy()
+    np.testing.assert_array_equal(whole, cv2.imread(str(tmp_path / "1.jpg"))[..., ::-1])
+    (tmp_path / "1.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match="1.jpg cannot be decoded: it is truncated"):
+        VideoFrames(source=str(tmp_path))
+
+
+def test_frames_with_odd_names(tmp_path):
+    for name in ("².png", "a2.png", "a10.png", "._a3.png", "1.PNG"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((8, 8, 3), np.uint8))
+    (tmp_path / "folder.png").mkdir()
+    assert len(VideoFrames(source=str(tmp_path))) == 4

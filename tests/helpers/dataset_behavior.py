@@ -5,7 +5,7 @@ import torch
 
 from vislab.datasets.base import BaseDataset
 from vislab.datasets.samplers import SeededIndex
-from vislab.datasets.transforms import PackInputs, RandomFlip
+from vislab.datasets.transforms import LoadDepth, LoadImage, PackInputs, RandomFlip
 from vislab.structures import DataSample
 
 
@@ -54,6 +54,15 @@ class DatasetBehavior:
         before = str(spoiled.get_data_info(0))
         spoiled[0]
         assert str(spoiled.get_data_info(0)) == before
+
+
+class DepthBehavior(DatasetBehavior):
+    """What every dataset of depth maps must do; it has no classes."""
+
+    loaders = (LoadImage, LoadDepth)
+
+    def test_metainfo_names_the_classes(self, tmp_path):
+        assert "classes" not in self._dataset(tmp_path).metainfo
 
 
 def _check_item(inputs: torch.Tensor, sample: DataSample, metainfo: dict) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from vislab.datasets.video_frames import VideoFrames
 from vislab.errors import DataError
-from vislab.io import container_size
 from vislab.io import video as video_files
 from vislab.io.video import read_frames, read_timing, read_video
 
@@ -261,19 +260,3 @@ def test_a_gif_is_not_taken_for_a_transport_stream(tmp_path):
     data[188] = data[376] = ord("G")  # in the color table
     (tmp_path / "v.gif").write_bytes(data)
     assert len(list(read_video(tmp_path / "v.gif"))) == 12
-
-
-def test_the_length_of_large_containers(tmp_path):
-    """Sizes that the small files above do not have: RIFF chunks one behind the other, 64-bit boxes, unknown sizes."""
-    chunk = b"RIFF" + struct.pack("<I", 12) + b"AVI " + bytes(8)
-    box = struct.pack(">I4sQ", 1, b"mdat", 40) + bytes(24)
-    files = {"two.avi": chunk + chunk, "large.mp4": struct.pack(">I4s", 8, b"moof") + box}
-    for name, data in files.items():
-        (tmp_path / name).write_bytes(data)
-        assert container_size.missing_bytes(tmp_path / name) == 0
-        (tmp_path / name).write_bytes(data[:-5])
-        assert container_size.missing_bytes(tmp_path / name) == 5
-    (tmp_path / "never finished.avi").write_bytes(b"RIFF" + bytes(60))
-    (tmp_path / "junk behind.mp4").write_bytes(box.replace(b"mdat", b"moof") + b"\x7f\xff\xff\xffjunk" + bytes(20))
-    assert container_size.missing_bytes(tmp_path / "never finished.avi") == 0
-    assert container_size.missing_bytes(tmp_path / "junk behind.mp4") == 0

@@ -49,4 +49,11 @@ class _ArrayUnpickler(pickle._Unpickler):
             import _codecs
 
             return _codecs.encode
+        if name == "bytes" and module in ("__builtin__", "builtins"):
+            return _no_bytes
         raise pickle.UnpicklingError(f"it contains a {f'{module}.{name}'!r}, and only arrays are read from pickles")
+
+
+def _no_bytes() -> bytes:
+    """Stands in for `bytes`, which pickle protocols before 3 call without arguments for an empty array."""
+    return b""

@@ -4,20 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as coco_mask
 
-from vislab.datasets.transforms import LoadAnnotations, LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
+from tests.helpers.files import gradients, save_image
+from vislab.datasets.transforms import LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
 from vislab.errors import DataError
-
-
-def _rgb(h=40, w=60) -> np.ndarray:
-    y, x = np.mgrid[:h, :w]
-    return np.stack([y * 255 // h, x * 255 // w, (x + y) % 256], axis=-1).astype(np.uint8)
-
-
-def _save(path, array, **options) -> str:
-    Image.fromarray(array).save(path, **options)
-    return str(path)
 
 
 def _load(path) -> dict:
@@ -28,31 +18,31 @@ def _load(path) -> dict:
 
 
 def test_image_is_rgb_with_its_shapes(tmp_path):
-    results = _load(_save(tmp_path / "a.png", _rgb()))
-    np.testing.assert_array_equal(results["img"], _rgb())
+    results = _load(save_image(tmp_path / "a.png", gradients()))
+    np.testing.assert_array_equal(results["img"], gradients())
     assert results["ori_shape"] == results["img_shape"] == (40, 60) and results["scale_factor"] == (1.0, 1.0)
 
 
 def test_exif_orientation_is_followed(tmp_path):
     exif = Image.Exif()
     exif[274] = 6  # turn clockwise to view
-    results = _load(_save(tmp_path / "a.jpg", _rgb(), exif=exif, quality=95, subsampling=0))
+    results = _load(save_image(tmp_path / "a.jpg", gradients(), exif=exif, quality=95, subsampling=0))
     assert results["img"].shape == (60, 40, 3)
-    assert np.abs(results["img"].astype(int) - np.rot90(_rgb(), -1)).mean() < 6
+    assert np.abs(results["img"].astype(int) - np.rot90(gradients(), -1)).mean() < 6
 
 
 def test_gray_alpha_and_sixteen_bits_become_rgb(tmp_path):
-    gray = _rgb()[..., 0]
-    np.testing.assert_array_equal(_load(_save(tmp_path / "g.png", gray))["img"], np.repeat(gray[..., None], 3, 2))
-    rgba = np.dstack([_rgb(), np.full((40, 60), 77, np.uint8)])
-    np.testing.assert_array_equal(_load(_save(tmp_path / "a.png", rgba))["img"], _rgb())
+    gray = gradients()[..., 0]
+    np.testing.assert_array_equal(_load(save_image(tmp_path / "g.png", gray))["img"], np.repeat(gray[..., None], 3, 2))
+    rgba = np.dstack([gradients(), np.full((40, 60), 77, np.uint8)])
+    np.testing.assert_array_equal(_load(save_image(tmp_path / "a.png", rgba))["img"], gradients())
     cv2.imwrite(str(tmp_path / "s.png"), gray.astype(np.uint16) * 257)
     deep = _load(tmp_path / "s.png")["img"]
     assert deep.dtype == np.uint8 and np.abs(deep[..., 0].astype(int) - gray).max() <= 1
 
 
 def test_palette_image_gives_colors(tmp_path):
-    Image.fromarray(_rgb()).quantize(16).save(tmp_path / "p.png")
+    Image.fromarray(gradients()).quantize(16).save(tmp_path / "p.png")
     assert _load(tmp_path / "p.png")["img"].shape == (40, 60, 3)
 
 
@@ -67,7 +57,7 @@ def test_bad_image_files_are_named(tmp_path, kind):
         path.mkdir()
     elif kind.startswith("cut"):
         noise = np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8)
-        _save(path, noise)
+        save_image(path, noise)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(DataError, match="bad"):
         _load(path)
@@ -75,80 +65,20 @@ def test_bad_image_files_are_named(tmp_path, kind):
 
 def test_jpeg_with_foreign_bytes_behind_it_is_fine(tmp_path):
     path = tmp_path / "a.jpg"
-    _save(path, _rgb())
+    save_image(path, gradients())
     path.write_bytes(path.read_bytes() + bytes(5000))
     assert _load(path)["img"].shape == (40, 60, 3)
 
 
 def test_small_images_are_refused_when_asked(tmp_path):
     with pytest.raises(DataError, match="a.png is 40x60 .* minimum side is 64"):
-        LoadImage(min_size=64)({"img_path": _save(tmp_path / "a.png", _rgb())})
+        LoadImage(min_size=64)({"img_path": save_image(tmp_path / "a.png", gradients())})
 
 
 def test_arrays_in_the_record_are_taken():
-    assert LoadImage()({"img": _rgb()})["ori_shape"] == (40, 60)
+    assert LoadImage()({"img": gradients()})["ori_shape"] == (40, 60)
     with pytest.raises(DataError, match="float64"):
-        LoadImage()({"img": _rgb().astype(float)})
-
-
-# --- instances ------------------------------------------------------------------------------------------------------
-
-
-def _instances() -> dict:
-    square = np.zeros((40, 60), np.uint8)
-    square[10:20, 30:50] = 1
-    packed = coco_mask.encode(np.asfortranarray(square))
-    text = {"size": packed["size"], "counts": packed["counts"].decode()}
-    runs = np.flatnonzero(np.diff(np.concatenate([[0], square.T.ravel(), [0]]).astype(int)))
-    counts = np.diff(np.concatenate([[0], runs, [square.size]])).tolist()
-    box = [30.0, 10.0, 50.0, 20.0]
-    return {
-        "ori_shape": (40, 60),
-        "instances": [
-            {"bbox": box, "label": 2, "mask": text},
-            {"bbox": box, "label": 0, "mask": {"size": [40, 60], "counts": counts}, "ignore": 1},
-            {"bbox": box, "label": 1, "mask": [[30, 10, 50, 10, 50, 20, 30, 20]]},
-        ],
-    }, square
-
-
-def test_every_form_of_mask_gives_the_same_pixels():
-    results, square = _instances()
-    loaded = LoadAnnotations(with_mask=True)(results)
-    for mask in loaded["gt_masks"]:
-        np.testing.assert_array_equal(mask, square)
-    assert loaded["gt_labels"].tolist() == [2, 0, 1] and loaded["gt_ignore"].tolist() == [False, True, False]
-    assert loaded["gt_bboxes"].dtype == np.float32 and loaded["gt_ids"].tolist() == [0, 1, 2]
-
-
-def test_boxes_of_either_kind_stand_in_for_the_other():
-    record = {"instances": [{"bbox": [0, 0, 4, 10], "label": 0}, {"rbbox": [20, 20, 10, 4, 0.0], "label": 1}]}
-    results = LoadAnnotations(with_rbbox=True)({**record, "ori_shape": (40, 60)})
-    np.testing.assert_allclose(results["gt_bboxes"], [[0, 0, 4, 10], [15, 18, 25, 22]], atol=1e-5)
-    np.testing.assert_allclose(results["gt_rbboxes"][0], [2, 5, 10, 4, -np.pi / 2], atol=1e-5)
-
-
-def test_no_instances():
-    results = LoadAnnotations(with_rbbox=True, with_mask=True)({"instances": [], "ori_shape": (40, 60)})
-    assert results["gt_bboxes"].shape == (0, 4) and results["gt_rbboxes"].shape == (0, 5)
-    assert results["gt_masks"].shape == (0, 40, 60) and results["gt_labels"].shape == (0,)
-
-
-@pytest.mark.parametrize("mask", [None, {"counts": "x"}, {"size": [40, 60], "counts": 7}, [["a"]], [[1, 2, 3]]])
-def test_malformed_masks_are_named(mask):
-    record = {
-        "instances": [{"bbox": [0, 0, 4, 4], "label": 0, "mask": mask}],
-        "ori_shape": (40, 60),
-        "img_path": "x.jpg",
-    }
-    with pytest.raises(DataError, match="mask of instance 0 of x.jpg"):
-        LoadAnnotations(with_mask=True)(record)
-
-
-def test_mask_of_another_size_is_refused():
-    results, _ = _instances()
-    with pytest.raises(DataError, match=r"is 40x60 \(h x w\).* is 60x40"):
-        LoadAnnotations(with_mask=True)({**results, "ori_shape": (60, 40)})
+        LoadImage()({"img": gradients().astype(float)})
 
 
 # --- maps -----------------------------------------------------------------------------------------------------------
@@ -172,7 +102,7 @@ def test_semantic_labels_from_gray_and_palette_files(tmp_path):
 
 
 def test_zero_label_is_reduced_once_and_labels_are_mapped(tmp_path):
-    path = _save(tmp_path / "l.png", _labels())
+    path = save_image(tmp_path / "l.png", _labels())
     reduced = LoadSemSeg(reduce_zero_label=True)({"seg_map_path": path})["gt_sem_seg"]
     assert reduced[0, 0] == 255 and reduced[0, 1] == 255 and reduced[-1, -1] == 2
     mapped = LoadSemSeg(label_map={0: 7, 3: 0})({"seg_map_path": path})["gt_sem_seg"]
@@ -183,9 +113,9 @@ def test_zero_label_is_reduced_once_and_labels_are_mapped(tmp_path):
 
 def test_wrong_semantic_files_are_named(tmp_path):
     with pytest.raises(DataError, match="contains class 3 .*expected 0..2"):
-        LoadSemSeg(num_classes=3)({"seg_map_path": _save(tmp_path / "l.png", _labels())})
+        LoadSemSeg(num_classes=3)({"seg_map_path": save_image(tmp_path / "l.png", _labels())})
     with pytest.raises(DataError, match="c.png has mode RGB"):
-        LoadSemSeg()({"seg_map_path": _save(tmp_path / "c.png", _rgb())})
+        LoadSemSeg()({"seg_map_path": save_image(tmp_path / "c.png", gradients())})
     with pytest.raises(DataError, match="l.png is 40x60"):
         LoadSemSeg()({"seg_map_path": str(tmp_path / "l.png"), "ori_shape": (41, 60)})
     with pytest.raises(DataError, match="no seg_map_path"):
@@ -193,7 +123,7 @@ def test_wrong_semantic_files_are_named(tmp_path):
 
 
 def _panoptic(tmp_path, ids: np.ndarray) -> str:
-    return _save(tmp_path / "pan.png", np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8))
+    return save_image(tmp_path / "pan.png", np.stack([ids % 256, ids // 256 % 256, ids // 65536], -1).astype(np.uint8))
 
 
 def test_panoptic_ids_become_small_and_keep_their_segments(tmp_path):
@@ -211,7 +141,7 @@ def test_panoptic_id_outside_the_annotation_is_refused(tmp_path):
     with pytest.raises(DataError, match="pan.png contains segment id 70000"):
         LoadPanoptic()({"panoptic_path": _panoptic(tmp_path, ids), "segments_info": [{"id": 9, "category": 0}]})
     with pytest.raises(DataError, match="8-bit RGB"):
-        LoadPanoptic()({"panoptic_path": _save(tmp_path / "g.png", _labels()), "segments_info": []})
+        LoadPanoptic()({"panoptic_path": save_image(tmp_path / "g.png", _labels()), "segments_info": []})
 
 
 def test_all_void_panoptic(tmp_path):
@@ -233,6 +163,6 @@ def test_depth_scale_invalid_values_and_limit(tmp_path):
 
 def test_wrong_depth_files_are_named(tmp_path):
     with pytest.raises(DataError, match="c.png has 3 channels"):
-        LoadDepth()({"depth_path": _save(tmp_path / "c.png", _rgb())})
+        LoadDepth()({"depth_path": save_image(tmp_path / "c.png", gradients())})
     with pytest.raises(DataError, match="d.png is 40x60"):
-        LoadDepth()({"depth_path": _save(tmp_path / "d.png", _labels()), "ori_shape": (480, 640)})
+        LoadDepth()({"depth_path": save_image(tmp_path / "d.png", _labels()), "ori_shape": (480, 640)})

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs
 from vislab.datasets.transforms.masks import decode_mask
 from vislab.errors import DataError
 
@@ -87,19 +86,3 @@ def test_polygons_over_the_edge_are_cut_and_slivers_are_empty():
 def test_what_pycocotools_must_not_see(value, message):
     with pytest.raises(DataError, match=message):
         decode(value)
-
-
-def test_an_instance_without_pixels_is_said_and_stays_for_the_metric(logged):
-    record = {
-        "img": np.zeros((60, 80, 3), np.uint8),
-        "img_path": "sliver.jpg",
-        "instances": [
-            {"bbox": [10, 10, 30, 30], "label": 1, "mask": SQUARE, "id": 70},
-            {"bbox": [10, 10, 30, 11], "label": 0, "mask": [[10, 10, 30, 10, 30, 10.01]], "id": 71},
-        ],
-    }
-    for _ in range(2):  # once, however often the sample comes
-        packed = PackInputs()(LoadAnnotations(with_mask=True)(LoadImage()(dict(record))))
-    instances = packed["data_samples"].gt_instances
-    assert instances.labels.tolist() == [1, 0] and instances.masks.sum((1, 2)).tolist() == [400, 0]
-    assert logged().count("the mask of instance 1 (annotation 71) of sliver.jpg has no pixel") == 1

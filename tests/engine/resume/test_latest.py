@@ -1,10 +1,12 @@
 """`--resume` takes the checkpoint of the run that was started last in the folder, whatever the step numbers say."""
 
+import os
 import shutil
 
 import pytest
 import torch
 
+import vislab.engine  # noqa: F401  (installs the loaders)
 from tests.helpers.toy_run import Killed, make_runner, stop_at
 from vislab.engine.resume.latest import find_latest_checkpoint, resumable_checkpoints
 from vislab.errors import CheckpointError
@@ -136,3 +138,16 @@ def test_a_finished_run_goes_to_its_new_folder(tmp_path):
     make_runner(tmp_path / "old", total=1).train()
     make_runner(tmp_path / "new", total=1, resume=str(tmp_path / "old/epoch_1.pth")).train()
     assert pth(tmp_path / "new") == {"epoch_1.pth"}
+
+
+def test_without_a_pointer_latest_is_the_largest_complete_step(tmp_path):
+    assert find_latest_checkpoint(tmp_path) is None
+    for name in ("epoch_2.pth", "epoch_10.pth", "best_x_epoch_11.pth", "epoch_12_published.pth"):
+        save_checkpoint({"state_dict": {"w": torch.zeros(9)}}, tmp_path / name)
+    assert find_latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    (tmp_path / "epoch_11.pth").write_bytes((tmp_path / "epoch_10.pth").read_bytes()[:500])
+    assert find_latest_checkpoint(tmp_path).name == "epoch_10.pth"
+    save_checkpoint({"a": 1}, tmp_path / "iter_3.pth")  # a run by iterations, started later in the same folder
+    os.utime(tmp_path / "epoch_10.pth", (0, 0)), os.utime(tmp_path / "epoch_2.pth", (0, 0))
+    os.utime(tmp_path / "epoch_11.pth", (0, 0))
+    assert find_latest_checkpoint(tmp_path).name == "iter_3.pth"

@@ -1,0 +1,54 @@
+"""Image, label and depth files that tests write."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from vislab.io.listing import is_image
+
+_RNG = np.random.default_rng(0)
+
+
+def write_image(path: Path, array: np.ndarray) -> None:
+    """Writes an array as OpenCV does, BGR, and makes the folders above it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), array)
+
+
+def save_image(path: Path, image: np.ndarray | Image.Image, **options) -> str:
+    """Writes an array (RGB) or an image with Pillow; returns the path."""
+    image = image if isinstance(image, Image.Image) else Image.fromarray(image)
+    image.save(path, **options)
+    return str(path)
+
+
+def fill_folder(root: Path, *names: str) -> Path:
+    """Puts small images at the names of images below a folder, and a text file at every other name."""
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if is_image(name):
+            Image.new("L", (8, 8)).save(path, "PNG")
+        else:
+            path.write_text("no image")
+    return root
+
+
+def gradients(h: int = 40, w: int = 60) -> np.ndarray:
+    """Returns a picture (h, w, 3) uint8 whose channels differ and have no symmetry."""
+    y, x = np.mgrid[:h, :w]
+    return np.stack([y * 255 // h, x * 255 // w, (x * y) % 256], axis=-1).astype(np.uint8)
+
+
+def random_image(shape: tuple[int, int] = (40, 50)) -> np.ndarray:
+    """Returns noise (h, w, 3) uint8, another at each call."""
+    return _RNG.integers(0, 256, (*shape, 3), np.uint8)
+
+
+def random_depth(shape: tuple[int, int] = (40, 50)) -> np.ndarray:
+    """Returns millimeters (h, w) uint16, 500 to 9,000; the first three rows are 0, unknown."""
+    depth = _RNG.integers(500, 9000, shape, np.uint16)
+    depth[:3] = 0
+    return depth

@@ -29,7 +29,7 @@ IMPORTS = {
     "io": set(),
     "structures": set(),
     "ops": set(),
-    "layers": set(),
+    "layers": {"ops"},
     "losses": {"ops"},
     "models": {"structures", "ops", "layers", "losses", "io"},
     "datasets": {"structures", "io"},

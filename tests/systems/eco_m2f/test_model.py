@@ -8,7 +8,7 @@ from torch import nn
 
 from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError, DataError
-from vislab.models.mask2former.pixel_decoder import EncoderLayer
+from vislab.layers.deformable_attention import DeformableEncoderLayer
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.structures import DataSample
 from vislab.systems.eco_m2f import (
@@ -347,7 +347,7 @@ def test_published_fit_moves_the_gate_and_frontier_lists_everything():
 
 
 def test_layer_costs_are_the_published_ones():
-    layer = EncoderLayer(dim=256, num_heads=8, num_levels=3, num_points=4, ffn_dim=1024)
+    layer = DeformableEncoderLayer(dim=256, num_heads=8, num_levels=3, num_points=4, ffn_dim=1024)
     assert sum(p.numel() for p in layer.parameters()) == 732_192
     assert layer_macs(layer, 1024, 2048) / 1e9 == pytest.approx(31.467, abs=5e-4)
     assert layer_macs(layer, 800, 1344) / 1e9 == pytest.approx(16.133, abs=5e-4)

@@ -12,94 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError
+from vislab.layers.deformable_attention import DeformableEncoderLayer
 from vislab.layers.position import pixel_centers, sine_position
 from vislab.layers.recompute import recompute
-from vislab.layers.softmax import short_softmax
-from vislab.ops.ms_deform_attn import ms_deform_attn
-
-
-class MSDeformAttention(nn.Module):
-    """Each token reads `num_points` points per head and level around its own place.
-
-    Args:
-        dim: Channels.
-        num_heads, num_levels, num_points: As named; heads divide `dim`.
-    """
-
-    def __init__(self, *, dim: int = 256, num_heads: int = 8, num_levels: int = 3, num_points: int = 4) -> None:
-        super().__init__()
-        self.num_heads, self.num_levels, self.num_points = num_heads, num_levels, num_points
-        self.sampling_offsets = nn.Linear(dim, num_heads * num_levels * num_points * 2)
-        self.attention_weights = nn.Linear(dim, num_heads * num_levels * num_points)
-        self.value_proj = nn.Linear(dim, dim)
-        self.output_proj = nn.Linear(dim, dim)
-        self._init()
-
-    def _init(self) -> None:
-        nn.init.zeros_(self.sampling_offsets.weight)
-        angle = torch.arange(self.num_heads) * (2 * torch.pi / self.num_heads)
-        direction = torch.stack((angle.cos(), angle.sin()), dim=1)
-        direction = direction / direction.abs().amax(1, keepdim=True)  # (heads, 2): the compass, on a square
-        reach = torch.arange(1, self.num_points + 1)[:, None]
-        bias = (direction[:, None, None] * reach).expand(-1, self.num_levels, -1, -1)
-        self.sampling_offsets.bias.data = bias.flatten().clone()
-        nn.init.zeros_(self.attention_weights.weight)
-        nn.init.zeros_(self.attention_weights.bias)
-        for layer in (self.value_proj, self.output_proj):
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, tokens: Tensor, position: Tensor, centers: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """(B, N, dim) tokens of maps of these `shapes`, row by row, `position` (N, dim) added to what points and
-        weights are made of, `centers` (N, 2) of the tokens -> (B, N, dim)."""
-        b, n, _ = tokens.shape
-        heads, levels, points = self.num_heads, self.num_levels, self.num_points
-        value = self.value_proj(tokens).unflatten(2, (heads, -1))
-        offsets = recompute(lambda x: self._offsets(x + position), tokens)
-        weights = recompute(lambda x: self.attention_weights(x + position), tokens).view(b, n, heads, levels * points)
-        wide = torch.float64 if offsets.dtype == torch.float64 else torch.float32
-        # in one row of levels x points x (x, y), which a loop over short axes would slow down
-        inverse = torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=wide).to(offsets.device, non_blocking=True)
-        inverse = inverse[:, None].expand(-1, points, -1).flatten()
-        start = centers.to(wide).repeat(1, levels * points)[:, None]  # (N, 1, levels * points * 2)
-        locations = torch.addcmul(start, offsets.view(b, n, heads, -1), inverse)
-        locations = locations.view(b, n, heads, levels, points, 2)
-        weights = short_softmax(weights.to(wide)).view(b, n, heads, levels, points)
-        out = ms_deform_attn(value, shapes, locations, weights)
-        return self.output_proj(out.to(tokens.dtype))
-
-    def _offsets(self, queries: Tensor) -> Tensor:
-        """(B, N, dim) to (B, N, heads * levels * points * 2) pixels, in float32 or float64 whatever autocast says:
-        bfloat16 has steps of 1/16 pixel from 8 pixels on."""
-        with torch.autocast(queries.device.type, enabled=False):
-            return self.sampling_offsets(queries if queries.dtype == torch.float64 else queries.float())
-
-
-class EncoderLayer(nn.Module):
-    """Deformable self-attention and a feed-forward block, each followed by its residual and norm."""
-
-    def __init__(self, *, dim: int, num_heads: int, num_levels: int, num_points: int, ffn_dim: int) -> None:
-        super().__init__()
-        self.num_levels = num_levels
-        self.self_attn = MSDeformAttention(dim=dim, num_heads=num_heads, num_levels=num_levels, num_points=num_points)
-        self.norm1 = nn.LayerNorm(dim)
-        self.linear1 = nn.Linear(dim, ffn_dim)
-        self.linear2 = nn.Linear(ffn_dim, dim)
-        self.norm2 = nn.LayerNorm(dim)
-        for layer in (self.linear1, self.linear2):
-            nn.init.xavier_uniform_(layer.weight)
-
-    def forward(self, tokens: Tensor, position: Tensor, centers: Tensor, shapes: Sequence[tuple[int, int]]) -> Tensor:
-        """(B, S, dim) -> (B, S, dim); `position` (S, dim) is added to the query only."""
-        tokens = tokens + self.self_attn(tokens, position, centers, shapes)
-        tokens, hidden = recompute(self._widen, tokens)
-        return self.norm2(tokens + self.linear2(hidden.relu_()).view_as(tokens))
-
-    def _widen(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, S, dim) and hidden values (B * S, ffn_dim): of three axes a linear layer makes a view, which to
-        change in place costs backward three copies."""
-        tokens = self.norm1(tokens)
-        return tokens, self.linear1(tokens.flatten(0, 1))
 
 
 @dataclass(frozen=True)
@@ -167,7 +82,7 @@ class PixelDecoder(nn.Module):
         )
         self.level_embed = nn.Parameter(torch.randn(3, dim))
         self.layers = nn.ModuleList(
-            EncoderLayer(dim=dim, num_heads=num_heads, num_levels=n, num_points=num_points, ffn_dim=ffn_dim)
+            DeformableEncoderLayer(dim=dim, num_heads=num_heads, num_levels=n, num_points=num_points, ffn_dim=ffn_dim)
             for n in levels
         )
         self.recalibration = nn.Linear(dim, 1) if recalibrate else None

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from vislab.layers.deformable_attention import DeformableEncoderLayer
 from vislab.models.mask2former import Mask2Former
 from vislab.models.mask2former.model import mask_logits
-from vislab.models.mask2former.pixel_decoder import EncoderLayer
 
 
-def layer_macs(layer: EncoderLayer, height: int, width: int, *, sampling: bool = False) -> int:
+def layer_macs(layer: DeformableEncoderLayer, height: int, width: int, *, sampling: bool = False) -> int:
     """Multiply-accumulates of one encoder layer for an image of height x width pixels. With `sampling`, also those of
     the points, four corners each."""
     tokens = sum(-(-height // s) * -(-width // s) for s in (32, 16, 8)[: layer.num_levels])

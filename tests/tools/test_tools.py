@@ -41,12 +41,9 @@ model = dict(
 dataset = dict(type=VideoFrames, source="CLIP", crop=(96, 96), pipeline=[dict(type=PackInputs)])
 train_dataloader = dict(dataset=dataset, batch_size=2, num_workers=0, sampler=dict(type=EpochSampler, shuffle=True))
 val_dataloader = dict(dataset=dataset, batch_size=2, num_workers=0, sampler=dict(type=EpochSampler, shuffle=False))
-test_dataloader = val_dataloader
 val_evaluator = dict(type=VideoQuality)
-test_evaluator = val_evaluator
 train_cfg = dict(by_epoch=True, max_epochs=2)
 val_cfg = dict()
-test_cfg = dict()
 optim_wrapper = dict(optimizer=dict(type=Adam, lr=1e-2))
 default_hooks = dict(checkpoint=dict(type=CheckpointHook, interval=1))
 custom_hooks = [dict(type=VisualizationHook, number=2)]

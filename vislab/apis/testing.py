@@ -8,6 +8,7 @@ from mmengine.config import Config, ConfigDict
 
 from vislab.apis.build import Launcher, checked, existing, prepare
 from vislab.apis.prediction_file import PredictionFile
+from vislab.engine.config.defaults import set_test_defaults
 from vislab.errors import ConfigError
 from vislab.io.paths import usable_folder
 
@@ -25,6 +26,8 @@ def test(
 ) -> dict[str, float]:
     """Evaluate a checkpoint and return its metrics, which are also added to WORK_DIR/metrics.json.
 
+    Where the config has no test_dataloader, test_cfg or test_evaluator, the validation section is used.
+
     Args:
         config: Path of a config file, or a Config.
         checkpoint: Weights, which must match the model.
@@ -38,8 +41,12 @@ def test(
     """
     cfg = prepare(config, work_dir=work_dir, launcher=launcher, cfg_options=cfg_options)
     cfg.load_from, cfg.resume = existing(checkpoint), False
+    set_test_defaults(cfg)
     if not cfg.get("test_dataloader"):
-        raise ConfigError("this config has no test_dataloader, which test needs")
+        raise ConfigError(
+            "this config has neither test_dataloader nor val_dataloader, and test needs one of them: add "
+            "val_dataloader with val_evaluator, or test_dataloader with test_evaluator"
+        )
     if tta:
         _use_tta(cfg)
     if show_dir is not None:

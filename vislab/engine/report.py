@@ -88,7 +88,7 @@ def closing_lines(path: Path, log_dir: str | Path, cfg: Mapping[str, Any], check
     if checkpoint:
         lines.append(f"    checkpoint: {checkpoint}")
         if filename:
-            tested = bool(cfg.get("test_dataloader"))
+            tested = bool(cfg.get("test_dataloader") or cfg.get("val_dataloader"))
             tool = f"tools/test.py {filename}" if tested else f"tools/predict.py {filename}"
             end = f"--show-dir {path.parent}/pictures" if tested else f"IMAGES --out {path.parent}/pictures"
             lines.append(f"    next:       python {tool} {checkpoint} {end}")

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 from vislab.engine.allocator import keep_freed_memory
 from vislab.engine.checkpoint_content import checkpoint_content
 from vislab.engine.class_lists import build_dataset, check_loaded, check_loop
+from vislab.engine.config.defaults import set_test_defaults
 from vislab.engine.distributed import build_wrapper, call_on_main, prepare_processes, unwrap, wrap_for_processes
 from vislab.engine.environment import collect_environment
 from vislab.engine.hooks import DEFAULT_HOOKS, EarlyStoppingHook
@@ -66,7 +67,7 @@ class Runner(MMEngineRunner):
 
     Differences: `default_scope` is "vislab"; `resume` may be True or "auto" (the newest complete checkpoint of the work
     directory, if there is one) or a path; the default hooks are DEFAULT_HOOKS, of which a config changes or drops
-    (None) any.
+    (None) any; test settings that are left out are those of validation.
     """
 
     def __init__(self, *args, resume: bool | str = False, default_scope: str = "vislab", **kwargs) -> None:
@@ -82,7 +83,7 @@ class Runner(MMEngineRunner):
         self._config_settings = plain_settings(kwargs)
         self._resumed: tuple[str, dict] | None = None
         self._hook_states = HookStates([])
-        super().__init__(*args, resume=resume, default_scope=default_scope, **kwargs)
+        super().__init__(*args, resume=resume, default_scope=default_scope, **set_test_defaults(kwargs))
 
     @property
     def resumed(self) -> bool:
@@ -104,8 +105,7 @@ class Runner(MMEngineRunner):
         cfg = copy.deepcopy(cfg)
         if cfg.get("model") is None:
             raise ConfigError("the config has no `model`: nothing can be built from it")
-        if cfg.get("default_scope") is None:
-            cfg["default_scope"] = "vislab"
+        cfg["default_scope"] = cfg.get("default_scope") or "vislab"
         cfg["work_dir"] = work_dir_of(cfg)
         return super().from_cfg(cfg)
 

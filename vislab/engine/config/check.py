@@ -32,6 +32,7 @@ from vislab.engine.config.components import (
     problem,
     resolve,
 )
+from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
 from vislab.engine.config.keys import RUNNER_KEYS
 from vislab.engine.config.optim import optimization, schedulers
 from vislab.engine.config.signatures import Arguments, arguments_of
@@ -98,14 +99,13 @@ def _groups(cfg: dict, files: bool) -> Iterator[Problem]:
     """Settings that come together or not at all."""
     if cfg.get("model") is None:
         yield missing("model", "a config needs a model")
-    groups = [("train_dataloader", "train_cfg", "optim_wrapper")]
-    groups += [(f"{mode}_dataloader", f"{mode}_cfg", f"{mode}_evaluator") for mode in ("val", "test")]
-    for group in groups:
+    validation = ("val_dataloader", "val_cfg", "val_evaluator")
+    for group in (("train_dataloader", "train_cfg", "optim_wrapper"), validation, TEST_KEYS):
         given = [key for key in group if cfg.get(key) is not None]
-        if given and len(given) < len(group):
-            for key in sorted(set(group) - set(given)):
-                near = did_you_mean(key, set(cfg) - RUNNER_KEYS)
-                yield missing(key, f"is needed together with {' and '.join(given)}{near}")
+        used = set_test_defaults(dict(cfg)) if group is TEST_KEYS else cfg
+        for key in sorted(key for key in group if given and used.get(key) is None):
+            near = did_you_mean(key, set(cfg) - RUNNER_KEYS)
+            yield missing(key, f"is needed together with {' and '.join(given)}{near}")
     if cfg.get("param_scheduler") and cfg.get("optim_wrapper") is None:
         yield missing("optim_wrapper", "is needed together with param_scheduler")
 

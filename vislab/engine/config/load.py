@@ -18,6 +18,7 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyAttr, LazyObject
 
+from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
 from vislab.engine.config.keys import RUNNER_KEYS
 from vislab.engine.config.merge import merge_bases
 from vislab.engine.config.source import ConfigFile, relative, renamed, scan
@@ -35,6 +36,9 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     Raises:
         ConfigError: the file is missing or broken, sets a name without effect, imports what does not exist, or an
             option's key does not exist and is no argument of the component at that place.
+
+    An option inside a test section that the config leaves out changes a copy of validation's, in which every other
+    option already counts.
     """
     options = dict(_flatten(cfg_options or {}))
     path = renamed(Path(path))
@@ -48,9 +52,12 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
         namespace = _execute(source, overrides, {})
         cfg_dict = ConfigDict({k: v for k, v in namespace.items() if k in RUNNER_KEYS and k not in source.imports})
         created = []
-        for key, value in options.items():
+        for key, value in _defaulted_last(options, cfg_dict):
             if key in overrides.options:
                 continue
+            section = key.split(".")[0]
+            if section in TEST_KEYS and section != key:
+                set_test_defaults(cfg_dict, [section])
             if key.split(".")[0] not in RUNNER_KEYS:
                 hint = _suggest(key, cfg_dict, variables)
                 raise ConfigError(f"--cfg-options: {relative(path)} has no {key.split('.')[0]!r}{hint}")
@@ -70,6 +77,11 @@ def _lazy() -> Iterator[None]:
         yield
     finally:
         ConfigDict.lazy = False
+
+
+def _defaulted_last(options: dict[str, Any], cfg: dict) -> list[tuple[str, Any]]:
+    """The options, those inside a test section that `cfg` lacks last: it begins as a copy of validation's."""
+    return sorted(options.items(), key=lambda option: option[0].split(".")[0] in set(TEST_KEYS) - set(cfg))
 
 
 def _fresh(value: Any) -> Any:

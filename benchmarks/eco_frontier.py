@@ -52,7 +52,7 @@ def loaders(cfg, quick: bool):
 
     found = []
     for split in ("gate", "test"):
-        section = cfg.test_dataloader.to_dict()
+        section = cfg.val_dataloader.to_dict()  # testing uses it, too
         dataset = section["dataset"]
         if split == "gate":
             source = cfg.train_dataloader.dataset.to_dict()

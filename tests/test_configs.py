@@ -112,4 +112,4 @@ def test_missing_video_is_found():
         ConfigError, match=r"(?s)1 mistake:.*train_dataloader\.dataset\.source.*/not/there\.mp4"
     ) as caught:
         check_config(cfg)
-    assert "test_dataloader.dataset.source" in str(caught.value)  # one message for the three places
+    assert "val_dataloader.dataset.source" in str(caught.value)  # one message for both places

@@ -9,7 +9,6 @@ Reached:  mIoU 57.9 +- 2.7 over the 30 test images with all layers (benchmarks/e
 
 from mmengine.config import read_base
 
-from vislab.datasets.semantic import CamVid
 from vislab.datasets.transforms import (
     LargeScaleJitter,
     LoadImage,
@@ -19,12 +18,11 @@ from vislab.datasets.transforms import (
     Resize,
     SemSegToInstances,
 )
-from vislab.evaluation.semantic import SemSegMetric
 
 with read_base():
+    from .._base_.datasets.camvid import *
     from ._base_.cpu import *
 
-data_root = "$VISLAB_DATA/camvid"
 size = (192, 256)
 train_pipeline = [
     dict(type=LoadImage),
@@ -40,12 +38,7 @@ test_pipeline = [
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]
-train_set = dict(type=CamVid, data_root=data_root, ann_file="train.txt", pipeline=train_pipeline)
-train_dataloader.update(batch_size=2, dataset=train_set)
-test_set = dict(type=CamVid, data_root=data_root, ann_file="val.txt", pipeline=test_pipeline, test_mode=True)
-val_dataloader.update(dataset=test_set)
-test_dataloader.update(dataset=test_set)
-val_evaluator = dict(type=SemSegMetric)
-test_evaluator = dict(type=SemSegMetric)
 model.update(num_classes=11, thing_classes=11, tasks=("semantic",))
+train_dataloader.update(batch_size=2, dataset=dict(train_set, pipeline=train_pipeline))
+val_dataloader.update(dataset=dict(val_set, pipeline=test_pipeline))
 train_cfg.update(max_iters=2000)

@@ -26,13 +26,11 @@ train_dataloader["dataset"] = dict(
         dict(many_small, length=2000, seed=12, pipeline=train_pipeline),
     ],
 )
-test_set = dict(
+val_dataloader["dataset"] = dict(
     type=ConcatDataset,
     datasets=[
         dict(one_large, length=100, seed=21, pipeline=test_pipeline, test_mode=True),
         dict(many_small, length=100, seed=22, pipeline=test_pipeline, test_mode=True),
     ],
 )
-val_dataloader["dataset"] = test_set
-test_dataloader["dataset"] = test_set
-train_cfg.update(max_iters=2000, val_interval=1000)
+train_cfg.update(max_iters=2000)

@@ -9,18 +9,10 @@ Expected: not run here; published after the gate 64.18 PQ at 508 GMAC (beta 0.00
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.systems.eco_m2f import EcoM2F, SampleExitHook
 
 with read_base():
-    from ._base_.cityscapes_panoptic import *
+    from .mask2former_swin_t_cityscapes_panoptic import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_tiny_patch4_window7_224.ms_in1k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
 model.update(type=EcoM2F, exits=(2, 3, 4, 5, 6), exit_mode="sample", alpha="linear")
 custom_hooks = [dict(type=SampleExitHook)]

@@ -8,15 +8,7 @@ Expected: not run here; published 56.4 PQ, 46.3 AP, 67.1 mIoU (model zoo of face
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
-    from ._base_.coco_panoptic import *
+    from .mask2former_swin_t_coco_panoptic import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_base_patch4_window12_384.ms_in22k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
+model["backbone"].update(name="swin_base_patch4_window12_384.ms_in22k")

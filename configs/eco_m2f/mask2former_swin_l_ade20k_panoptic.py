@@ -8,16 +8,9 @@ Expected: not run here; published 48.1 PQ, 34.2 AP, 54.5 mIoU (model zoo of face
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
+    from .._base_.models.swin import *
     from ._base_.ade20k_panoptic import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_large_patch4_window12_384.ms_in22k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
 model.update(num_queries=200)
+model["backbone"] = dict(backbone, name="swin_large_patch4_window12_384.ms_in22k")

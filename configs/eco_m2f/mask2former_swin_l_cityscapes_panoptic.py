@@ -9,16 +9,8 @@ Expected: not run here; published 66.6 PQ, 82.9 mIoU (model zoo of facebookresea
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
-    from ._base_.cityscapes_panoptic import *
+    from .mask2former_swin_t_cityscapes_panoptic import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_large_patch4_window12_384.ms_in22k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
+model["backbone"].update(name="swin_large_patch4_window12_384.ms_in22k")
 model.update(num_queries=200)

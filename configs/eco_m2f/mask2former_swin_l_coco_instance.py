@@ -8,17 +8,9 @@ Expected: not run here; published 50.1 AP (model zoo of facebookresearch/Mask2Fo
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
-    from ._base_.coco_instance import *
+    from .mask2former_swin_t_coco_instance import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_large_patch4_window12_384.ms_in22k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
+model["backbone"].update(name="swin_large_patch4_window12_384.ms_in22k")
 model.update(num_queries=200)
 train_cfg.update(max_iters=737500)

@@ -8,15 +8,7 @@ Expected: not run here; published 54.6 PQ, 44.7 AP, 64.2 mIoU (model zoo of face
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
-    from ._base_.coco_panoptic import *
+    from .mask2former_swin_t_coco_panoptic import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_small_patch4_window7_224.ms_in1k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
+model["backbone"].update(name="swin_small_patch4_window7_224.ms_in1k")

@@ -9,15 +9,8 @@ Expected: not run here; published 63.9 PQ, 80.5 mIoU (model zoo of facebookresea
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
+    from .._base_.models.swin import *
     from ._base_.cityscapes_panoptic import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_tiny_patch4_window7_224.ms_in1k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
+model["backbone"] = backbone

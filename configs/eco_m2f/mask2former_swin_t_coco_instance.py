@@ -8,15 +8,8 @@ Expected: not run here; published 45.0 AP (model zoo of facebookresearch/Mask2Fo
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
+    from .._base_.models.swin import *
     from ._base_.coco_instance import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_tiny_patch4_window7_224.ms_in1k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
+model["backbone"] = backbone

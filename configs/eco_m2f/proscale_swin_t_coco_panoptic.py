@@ -8,16 +8,7 @@ Expected: not run here; published 52.88 PQ (README of abhishekaich27/proscale-py
 
 from mmengine.config import read_base
 
-from vislab.models.encoders.timm_encoder import TimmEncoder
-
 with read_base():
-    from ._base_.coco_panoptic import *
+    from .mask2former_swin_t_coco_panoptic import *
 
-model["backbone"] = dict(
-    type=TimmEncoder,
-    name="swin_tiny_patch4_window7_224.ms_in1k",
-    pretrained=False,
-    out_norm="layer",
-    drop_path_rate=0.3,
-)
 model.update(pixel_decoder=dict(stages=(3, 3, 3), recalibrate=True, light=True))

@@ -8,18 +8,13 @@ Reached:  PSNR 30.32 dB, MS-SSIM 0.9683 (with 4 scales, all that fit into 160 pi
 
 from mmengine.config import read_base
 
-from vislab.datasets.video_frames import VideoFrames
-
 with read_base():
-    from ._base_.hnerv import *
+    from ._base_.bunny import *
 
 model.update(strides=(5, 4, 4), decoder_width=34)  # 293 802 decoder parameters, 16x2x4 embedding values a frame
-
-source = "bunny"
-clip = dict(type=VideoFrames, source=source, crop=(640, 1280), resize=(160, 320), interpolation="area")
-train_dataloader["dataset"].update(clip)
-val_dataloader["dataset"].update(clip)
-test_dataloader["dataset"].update(clip)
+resized = dict(resize=(160, 320), interpolation="area")
+train_dataloader["dataset"].update(resized)
+val_dataloader["dataset"].update(resized)
 
 train_dataloader.update(batch_size=1)
 auto_scale_lr.update(base_batch_size=1)

@@ -9,15 +9,7 @@ Expected: not run here; published PSNR 32.81 dB after 300 epochs (Chen et al. 20
 
 from mmengine.config import read_base
 
-from vislab.datasets.video_frames import VideoFrames
-
 with read_base():
-    from ._base_.hnerv import *
+    from ._base_.bunny import *
 
 model.update(strides=(5, 4, 4, 2, 2), decoder_width=48)
-
-source = "bunny"
-clip = dict(type=VideoFrames, source=source, crop=(640, 1280))
-train_dataloader["dataset"].update(clip)
-val_dataloader["dataset"].update(clip)
-test_dataloader["dataset"].update(clip)

@@ -10,15 +10,10 @@ Expected: not run here; published PSNR (Chen et al. 2023) Beauty 36.91, Bosphoru
 
 from mmengine.config import read_base
 
-from vislab.datasets.video_frames import VideoFrames
-
 with read_base():
-    from ._base_.hnerv import *
+    from ._base_.uvg import *
 
 model.update(strides=(5, 4, 3, 2, 2), decoder_width=110)
-
-source = "data/uvg/beauty"
-clip = dict(type=VideoFrames, source=source, crop=(960, 1920), resize=(480, 960), interpolation="bicubic")
-train_dataloader["dataset"].update(clip)
-val_dataloader["dataset"].update(clip)
-test_dataloader["dataset"].update(clip)
+resized = dict(resize=(480, 960), interpolation="bicubic")
+train_dataloader["dataset"].update(resized)
+val_dataloader["dataset"].update(resized)

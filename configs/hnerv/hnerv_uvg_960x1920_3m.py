@@ -9,15 +9,7 @@ Expected: not run here; published PSNR (Chen et al. 2023) Beauty 33.58, Bosphoru
 
 from mmengine.config import read_base
 
-from vislab.datasets.video_frames import VideoFrames
-
 with read_base():
-    from ._base_.hnerv import *
+    from ._base_.uvg import *
 
 model.update(strides=(5, 4, 4, 3, 2), decoder_width=92)
-
-source = "data/uvg/beauty"
-clip = dict(type=VideoFrames, source=source, crop=(960, 1920))
-train_dataloader["dataset"].update(clip)
-val_dataloader["dataset"].update(clip)
-test_dataloader["dataset"].update(clip)

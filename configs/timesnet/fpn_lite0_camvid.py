@@ -9,21 +9,15 @@ Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 
 
 from mmengine.config import read_base
 
-from vislab.models.dense import SemanticSegmentor
 from vislab.models.fpn import FPNNetwork
 from vislab.models.encoders.timm_encoder import TimmEncoder
 
 with read_base():
-    from ._base_.camvid import *
+    from .timesnet_lite0_lite0_camvid import *
 
-weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
-model = dict(
-    type=SemanticSegmentor,
-    num_classes=11,
-    network=dict(
-        type=FPNNetwork,
-        encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
-    ),
+model["network"] = dict(
+    type=FPNNetwork,
+    encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
 )
 # chosen by benchmarks/timesnet_decoder.py on held-out training images, in the same way as timesNet's
 optim_wrapper["optimizer"].update(lr=3e-3)

@@ -8,32 +8,8 @@ Expected: not run here; no published figure; our guess is AbsRel .095 to .110, R
 
 from mmengine.config import read_base
 
-from vislab.models.dense import DepthEstimator
-from vislab.models.dense_inference import DenseInference
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
-
 with read_base():
     from ._base_.nyu import *
 
-model = dict(
-    type=DepthEstimator,
-    max_depth=max_depth,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(
-            type=TimmEncoder,
-            name="convnextv2_tiny.fcmae_ft_in22k_in1k",
-            pretrained=True,
-            out_indices=(-1,),
-            drop_path_rate=0.2,
-        ),
-        decoder=dict(
-            type=TimmEncoder,
-            name="convnextv2_tiny.fcmae_ft_in22k_in1k",
-            pretrained=True,
-            drop_path_rate=0.2,
-        ),
-    ),
-    inference=dict(type=DenseInference, flip=True),
-)
+model["network"]["encoder"].update(name="convnextv2_tiny.fcmae_ft_in22k_in1k", drop_path_rate=0.2)
+model["network"]["decoder"].update(name="convnextv2_tiny.fcmae_ft_in22k_in1k", drop_path_rate=0.2)

@@ -9,33 +9,8 @@ Expected: not run here; published delta1 .990, AbsRel .045, log10 .020 (Ning et 
 
 from mmengine.config import read_base
 
-from vislab.models.dense import DepthEstimator
-from vislab.models.dense_inference import DenseInference
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
-
 with read_base():
     from ._base_.nyu import *
 
-model = dict(
-    type=DepthEstimator,
-    max_depth=max_depth,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(
-            type=TimmEncoder,
-            name="vit_large_patch14_dinov2.lvd142m",
-            pretrained=True,
-            out_indices=(-1,),
-            out_norm="final",
-            drop_path_rate=0.3,
-        ),
-        decoder=dict(
-            type=TimmEncoder,
-            name="convnextv2_base.fcmae_ft_in22k_in1k",
-            pretrained=True,
-            drop_path_rate=0.2,
-        ),
-    ),
-    inference=dict(type=DenseInference, flip=True),
-)
+model["network"]["encoder"].update(name="vit_large_patch14_dinov2.lvd142m", out_norm="final", drop_path_rate=0.3)
+model["network"]["decoder"].update(name="convnextv2_base.fcmae_ft_in22k_in1k", drop_path_rate=0.2)

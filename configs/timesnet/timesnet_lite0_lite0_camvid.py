@@ -11,24 +11,15 @@ Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 
 from mmengine.config import read_base
 
 from vislab.models.dense import SemanticSegmentor
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
 
 with read_base():
-    from ._base_.camvid import *
+    from .._base_.datasets.camvid import *
+    from ._base_.lite0 import *
 
-weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
-model = dict(
-    type=SemanticSegmentor,
-    num_classes=11,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, out_indices=(-1,)),
-        decoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
-        pyramid_width=32,
-        head="bilinear",
-    ),
-)
+model.update(type=SemanticSegmentor, num_classes=11)
+model["network"].update(head="bilinear")
+train_dataloader.update(dataset=train_set)
+val_dataloader.update(dataset=val_set)
 # chosen by benchmarks/timesnet_decoder.py on held-out training images, in the same way as its control's
 optim_wrapper["optimizer"].update(lr=1e-3)
-optim_wrapper["paramwise_cfg"]["lr_mult"].update({"network.encoder": 0.5, "network.decoder": 0.5})
+default_hooks["checkpoint"].update(save_best="mIoU", rule="greater")

@@ -12,24 +12,14 @@ from mmengine.config import read_base
 
 from vislab.models.dense import DepthEstimator
 from vislab.models.dense_inference import DenseInference
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
 
 with read_base():
-    from ._base_.kitchen import *
+    from .._base_.datasets.rgbd_kitchen import *
+    from ._base_.lite0 import *
 
-weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
-model = dict(
-    type=DepthEstimator,
-    max_depth=max_depth,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, out_indices=(-1,)),
-        decoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
-        pyramid_width=32,
-    ),
-    inference=dict(type=DenseInference, flip=True),
-)
+model.update(type=DepthEstimator, max_depth=max_depth, inference=dict(type=DenseInference, flip=True))
+train_dataloader.update(dataset=train_set)
+val_dataloader.update(dataset=val_set)
 # chosen by benchmarks/timesnet_decoder.py on held-out training images, in the same way as its control's
 optim_wrapper["optimizer"].update(lr=3e-3)
-optim_wrapper["paramwise_cfg"]["lr_mult"].update({"network.encoder": 0.5, "network.decoder": 0.5})
+default_hooks["checkpoint"].update(save_best="abs_rel", rule="less")

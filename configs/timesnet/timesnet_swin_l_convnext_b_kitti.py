@@ -8,33 +8,14 @@ Expected: not run here; published delta1 .978, AbsRel .048, RMSlog .075 (Ning et
 
 from mmengine.config import read_base
 
-from vislab.models.dense import DepthEstimator
-from vislab.models.dense_inference import DenseInference
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
-
 with read_base():
-    from ._base_.kitti import *
+    from .._base_.datasets.kitti import *
+    from ._base_.depth import *
 
-model = dict(
-    type=DepthEstimator,
-    max_depth=max_depth,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(
-            type=TimmEncoder,
-            name="swin_large_patch4_window12_384.ms_in22k",
-            pretrained=True,
-            out_indices=(-1,),
-            img_size=(352, 1216),
-            drop_path_rate=0.5,
-        ),
-        decoder=dict(
-            type=TimmEncoder,
-            name="convnext_base.fb_in22k",
-            pretrained=True,
-            drop_path_rate=0.2,
-        ),
-    ),
-    inference=dict(type=DenseInference, flip=True),
+model.update(max_depth=max_depth)
+model["network"]["encoder"].update(
+    name="swin_large_patch4_window12_384.ms_in22k", img_size=(352, 1216), drop_path_rate=0.5
 )
+model["network"]["decoder"].update(name="convnext_base.fb_in22k", drop_path_rate=0.2)
+train_dataloader.update(dataset=train_set)
+val_dataloader.update(dataset=val_set)

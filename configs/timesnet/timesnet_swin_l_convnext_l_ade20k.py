@@ -8,34 +8,13 @@ Expected: not run here; published 54.3 mIoU (Ning et al. 2025, arXiv 2503.07637,
 
 from mmengine.config import read_base
 
-from vislab.models.dense import SemanticSegmentor
-from vislab.models.dense_inference import DenseInference
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
-
 with read_base():
-    from ._base_.ade20k import *
+    from .._base_.datasets.ade20k_semantic import *
+    from ._base_.semantic import *
 
-model = dict(
-    type=SemanticSegmentor,
-    num_classes=150,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(
-            type=TimmEncoder,
-            name="swin_large_patch4_window12_384.ms_in22k",
-            pretrained=True,
-            out_indices=(-1,),
-            img_size=size,
-            drop_path_rate=0.5,
-        ),
-        decoder=dict(
-            type=TimmEncoder,
-            name="convnext_large.fb_in22k",
-            pretrained=True,
-            drop_path_rate=0.4,
-        ),
-        head="bilinear",
-    ),
-    inference=dict(type=DenseInference),
-)
+model.update(num_classes=150)
+model["network"]["encoder"].update(name="swin_large_patch4_window12_384.ms_in22k", img_size=size, drop_path_rate=0.5)
+model["network"]["decoder"].update(name="convnext_large.fb_in22k", drop_path_rate=0.4)
+train_dataloader.update(dataset=train_set)
+val_dataloader.update(dataset=val_set)
+train_cfg.update(max_iters=160000, val_interval=16000)

@@ -8,34 +8,12 @@ Expected: not run here; published 83.63 mIoU single-scale, 84.32 multi-scale (ar
 
 from mmengine.config import read_base
 
-from vislab.models.dense import SemanticSegmentor
-from vislab.models.dense_inference import DenseInference
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
-
 with read_base():
-    from ._base_.cityscapes import *
+    from .._base_.datasets.cityscapes_semantic import *
+    from ._base_.semantic import *
 
-model = dict(
-    type=SemanticSegmentor,
-    num_classes=19,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(
-            type=TimmEncoder,
-            name="swin_large_patch4_window12_384.ms_in22k",
-            pretrained=True,
-            out_indices=(-1,),
-            img_size=size,
-            drop_path_rate=0.5,
-        ),
-        decoder=dict(
-            type=TimmEncoder,
-            name="convnext_large.fb_in22k",
-            pretrained=True,
-            drop_path_rate=0.4,
-        ),
-        head="bilinear",
-    ),
-    inference=dict(type=DenseInference),
-)
+model.update(num_classes=19)
+model["network"]["encoder"].update(name="swin_large_patch4_window12_384.ms_in22k", img_size=size, drop_path_rate=0.5)
+model["network"]["decoder"].update(name="convnext_large.fb_in22k", drop_path_rate=0.4)
+train_dataloader.update(dataset=train_set)
+val_dataloader.update(dataset=val_set)

@@ -10,33 +10,10 @@ Expected: not run here; published delta1 .936, AbsRel .086, log10 .037 (Ning et 
 
 from mmengine.config import read_base
 
-from vislab.models.dense import DepthEstimator
-from vislab.models.dense_inference import DenseInference
-from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.systems.timesnet import TimesNet
-
 with read_base():
     from ._base_.nyu import *
 
-model = dict(
-    type=DepthEstimator,
-    max_depth=max_depth,
-    network=dict(
-        type=TimesNet,
-        encoder=dict(
-            type=TimmEncoder,
-            name="swin_large_patch4_window12_384.ms_in22k",
-            pretrained=True,
-            out_indices=(-1,),
-            img_size=(480, 640),
-            drop_path_rate=0.5,
-        ),
-        decoder=dict(
-            type=TimmEncoder,
-            name="convnextv2_tiny.fcmae_ft_in22k_in1k",
-            pretrained=True,
-            drop_path_rate=0.2,
-        ),
-    ),
-    inference=dict(type=DenseInference, flip=True),
+model["network"]["encoder"].update(
+    name="swin_large_patch4_window12_384.ms_in22k", img_size=(480, 640), drop_path_rate=0.5
 )
+model["network"]["decoder"].update(name="convnextv2_tiny.fcmae_ft_in22k_in1k", drop_path_rate=0.2)

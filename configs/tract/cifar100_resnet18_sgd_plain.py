@@ -9,28 +9,19 @@ Expected: not run; 76.13 top-1, 93.01 top-5 accuracy, mean of 5 seeds (arXiv 241
 from mmengine.config import read_base
 from mmengine.optim import LinearLR
 
-from vislab.datasets.torchvision_sets import CIFAR100
 from vislab.engine.optim.schedulers import RelativeMultiStepLR
-from vislab.models.classifier import ImageClassifier
 
 with read_base():
-    from ._base_.cifar10 import *
+    from .._base_.datasets.cifar100 import *
+    from .._base_.models.resnet18_cifar import *
+    from ._base_.classification import *
 
-data_preprocessor.update(mean=(0.5071, 0.4865, 0.4409), std=(0.2673, 0.2564, 0.2762))  # of CIFAR-100
-model = dict(
-    type=ImageClassifier,
-    name="resnet18",
-    num_classes=100,
-    stem="cifar",
-    model_args=dict(zero_init_last=False),
-    data_preprocessor=data_preprocessor,
-)
+model.update(num_classes=100, data_preprocessor=data_preprocessor)
+train_dataloader.update(dataset=train_set)
+val_dataloader.update(dataset=val_set)
 optim_wrapper["optimizer"].update(lr=0.1, weight_decay=5e-4)
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.01, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
     dict(type=RelativeMultiStepLR, milestones=(0.3, 0.6, 0.8), gamma=0.2, by_epoch=True),
 ]
 train_cfg.update(max_epochs=200)
-train_dataloader["dataset"].update(type=CIFAR100)
-val_dataloader["dataset"].update(type=CIFAR100)
-test_dataloader["dataset"].update(type=CIFAR100)

@@ -7,20 +7,9 @@ Expected: not run; the paper gives curves only, in all about 89 to 93 % top-1 ac
 """
 
 from mmengine.config import read_base
-
 from torch.optim import Adam
 
-from vislab.models.classifier import ImageClassifier
-
 with read_base():
-    from ._base_.cifar10 import *
+    from .cifar10_resnet18_sgd_plain import *
 
-model = dict(
-    type=ImageClassifier,
-    name="resnet18",
-    num_classes=10,
-    stem="cifar",
-    model_args=dict(zero_init_last=False),
-    data_preprocessor=data_preprocessor,
-)
 optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-2, fused=True)

@@ -8,16 +8,8 @@ Expected: not run; the paper gives curves only, in all about 89 to 93 % top-1 ac
 
 from mmengine.config import read_base
 
-from vislab.models.classifier import ImageClassifier
-
 with read_base():
+    from .._base_.models.resnet18_cifar import *
     from ._base_.cifar10 import *
 
-model = dict(
-    type=ImageClassifier,
-    name="resnet18",
-    num_classes=10,
-    stem="cifar",
-    model_args=dict(zero_init_last=False),
-    data_preprocessor=data_preprocessor,
-)
+model["data_preprocessor"] = data_preprocessor

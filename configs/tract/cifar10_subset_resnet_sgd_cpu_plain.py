@@ -8,17 +8,9 @@ Expected: not run to the end yet: top-1 accuracy, see benchmarks/tract_cifar.py
 
 from mmengine.config import read_base
 
-from vislab.models.classifier import ImageClassifier
-
 with read_base():
+    from .._base_.models.resnet18_cifar import *
     from ._base_.cifar10_subset import *
 
-model = dict(
-    type=ImageClassifier,
-    name="resnet18",
-    num_classes=10,
-    stem="cifar",
-    model_args=dict(zero_init_last=False, channels=(16, 32, 64, 128)),
-    data_preprocessor=data_preprocessor,
-)
-train_cfg.update(max_epochs=15, val_interval=1)
+model["data_preprocessor"] = data_preprocessor
+model["model_args"].update(channels=(16, 32, 64, 128))

@@ -7,23 +7,12 @@ Expected: not run to the end yet: top-1 accuracy, see benchmarks/tract_cifar.py
 """
 
 from mmengine.config import read_base
-
 from torch.optim import Adam
 
-from vislab.losses import CrossEntropy
-from vislab.models.classifier import ImageClassifier
-
 with read_base():
+    from .._base_.models.vit_cifar import *
     from ._base_.cifar10_subset import *
 
-model = dict(
-    type=ImageClassifier,
-    name="vit_small_patch16_224",
-    num_classes=10,
-    img_size=32,
-    model_args=dict(patch_size=4, depth=4, num_heads=3, embed_dim=96, mlp_ratio=2),
-    loss=dict(type=CrossEntropy, label_smoothing=0.1),
-    data_preprocessor=data_preprocessor,
-)
+model["data_preprocessor"] = data_preprocessor
+model["model_args"].update(depth=4, num_heads=3, embed_dim=96, mlp_ratio=2)
 optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-3, fused=True)
-train_cfg.update(max_epochs=15, val_interval=1)

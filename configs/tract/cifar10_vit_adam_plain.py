@@ -8,22 +8,11 @@ MLP ratio 1 (6.27M parameters) is inferred from the common CIFAR ViT, the paper 
 """
 
 from mmengine.config import read_base
-
 from torch.optim import Adam
 
-from vislab.losses import CrossEntropy
-from vislab.models.classifier import ImageClassifier
-
 with read_base():
+    from .._base_.models.vit_cifar import *
     from ._base_.cifar10 import *
 
-model = dict(
-    type=ImageClassifier,
-    name="vit_small_patch16_224",
-    num_classes=10,
-    img_size=32,
-    model_args=dict(patch_size=4, depth=7, num_heads=12, embed_dim=384, mlp_ratio=1),
-    loss=dict(type=CrossEntropy, label_smoothing=0.1),
-    data_preprocessor=data_preprocessor,
-)
+model["data_preprocessor"] = data_preprocessor
 optim_wrapper["optimizer"] = dict(type=Adam, lr=1e-3, fused=True)

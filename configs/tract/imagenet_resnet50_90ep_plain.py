@@ -8,13 +8,7 @@ Expected: not run; 75.70 top-1, 92.74 top-5 accuracy, one seed (arXiv 2410.23970
 
 from mmengine.config import read_base
 
-from vislab.engine.optim.schedulers import RelativeMultiStepLR
-from vislab.models.classifier import ImageClassifier
-
 with read_base():
-    from ._base_.imagenet import *
+    from ._base_.imagenet_resnet50 import *
 
-model = dict(type=ImageClassifier, name="resnet50", num_classes=1000, data_preprocessor=data_preprocessor)
-optim_wrapper["optimizer"].update(lr=0.1, weight_decay=1e-4)
-param_scheduler = [dict(type=RelativeMultiStepLR, milestones=(1 / 3, 2 / 3), gamma=0.1, by_epoch=True)]
-train_cfg.update(max_epochs=90, val_interval=5)
+train_cfg.update(max_epochs=90)

@@ -42,15 +42,14 @@ def small(path: Path) -> Config:
     cfg = load_config(path)
     shrink(cfg._cfg_dict)
     batch = 128 if path.parent.name == "tract" and "cifar" in path.name else 2
-    for split in ("train", "val", "test"):
+    for split in ("train", "val"):
         cfg[f"{split}_dataloader"].update(batch_size=min(batch, cfg[f"{split}_dataloader"].batch_size))
     if "kitti" in path.name or "nyu" in path.name:  # whole frames
         resize = {"type": "Resize", "size": (SMALL, 2 * SMALL)}
         cfg.train_dataloader.dataset.pipeline.insert(-1, resize)
-        for loader in (cfg.val_dataloader, cfg.test_dataloader):
-            loader.update(batch_size=1)
-            if "nyu" in path.name:
-                loader.dataset.pipeline.insert(1, resize)  # before the labels, which keep their size
+        cfg.val_dataloader.update(batch_size=1)
+        if "nyu" in path.name:
+            cfg.val_dataloader.dataset.pipeline.insert(1, resize)  # before the labels, which keep their size
     if "deit" in path.name:
         cfg.model.img_size = SMALL
     if "hnerv" in path.name:

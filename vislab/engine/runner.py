@@ -105,7 +105,8 @@ class Runner(MMEngineRunner):
         cfg = copy.deepcopy(cfg)
         if cfg.get("model") is None:
             raise ConfigError("the config has no `model`: nothing can be built from it")
-        cfg["default_scope"] = cfg.get("default_scope") or "vislab"
+        if cfg.get("default_scope") is None:
+            cfg["default_scope"] = "vislab"
         cfg["work_dir"] = work_dir_of(cfg)
         return super().from_cfg(cfg)
 

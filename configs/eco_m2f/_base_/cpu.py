@@ -1,12 +1,12 @@
-"""What the runs for two CPU cores share: EfficientNet-Lite0, a narrow Mask2Former with six exits, step A's sampling."""
+"""ECO-M2F for two CPU cores: EfficientNet-Lite0, a narrow Mask2Former with six exits, training of step A."""
 
 from mmengine.config import read_base
 
-from vislab.engine.optim.schedulers import WarmupCosineLR
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.systems.eco_m2f import EcoM2F, SampleExitHook
 
 with read_base():
+    from ..._base_.schedules.cosine_iterations import *
     from .mask2former import *
 
 widths = dict(dim=96, mask_dim=96, num_heads=6, ffn_dim=256)
@@ -30,12 +30,10 @@ custom_hooks = [dict(type=SampleExitHook, weights=(1, 4, 9, 16, 25, 36))]
 
 train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
 val_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
-test_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)
 optim_wrapper["optimizer"].update(lr=1e-3)
 optim_wrapper["paramwise_cfg"].update(lr_mult={"backbone": 0.2}, decay_bias=False)
 optim_wrapper["clip_grad"].update(max_norm=1.0)
-param_scheduler = [dict(type=WarmupCosineLR, warmup=0.03, by_epoch=False)]
+param_scheduler[0].update(warmup=0.03)
 train_cfg.update(max_iters=3000, val_interval=1000)
 auto_scale_lr.update(base_batch_size=4)
 default_hooks["checkpoint"].update(interval=500)
-default_hooks["logger"].update(interval=50)

@@ -73,7 +73,7 @@ PATHS = [
     case(TRACT, put(f"{LOADER}.dataset.data_root", "cifar.zip"), "no such archive", "cifar.zip"),
     case(VIT, put(f"{LOADER}.dataset.split", "cifar10/training"), "no such folder in the archive", "training"),
     case(IMAGENET, put(f"{LOADER}.dataset.split", "training"), "no such folder", "training"),
-    case(NYU, put("test_dataloader.dataset.data_prefix.depth", "official/test"), "no such folder", "official/test"),
+    case(NYU, put("val_dataloader.dataset.data_prefix.depth", "official/test"), "no such folder", "official/test"),
     case(PLAIN, put("resume", "work_dirs/epoch_3.pth"), "no such checkpoint", "epoch_3.pth"),
     case(PLAIN, put("work_dir", "clip.avi/run"), "a file is no folder", "clip.avi"),
     case(PLAIN, put("custom_hooks.0.file", "curves.xyz"), "no such format of pictures", "curves.xyz"),

@@ -145,7 +145,7 @@ ENDLESS = {"type": "InfiniteSampler", "shuffle": True}
 LOOPS = [
     case(HNERV, put(f"{LOADER}.sampler", ENDLESS), "an epoch that never ends", "InfiniteSampler"),
     case(TRACT, put("val_dataloader.sampler", ENDLESS), "a validation that never ends", "val_dataloader.sampler"),
-    case(DEPTH, put("test_dataloader.sampler", ENDLESS), "a test that never ends", "test_dataloader.sampler"),
+    case(DEPTH, put("val_dataloader.sampler", ENDLESS), "a validation that never ends", "val_dataloader.sampler"),
     case(HNERV, put("train_cfg.val_begin", 40), "beyond the run", "val_begin"),
     case(SEGMENTS, put("train_cfg.val_begin", 1000), "beyond the run", "val_begin"),
     case(SEGMENTS, put("train_cfg.val_interval", -5), "negative", "val_interval"),

@@ -25,7 +25,7 @@ def video(tmp_path_factory):
 
 
 def run(video, work_dir, epochs=4, resume=False, stop_after=None):
-    loaders = ("train_dataloader", "val_dataloader", "test_dataloader")
+    loaders = ("train_dataloader", "val_dataloader")
     options = {f"{name}.dataset.crop": (40, 80) for name in loaders} | {
         f"{name}.dataset.resize": (20, 40) for name in loaders
     }

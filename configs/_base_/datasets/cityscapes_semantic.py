@@ -1,7 +1,5 @@
 """Cityscapes, 19 classes: crops of 512x1024 from images scaled by 0.5 to 2, whole images of 1024x2048 in testing."""
 
-from mmengine.config import read_base
-
 from vislab.datasets.semantic import Cityscapes
 from vislab.datasets.transforms import (
     PhotoMetricDistortion,
@@ -13,9 +11,6 @@ from vislab.datasets.transforms import (
     ResizeShortestEdge,
 )
 from vislab.evaluation.semantic import SemSegMetric
-
-with read_base():
-    from .schedule import *
 
 data_root = "data/cityscapes"
 size = (512, 1024)  # of crops
@@ -34,16 +29,6 @@ test_pipeline = [
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]
-train_dataloader.update(
-    batch_size=2,
-    num_workers=4,
-    dataset=dict(type=Cityscapes, data_root=data_root, split="train", pipeline=train_pipeline),
-)
-test_set = dict(type=Cityscapes, data_root=data_root, split="val", pipeline=test_pipeline, test_mode=True)
-val_dataloader.update(dataset=test_set)
-test_dataloader.update(dataset=test_set)
+train_set = dict(type=Cityscapes, data_root=data_root, split="train", pipeline=train_pipeline)
+val_set = dict(type=Cityscapes, data_root=data_root, split="val", pipeline=test_pipeline, test_mode=True)
 val_evaluator = dict(type=SemSegMetric)
-test_evaluator = dict(type=SemSegMetric)
-
-train_cfg.update(max_iters=80000, val_interval=8000)
-auto_scale_lr.update(base_batch_size=16)

@@ -1,6 +1,4 @@
-"""KITTI, Eigen's split: window of 352x1216, Garg crop, 1 mm to 80 m."""
-
-from mmengine.config import read_base
+"""KITTI depth, Eigen's split: a window of 352x1216, Garg crop, 1 mm to 80 m."""
 
 from vislab.datasets.depth_lists import KittiEigen
 from vislab.datasets.transforms import (
@@ -13,9 +11,6 @@ from vislab.datasets.transforms import (
     RandomFlip,
 )
 from vislab.evaluation.depth import DepthMetric
-
-with read_base():
-    from .schedule import *
 
 data_root = "data/kitti"
 max_depth = 80.0
@@ -42,13 +37,6 @@ test_pipeline = [
     dict(type=KittiCrop),
     dict(type=PackInputs),
 ]
-train_dataloader.update(
-    batch_size=4,
-    num_workers=4,
-    dataset=dict(type=KittiEigen, data_root=data_root, ann_file="eigen_train.txt", pipeline=train_pipeline),
-)
-test_set = dict(type=KittiEigen, data_root=data_root, ann_file="eigen_test.txt", pipeline=test_pipeline, test_mode=True)
-val_dataloader.update(dataset=test_set)
-test_dataloader.update(dataset=test_set)
+train_set = dict(type=KittiEigen, data_root=data_root, ann_file="eigen_train.txt", pipeline=train_pipeline)
+val_set = dict(type=KittiEigen, data_root=data_root, ann_file="eigen_test.txt", pipeline=test_pipeline, test_mode=True)
 val_evaluator = dict(type=DepthMetric, max_depth=max_depth, crop="garg")
-test_evaluator = dict(type=DepthMetric, max_depth=max_depth, crop="garg")

@@ -1,7 +1,5 @@
 """ADE20K, 150 classes: crops of 512x512 from images with a short side of 256 to 1024, whole images in testing."""
 
-from mmengine.config import read_base
-
 from vislab.datasets.semantic import ADE20K
 from vislab.datasets.transforms import (
     PhotoMetricDistortion,
@@ -14,9 +12,6 @@ from vislab.datasets.transforms import (
     ResizeShortestEdge,
 )
 from vislab.evaluation.semantic import SemSegMetric
-
-with read_base():
-    from .schedule import *
 
 data_root = "data/ADEChallengeData2016"
 size = (512, 512)  # of crops; the short side of images is its first number, their long side at most four times that
@@ -37,16 +32,6 @@ test_pipeline = [
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]
-train_dataloader.update(
-    batch_size=2,
-    num_workers=4,
-    dataset=dict(type=ADE20K, data_root=data_root, split="training", pipeline=train_pipeline),
-)
-test_set = dict(type=ADE20K, data_root=data_root, split="validation", pipeline=test_pipeline, test_mode=True)
-val_dataloader.update(dataset=test_set)
-test_dataloader.update(dataset=test_set)
+train_set = dict(type=ADE20K, data_root=data_root, split="training", pipeline=train_pipeline)
+val_set = dict(type=ADE20K, data_root=data_root, split="validation", pipeline=test_pipeline, test_mode=True)
 val_evaluator = dict(type=SemSegMetric)
-test_evaluator = dict(type=SemSegMetric)
-
-train_cfg.update(max_iters=160000, val_interval=16000)
-auto_scale_lr.update(base_batch_size=16)

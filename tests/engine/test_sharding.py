@@ -101,7 +101,12 @@ def test_a_sharded_run_goes_on_without_sharding(tmp_path, group):
     options = {
         "by_epoch": False,
         "model": {"type": ToyModel, "dropout": 0.0},
-        "optim_wrapper": {"optimizer": {"type": "AdamW"}, "accumulative_counts": 2, "clip_grad": {"max_norm": 0.1}},
+        "optim_wrapper": {
+            "type": "AmpOptimWrapper",
+            "optimizer": {"type": "AdamW"},
+            "accumulative_counts": 2,
+            "clip_grad": {"max_norm": 0.1},
+        },
         "default_hooks": {"checkpoint": {"type": "CheckpointHook", "interval": 3}},
     }
     runner = sharded(tmp_path / "sharded", total=6, **options)

@@ -68,7 +68,7 @@ def run_config(kind: str, work_dir: Path, *, launcher: str = "none", processes: 
 
 def train(kind: str, work_dir: Path, **changes: Any) -> dict[str, Any]:
     """Train, and return the mean of the processes' losses at each step, the last metrics, the class of the model, and
-    the share of its parameters that this process holds."""
+    the share of parameters and optimizer state that this process holds."""
     global _runs
     import torch
 
@@ -89,13 +89,14 @@ def train(kind: str, work_dir: Path, **changes: Any) -> dict[str, Any]:
 
     runner.model.train_step = recording
     runner.train()
-    parameters = list(runner.model.parameters())
-    held = sum(getattr(parameter, "_local_tensor", parameter).numel() for parameter in parameters)
+    tensors = list(runner.model.parameters())
+    tensors += [entries["exp_avg"] for entries in runner.optim_wrapper.optimizer.state.values()]
+    held = sum(getattr(tensor, "_local_tensor", tensor).untyped_storage().nbytes() for tensor in tensors)
     return {
         "losses": losses,
         "metrics": runner.last_metrics,
         "model": type(runner.model).__name__,
-        "share": held / sum(parameter.numel() for parameter in parameters),
+        "share": held / sum(4 * tensor.numel() for tensor in tensors),
     }
 
 
@@ -116,5 +117,7 @@ if __name__ == "__main__":
         found[kind] = train(kind, args.out / f"two_{kind}", **options)
         resume = str(args.out / f"one_{kind}" / f"iter_{SAVED}.pth")
         found[f"{kind}_resumed"] = train(kind, args.out / f"one_two_{kind}", resume=resume, **options)
+    deferred = {"type": "FullyShard", "defer_gradient_sync": True, "reshard_after_forward": False}
+    found["deferred"] = train("classifier", args.out / "deferred", model_wrapper_cfg=deferred, **options)
     if int(os.environ["RANK"]) == 0:
         (args.out / "two.json").write_text(json.dumps(found))

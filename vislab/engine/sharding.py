@@ -83,7 +83,8 @@ class FullyShard(nn.Module):
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
         """The model's training step; gradients are averaged over the processes."""
-        self.reshard()
+        if self._whole:
+            self.reshard()
         if self.defer_gradient_sync:
             self._root[0].set_requires_gradient_sync(optim_wrapper.should_sync())
         return self.module.train_step(data, optim_wrapper)

@@ -89,6 +89,8 @@ def train(kind: str, work_dir: Path, **changes: Any) -> dict[str, Any]:
 
     runner.model.train_step = recording
     runner.train()
+    if hasattr(runner.model, "reshard"):  # the last validation has gathered the parameters
+        runner.model.reshard()
     tensors = list(runner.model.parameters())
     tensors += [entries["exp_avg"] for entries in runner.optim_wrapper.optimizer.state.values()]
     held = sum(getattr(tensor, "_local_tensor", tensor).untyped_storage().nbytes() for tensor in tensors)

@@ -1,5 +1,6 @@
-"""Image, label and depth files that tests write."""
+"""Image, label and depth files that tests write, and content that must never be unpickled."""
 
+import os
 from pathlib import Path
 
 import cv2
@@ -52,3 +53,13 @@ def random_depth(shape: tuple[int, int] = (40, 50)) -> np.ndarray:
     depth = _RNG.integers(500, 9000, shape, np.uint16)
     depth[:3] = 0
     return depth
+
+
+class Payload:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = str(proof)
+
+    def __reduce__(self):
+        return os.mkdir, (self.proof,)

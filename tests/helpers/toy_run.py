@@ -146,3 +146,14 @@ def stop_at(runner: Runner, iteration: int) -> None:
         return step(*args, **kwargs)
 
     runner.model.train_step = guarded
+
+
+def broken_run(folder: Path | str, at: int, **options) -> None:
+    """Train a run that breaks off right before the training step of iteration `at`."""
+    runner = make_runner(folder, **options)
+    stop_at(runner, at)
+    try:
+        runner.train()
+    except Killed:
+        return
+    raise AssertionError(f"the run ended before iteration {at}")

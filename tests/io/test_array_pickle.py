@@ -1,24 +1,14 @@
 """Pickles of arrays: arrays of every kind and protocol come back, and nothing else is ever called."""
 
-import os
 import pickle
 from collections import OrderedDict
 
 import numpy as np
 import pytest
 
+from tests.helpers.files import Payload
 from vislab.errors import CheckpointError
 from vislab.io.array_pickle import read_array_pickle
-
-
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, proof) -> None:
-        self.proof = str(proof)
-
-    def __reduce__(self):
-        return os.mkdir, (self.proof,)
 
 
 class Filled:

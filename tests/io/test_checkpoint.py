@@ -1,8 +1,6 @@
 """Checkpoints: no load runs code, no write can be half there, and messages say what the file is and what to do."""
 
-import os
 import pickle
-from pathlib import Path
 
 import pytest
 import torch
@@ -12,20 +10,10 @@ from mmengine.runner.checkpoint import load_checkpoint as mmengine_load
 from torch import nn
 
 import vislab.engine  # noqa: F401  (installs the loaders)
+from tests.helpers.files import Payload
 from vislab.errors import CheckpointError
-from vislab.io import checkpoint as checkpoint_module
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 from vislab.io.weights import load_state
-
-
-class Payload:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, proof: Path) -> None:
-        self.proof = str(proof)
-
-    def __reduce__(self):
-        return os.mkdir, (self.proof,)
 
 
 @pytest.mark.parametrize("form", ["zip", "old", "bare pickle"])
@@ -53,22 +41,6 @@ class Pretrained(BaseModule):
     def __init__(self, path: str) -> None:
         super().__init__(init_cfg={"type": "Pretrained", "checkpoint": path})
         self.linear = nn.Linear(1, 1)
-
-
-def test_every_scheme_of_mmengine_is_replaced():
-    ours = {"vislab.engine.loaders", checkpoint_module.__name__}
-    assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} == ours
-    with pytest.raises(CheckpointError, match="not supported"):
-        CheckpointLoader.load_checkpoint("openmmlab://resnet50")
-
-
-def test_http_downloads_are_loaded_without_code(tmp_path, monkeypatch):
-    proof = tmp_path / "executed"
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, path, **_: torch.save(Payload(proof), path))
-    with pytest.raises(CheckpointError, match="run code"):
-        CheckpointLoader.load_checkpoint("https://example.org/evil.pth")
-    assert not proof.exists()
 
 
 def test_missing_file_names_its_neighbors(tmp_path):

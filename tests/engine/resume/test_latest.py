@@ -7,17 +7,10 @@ import pytest
 import torch
 
 import vislab.engine  # noqa: F401  (installs the loaders)
-from tests.helpers.toy_run import Killed, make_runner, stop_at
+from tests.helpers.toy_run import broken_run, make_runner
 from vislab.engine.resume.latest import find_latest_checkpoint, resumable_checkpoints
 from vislab.errors import CheckpointError
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
-
-
-def broken_run(folder, at: int, **options) -> None:
-    runner = make_runner(folder, **options)
-    stop_at(runner, at)
-    with pytest.raises(Killed):
-        runner.train()
 
 
 def names(paths) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from tests.helpers.toy_run import Killed, ToyDataset, jitter, make_runner, stop_at, toy_config
+from tests.helpers.toy_run import ToyDataset, broken_run, jitter, make_runner, toy_config
 from vislab.datasets.samplers import EpochSampler
 from vislab.errors import CheckpointError, ConfigError
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
@@ -14,13 +14,6 @@ from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 STEPS = {"checkpoint": {"type": "CheckpointHook", "by_epoch": False, "interval": 2}}
 BARE = {"val_cfg": None, "val_dataloader": None, "val_evaluator": None, "custom_hooks": []}
 MULTI_STEP = [{"type": "MultiStepLR", "milestones": [4], "by_epoch": True}]
-
-
-def broken_run(folder, at: int, **options) -> None:
-    runner = make_runner(folder, **options)
-    stop_at(runner, at)
-    with pytest.raises(Killed):
-        runner.train()
 
 
 def loader(by_epoch: bool = True, length: int = 24, **changes) -> dict:
@@ -185,21 +178,6 @@ def test_a_finished_run_says_so_and_keeps_its_metrics(tmp_path):
     again.train()
     assert any("nothing is left to train" in text for text in said)
     assert json.loads((tmp_path / "metrics.json").read_text())["metrics"] == before
-
-
-def test_what_counts_epochs_is_refused_in_runs_counted_in_iterations(tmp_path):
-    options = {"by_epoch": False, "total": 6}
-    cases = [
-        ({"param_scheduler": MULTI_STEP}, r"param_scheduler\[0\] \(MultiStepLR\) has by_epoch=True"),
-        (
-            {"default_hooks": {"checkpoint": {"type": "CheckpointHook", "by_epoch": True}}},
-            "CheckpointHook has by_epoch",
-        ),
-        ({"custom_hooks": [{"type": "EMAHook", "begin_epoch": 2}]}, "EMAHook has begin_epoch=2.*begin_iter"),
-    ]
-    for changes, message in cases:
-        with pytest.raises(ConfigError, match=message):
-            make_runner(tmp_path, **options, **changes).train()
 
 
 class Endless(torch.utils.data.Sampler):

@@ -42,7 +42,7 @@ def set_random_state(state: dict[str, Any]) -> None:
         torch.default_generator.set_state(state["torch"].cpu())
         if "cuda" in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state["cuda"].cpu())
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(
             f"the random state in the checkpoint is malformed ({type(error).__name__}: {error}). Use an earlier one, "
             "or start a new run from its weights with --load-from."

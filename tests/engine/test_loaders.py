@@ -1,0 +1,40 @@
+"""Loaders of mmengine: every scheme is replaced, and none runs code from a file."""
+
+import pytest
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+
+import vislab.engine  # noqa: F401  (installs the loaders)
+from tests.helpers.files import Payload
+from vislab.engine import loaders
+from vislab.errors import CheckpointError
+from vislab.io import checkpoint as checkpoint_module
+
+
+def test_every_scheme_of_mmengine_is_replaced():
+    ours = {"vislab.engine.loaders", checkpoint_module.__name__}
+    assert {loader.__module__ for loader in CheckpointLoader._schemes.values()} == ours
+    with pytest.raises(CheckpointError, match="not supported"):
+        CheckpointLoader.load_checkpoint("openmmlab://resnet50")
+
+
+def test_http_downloads_are_loaded_without_code(tmp_path, monkeypatch):
+    proof = tmp_path / "executed"
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, path, **_: torch.save(Payload(proof), path))
+    with pytest.raises(CheckpointError, match="run code"):
+        CheckpointLoader.load_checkpoint("https://example.org/evil.pth")
+    assert not proof.exists()
+
+
+def test_weights_of_torchvision_are_found_by_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(loaders, "load_from_http", lambda url, map_location: asked.append(url) or {"w": 1})
+    monkeypatch.setattr(
+        loaders, "get_torchvision_models", lambda: {"resnet18": "https://x/18", "resnet50": "https://x/50"}
+    )
+    for scheme in ("torchvision", "modelzoo"):
+        assert CheckpointLoader.load_checkpoint(f"{scheme}://resnet50") == {"w": 1}
+    assert asked == ["https://x/50"] * 2
+    with pytest.raises(CheckpointError, match=r"no weights 'resnet5'.*'resnet50'"):
+        CheckpointLoader.load_checkpoint("torchvision://resnet5")

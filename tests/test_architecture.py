@@ -45,7 +45,6 @@ LATE = {
     ("vislab.apis.testing", "vislab.engine.runner"),
     ("vislab.apis.training", "vislab.engine.runner"),
     ("vislab.apis.training", "vislab.engine.first_step"),
-    ("vislab.engine.config.load", "vislab.engine.config.check"),
 }
 
 

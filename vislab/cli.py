@@ -138,53 +138,61 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 def parse_cfg_options(options: list[str] | None) -> dict[str, Any]:
     """Turn `["a.b=1", "c=[x,2.5]"]` into `{"a.b": 1, "c": ["x", 2.5]}`.
 
-    Values become int, float, bool, None, list (`[..]` or `1,2`), tuple (`(..)`), else stay text. Quotes around a value
-    keep it text: `name='1'`.
+    Values become int, float, bool, None, list (`[..]` or `1,2`), tuple (`(..)`), else stay text, as do numbers that
+    Python alone would read as such (`2024_01_02`, `007`). Quotes around a value keep it text, commas and brackets
+    included: `name='1'`, `title="a, b"`.
 
     Raises:
-        ConfigError: An option has no `=`, an empty key, or brackets that do not close.
+        ConfigError: An option has no `=`, an empty key or value, or brackets or quotes that do not close.
     """
-    parsed = {}
+    parsed: dict[str, Any] = {}
     for option in options or []:
-        key, equals, value = option.partition("=")
-        if not equals or not key.strip():
+        key, equals, value = (part.strip() for part in option.partition("="))
+        if not equals or not key:
             raise ConfigError(f"--cfg-options: {option!r} is not of the form KEY=VALUE (e.g. train_cfg.max_epochs=3)")
-        parsed[key.strip()] = _parse_value(value.strip(), option)
+        if not value:
+            raise ConfigError(f"--cfg-options: {option!r} has no value; an empty text is written {key}=\"''\"")
+        if value[0] == "{":
+            raise ConfigError(f"--cfg-options: {option!r} is a dict: set its parts one by one, {key}.PART=VALUE")
+        parsed[key] = _parse_value(value, option)
     return parsed
 
 
 def _parse_value(text: str, option: str) -> Any:
-    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
-        return text[1:-1]
     parts = _split_at_commas(text, option)
-    if text[:1] + text[-1:] in ("[]", "()") and len(parts) == 1:
+    if len(parts) > 1 or text.endswith(","):
+        return [_parse_value(part, option) for part in parts]
+    if text[:1] + text[-1:] in ("[]", "()"):
         inner = [_parse_value(part, option) for part in _split_at_commas(text[1:-1], option)]
         return tuple(inner) if text[0] == "(" else inner
-    if len(parts) > 1:
-        return [_parse_value(part, option) for part in parts]
-    return _parse_scalar(text)
-
-
-def _parse_scalar(text: str) -> int | float | bool | str | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            pass
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    if re.fullmatch(r"[+-]?(0|[1-9]\d*)", text):
+        return int(text)
+    if re.fullmatch(r"[+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|nan)", text.lower()) and not re.match(r"[+-]?0\d", text):
+        return float(text)
     return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def _split_at_commas(text: str, option: str) -> list[str]:
-    """Split at commas outside brackets; a trailing comma, as in `(1,)`, adds nothing."""
-    parts, start, depth = [], 0, 0
+    """Split at the commas outside brackets and quotes; a trailing comma, as in `(1,)`, adds nothing.
+
+    A quote opens a text only at the beginning of a part: `it's` is text without quotes.
+    """
+    parts, start, depth, quote = [], 0, 0, ""
     for i, char in enumerate(text):
-        depth += (char in "[(") - (char in "])")
-        if depth < 0:
-            break
-        if char == "," and depth == 0:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"" and not text[start:i].strip(" [("):
+            quote = char
+        else:
+            depth += (char in "[(") - (char in "])")
+            if depth < 0:
+                break
+        if char == "," and depth == 0 and not quote:
             parts.append(text[start:i].strip())
             start = i + 1
-    if depth != 0:
-        raise ConfigError(f"--cfg-options: the brackets of {option!r} do not match")
+    if depth != 0 or quote:
+        raise ConfigError(f"--cfg-options: the {'quotes' if quote else 'brackets'} of {option!r} do not match")
     tail = text[start:].strip()
     return parts + [tail] if tail else parts

@@ -13,7 +13,7 @@ import pytest
 from vislab.datasets import video_frames
 from vislab.datasets.transforms import PackInputs
 from vislab.datasets.video_frames import VideoFrames
-from vislab.engine.config.components import check_component
+from vislab.engine.config.components import Walk
 from vislab.errors import ConfigError, DataError, VislabError
 from vislab.registry import DATASETS
 
@@ -237,8 +237,8 @@ def test_frames_from_elsewhere_are_fitted_like_the_videos_own(video, frames):
         ({"step": None}, "dataset.step", "expects int"),
         ({"step": 0}, "dataset.step", "select no frame"),
         ({"crop": 32}, "dataset.crop", "expects tuple"),
-        ({"crop": (32,)}, "dataset.crop", "should be (height, width)"),
-        ({"resize": ("32", "32")}, "dataset.resize", "should be (height, width)"),
+        ({"crop": (32,)}, "dataset.crop", "expects tuple[int, int]"),
+        ({"resize": ("32", "32")}, "dataset.resize", "expects tuple[int, int]"),
         ({"resize": [8, 0]}, "dataset.resize", "should be (height, width)"),
         ({"source": None}, "dataset.source", "expects str"),
         ({"source": ["a"]}, "dataset.source", "expects str"),
@@ -249,7 +249,9 @@ def test_frames_from_elsewhere_are_fitted_like_the_videos_own(video, frames):
 )
 def test_the_config_check_names_the_place_of_a_mistake(video, change, place, words):
     node = {"type": VideoFrames, "source": video, **change}
-    (problem,) = check_component(node, "dataset", DATASETS, files=True)
+    walk = Walk()
+    walk.component(node, "dataset", DATASETS)
+    (problem,) = walk.found
     assert problem.place == place and words in problem.text
 
 

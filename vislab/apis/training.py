@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from vislab.apis.build import Launcher, checked, existing, prepare
+from vislab.engine.first_errors import one_message
 from vislab.engine.resume.latest import step_checkpoints
 from vislab.errors import ConfigError
 
@@ -46,9 +47,11 @@ def train(
     )  # fmt: skip
     from vislab.engine.runner import Runner
 
-    runner = Runner.from_cfg(checked(cfg))
+    with one_message("building the run"):
+        runner = Runner.from_cfg(checked(cfg))
     try:
-        runner.train()
+        with one_message("the first step", when=lambda: _steps(runner) == 0):
+            runner.train()
     except KeyboardInterrupt as stop:
         stop.work_dir = runner.work_dir  # for the message on how to resume
         raise
@@ -115,4 +118,10 @@ def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:
     cfg = checked(training_config(config, **flags))
     from vislab.engine.first_step import take_first_step
 
-    return take_first_step(cfg)
+    with one_message("the first step"):
+        return take_first_step(cfg)
+
+
+def _steps(runner: Any) -> int:
+    """Training iterations that are done; 0 while the loop is not built."""
+    return getattr(runner._train_loop, "iter", 0)

@@ -13,7 +13,6 @@ from mmengine.logging import print_log
 from mmengine.registry import DATASETS as ROOT_DATASETS
 from mmengine.runner import BaseLoop, TestLoop, ValLoop
 
-from vislab.engine.config.components import Problem, problem
 from vislab.errors import CheckpointError, ConfigError, VislabError
 from vislab.registry import DATASETS
 
@@ -116,11 +115,9 @@ def check_class_lists(cfg: Config | Mapping[str, Any], datasets: Mapping[str, An
         _compare(first, found, f"the classes of the {split} data are others")
         wrong = list(compare_counts(cfg, found.names, found.owner))
         if wrong and split == "training":
-            raise ConfigError("\n".join(str(p) for p in wrong))
+            raise ConfigError("\n".join(f"{place} = {count}\n      {text}" for place, count, text in wrong))
         if wrong:  # what the model was trained on is not to be changed
-            raise ConfigError(
-                f"{wrong[0].place} = {wrong[0].value}, which is another number than the {found}\n{_REMEDY}"
-            )
+            raise ConfigError(f"{wrong[0][0]} = {wrong[0][1]}, which is another number than the {found}\n{_REMEDY}")
 
 
 def check_loop(runner: Any, loop: BaseLoop) -> BaseLoop:
@@ -195,13 +192,13 @@ def warn_other_classes(config_meta: Mapping[str, Any], trained_meta: Mapping[str
         )
 
 
-def compare_counts(cfg: Config | Mapping[str, Any], classes: Any, owner: str) -> Iterator[Problem]:
-    """A problem for every `num_classes` in the model's config that is not the number of `classes`."""
+def compare_counts(cfg: Config | Mapping[str, Any], classes: Any, owner: str) -> Iterator[tuple[str, int, str]]:
+    """Place, value and a remedy for every `num_classes` in the model's config that is not the number of `classes`."""
     if not isinstance(classes, (list, tuple)):
         return
     for place, count in _numbers(cfg.get("model"), "model"):
         if count not in (0, len(classes)):
-            yield problem(place, count, f"{owner} has {len(classes)} classes; did you mean {len(classes)}?")
+            yield (place, count, f"{owner} has {len(classes)} classes; did you mean {len(classes)}?")
 
 
 _SPLITS = {"validation": ValLoop, "test": TestLoop, "training": BaseLoop}  # the first that fits

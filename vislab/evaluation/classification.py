@@ -38,6 +38,10 @@ class Accuracy(BaseMetric):
         if not self.topk or min(self.topk) < 1:
             raise ValueError(f"topk={topk!r}: expected integers of at least 1")
 
+    def result_names(self) -> list[str]:
+        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        return [f"top{k}" for k in self.topk]
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         classes = (self.dataset_meta or {}).get("classes")
         for sample in data_samples:

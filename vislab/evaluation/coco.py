@@ -68,6 +68,11 @@ class CocoMetric(BaseMetric):
         self.classwise = classwise
         self.backend = backend
 
+    def result_names(self) -> list[str]:
+        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        names = [f"{kind}_{name}" for kind in self.iou_types for name in _NAMES] + ["invalid_detections"]
+        return names + [f"{kind}_AP/*" for kind in self.iou_types if self.classwise]
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         classes = (self.dataset_meta or {}).get("classes")
         for sample in data_samples:

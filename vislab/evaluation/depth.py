@@ -125,6 +125,10 @@ class DepthMetric(BaseMetric):
         self.crop, self.clamp, self.average = crop, clamp, average
         self.inference = "unknown"
 
+    def result_names(self) -> list[str]:
+        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        return [*NAMES, "skipped", "not_finite"]
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             with error_context("DepthMetric", sample):

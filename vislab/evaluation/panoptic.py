@@ -165,6 +165,11 @@ class PanopticMetric(BaseMetric):
         self.classwise = classwise
         self.per_image: list[tuple[str, np.ndarray]] = []
 
+    def result_names(self) -> list[str]:
+        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        names = [f"{key}{part}" for part in ("", "_th", "_st") for key in ("pq", "sq", "rq")]
+        return names + (["pq/*"] if self.classwise else [])
+
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
             with error_context("PanopticMetric", sample):

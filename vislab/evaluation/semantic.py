@@ -69,6 +69,10 @@ class SemSegMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignore_index, self.num_classes = ignore_index, num_classes
 
+    def result_names(self) -> list[str]:
+        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        return ["mIoU", "mAcc", "aAcc"]
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         count = self._count()
         for sample in data_samples:

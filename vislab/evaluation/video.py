@@ -15,6 +15,8 @@ from vislab.evaluation.checks import require_field, require_results
 from vislab.ops.ssim import ms_ssim, ms_ssim_scales
 from vislab.registry import METRICS
 
+_NAMES = ("psnr", "psnr_8bit", "ms_ssim", "ms_ssim_8bit", "ms_ssim_scales")
+
 
 def psnr(image: Tensor, other: Tensor) -> Tensor:
     """Return the peak signal-to-noise ratio in dB of (B, C, H, W) images in [0, 1], one value per image, (B,).
@@ -48,6 +50,10 @@ class VideoQuality(BaseMetric):
     def __init__(self, *, collect_device: str = "cpu", prefix: str | None = None):
         super().__init__(collect_device=collect_device, prefix=prefix)
 
+    def result_names(self) -> list[str]:
+        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        return list(_NAMES)
+
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for frame, sample in zip(data_batch["inputs"], data_samples, strict=True):
             name = sample.get("img_path", f"frame {len(self.results)}")
@@ -76,5 +82,4 @@ class VideoQuality(BaseMetric):
                 f"{broken[0]}: the weights are damaged or training diverged"
             )
         means = values.mean(dim=0).tolist()
-        names = ("psnr", "psnr_8bit", "ms_ssim", "ms_ssim_8bit", "ms_ssim_scales")
-        return dict(zip(names, means, strict=True))
+        return dict(zip(_NAMES, means, strict=True))

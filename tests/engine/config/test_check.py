@@ -6,26 +6,17 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from tests.helpers import HELPERS, REPOSITORY, config_parts
+from tests.helpers import REPOSITORY, config_parts
+from tests.helpers.config_changes import drop, put, rename, write_base
 from vislab.engine.config.check import check_class_count, check_config, find_problems
 from vislab.engine.config.load import load_config
 from vislab.errors import ConfigError
-
-
-def write_base(folder: Path) -> Path:
-    """The right config and the data it names."""
-    data = folder / "data"
-    (data / "images").mkdir(parents=True)
-    (data / "train.json").write_text("{}")
-    path = folder / "base.py"
-    path.write_text((HELPERS / "config_base.py").read_text().replace("DATA_ROOT", str(data)))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -37,45 +28,17 @@ def test_right_config_has_no_problems(base):
     assert find_problems(base) == []
 
 
-def test_nothing_is_built(base, monkeypatch):
-    for name in ("PartModel", "PartDataset", "PartAccuracy", "PartHook"):
-        monkeypatch.setattr(
-            getattr(config_parts, name), "__new__", lambda *a, **k: pytest.fail("was built"), raising=False
-        )
+def test_no_data_is_read_and_the_model_holds_no_numbers(base, monkeypatch):
+    devices, build = [], config_parts.PartModel.__init__
+
+    def watched(*args: Any, **kwargs: Any) -> None:
+        devices.append(torch.empty(0).device.type)
+        build(*args, **kwargs)
+
+    monkeypatch.setattr(config_parts.PartDataset, "__init__", lambda *a, **k: pytest.fail("was built"))
+    monkeypatch.setattr(config_parts.PartModel, "__init__", watched)
     check_config(base)
-
-
-# ----------------------------------------------------------------------------------------------- one change to a config
-
-
-def put(place: str, value: Any) -> Callable[[dict], None]:
-    def change(cfg: dict) -> None:
-        *path, last = place.split(".")
-        for key in path:
-            cfg = cfg[int(key)] if isinstance(cfg, list) else cfg[key]
-        cfg[int(last) if isinstance(cfg, list) else last] = value
-
-    return change
-
-
-def rename(place: str, name: str) -> Callable[[dict], None]:
-    def change(cfg: dict) -> None:
-        *path, last = place.split(".")
-        for key in path:
-            cfg = cfg[int(key)] if isinstance(cfg, list) else cfg[key]
-        cfg[name] = cfg.pop(last)
-
-    return change
-
-
-def drop(place: str) -> Callable[[dict], None]:
-    def change(cfg: dict) -> None:
-        *path, last = place.split(".")
-        for key in path:
-            cfg = cfg[int(key)] if isinstance(cfg, list) else cfg[key]
-        del cfg[last]
-
-    return change
+    assert devices == ["meta"]
 
 
 # change, the place that is reported, what the message must say beside it
@@ -201,7 +164,7 @@ MISTAKES = {
     "lr as text": (put("optim_wrapper.optimizer.lr", "0.1"), "optim_wrapper.optimizer.lr", "float"),
     "lr negative": (put("optim_wrapper.optimizer.lr", -0.1), "optim_wrapper.optimizer.lr", "at least 0"),
     "optimizer name": (put("optim_wrapper.optimizer.type", "AdamWW"), "optim_wrapper.optimizer.type", "'AdamW'"),
-    "optimizer misspelled": (rename("optim_wrapper.optimizer", "optimizer"), "optim_wrapper.optimizer", "'optimizer'"),
+    "optimizer misspelled": (rename("optim_wrapper.optimizer", "optimiser"), "optim_wrapper.optimizer", "'optimiser'"),
     "wrapper argument": (put("optim_wrapper.clip_gradd", {"max_norm": 1}), "optim_wrapper.clip_gradd", "'clip_grad'"),
     "accumulation": (put("optim_wrapper.accumulative_counts", 0), "optim_wrapper.accumulative_counts", "at least 1"),
     "clip argument": (put("optim_wrapper.clip_grad.maxnorm", 1), "optim_wrapper.clip_grad.maxnorm", "max_norm"),

@@ -1,64 +1,43 @@
-"""Check a whole config before any data is touched or anything is built: all mistakes at once, each with its remedy.
+"""Checks a whole config before any data is touched: all mistakes at once, each with its place and its remedy.
 
-mmengine looks at many settings late or never: a misspelled section or `env_cfg` key is ignored, a wrong argument of a
-hook fails at the first checkpoint. Here every section of the Runner is read as the Runner will read it; components are
-checked by config_components.py, what updates the weights by config_optim.py.
+mmengine looks at many settings late or never: a misspelt section or `env_cfg` key is ignored, a wrong argument of a
+hook fails at the first checkpoint. Here every section of the Runner is read as the Runner will read it: names and kinds
+by components.py, values by building what is cheap (dry.py), spans and names of metrics against the run (run.py), hooks
+with one another (hooks.py).
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
+from mmengine.evaluator import BaseMetric
+from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import DefaultScope
 from mmengine.runner import LogProcessor
-from mmengine.runner import Runner as MMEngineRunner
-from mmengine.runner.priority import Priority
 
 from vislab import registry as ours
 from vislab.engine.class_lists import compare_counts
-from vislab.engine.config.components import (
-    Problem,
-    accepted_arguments,
-    check_arguments,
-    check_component,
-    check_keys,
-    check_nested,
-    check_path,
-    described,
-    missing,
-    name_of,
-    only,
-    problem,
-    resolve,
-)
+from vislab.engine.config import dry
+from vislab.engine.config.components import Problem, Walk, name_of, resolve
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
+from vislab.engine.config.hooks import check_hooks
 from vislab.engine.config.keys import RUNNER_KEYS
-from vislab.engine.config.optim import optimization, schedulers
-from vislab.engine.config.signatures import Arguments, arguments_of
+from vislab.engine.config.run import Run
+from vislab.engine.config.schema import Paramwise, Settings, arguments_of
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
-from vislab.engine.runner import DEFAULT_HOOKS
 from vislab.errors import ConfigError, did_you_mean
 
-__all__ = ["Problem", "accepted_arguments", "check_class_count", "check_config", "find_problems"]
-
-LAUNCHERS = ("none", "pytorch", "slurm", "mpi")
-LOG_LEVELS = ("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
-# What set_multi_processing and init_dist take: plain names, since both are read key by key
-ENV = {
-    "cudnn_benchmark": None,
-    "mp_cfg": ("mp_start_method", "opencv_num_threads"),
-    "dist_cfg": ("backend", "init_backend", "timeout", "port", "init_method", "world_size", "rank", "device_id"),
-    "resource_limit": None,
-}
+_METRIC_ARGUMENTS = ("save_best", "monitor", "metrics")  # of hooks and schedules: names of metrics
+_LOADER_EXTRA = {"num_batch_per_epoch", "disable_subprocess_warning"}
 
 
 def check_config(cfg: Config | dict, *, files: bool = True) -> None:
     """Raise one ConfigError that lists every mistake in `cfg`; return when there is none.
 
     Args:
-        cfg: what `load_config` returns.
-        files: also check that the folders and files it names exist.
+        cfg: What `load_config` returns.
+        files: Also check that the folders and files it names exist.
     """
     places: dict[tuple[str, str], list[str]] = {}
     for found in find_problems(cfg, files=files):  # a path used by three loaders is one mistake
@@ -70,196 +49,19 @@ def check_config(cfg: Config | dict, *, files: bool = True) -> None:
         raise ConfigError(f"{name} has {count}:\n" + "\n".join(lines))
 
 
-def find_problems(cfg: Config | dict, *, files: bool = True) -> list[Problem]:
-    """Every mistake in `cfg`, in the order of its sections. Nothing is built; classes are imported."""
+def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True) -> list[Problem]:
+    """Every mistake in `cfg`, in the order of its sections. Neither datasets nor a model with weights are built.
+
+    Args:
+        cfg: What `load_config` returns.
+        files: Also check that the folders and files it names exist.
+        build: Also check values, by building what is cheap.
+    """
     plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
-    found = []
-    for key, value in plain.items():
-        if key not in RUNNER_KEYS:
-            found.append(problem(key, value, f"the Runner has no such setting{did_you_mean(key, RUNNER_KEYS)}"))
-    for check in (_groups, _model, _loaders, _loops, optimization, schedulers, _evaluators, _hooks, _environment):
-        found += check(plain, files)
-    if not found:
-        found += _class_counts(plain)
-    return found
-
-
-def _plain(node: Any) -> Any:
-    """Ordinary dicts and lists, with the imported classes themselves in place of lazy objects."""
-    if isinstance(node, (LazyObject, LazyAttr)):
-        return node.build()
-    if isinstance(node, dict):
-        return {key: _plain(value) for key, value in dict.items(node)}
-    if isinstance(node, (list, tuple)):
-        return type(node)(_plain(value) for value in node)
-    return node
-
-
-def _groups(cfg: dict, files: bool) -> Iterator[Problem]:
-    """Settings that come together or not at all."""
-    if cfg.get("model") is None:
-        yield missing("model", "a config needs a model")
-    validation = ("val_dataloader", "val_cfg", "val_evaluator")
-    for group in (("train_dataloader", "train_cfg", "optim_wrapper"), validation, TEST_KEYS):
-        given = [key for key in group if cfg.get(key) is not None]
-        used = set_test_defaults(dict(cfg)) if group is TEST_KEYS else cfg
-        for key in sorted(key for key in group if given and used.get(key) is None):
-            near = did_you_mean(key, set(cfg) - RUNNER_KEYS)
-            yield missing(key, f"is needed together with {' and '.join(given)}{near}")
-    if cfg.get("param_scheduler") and cfg.get("optim_wrapper") is None:
-        yield missing("optim_wrapper", "is needed together with param_scheduler")
-
-
-def _model(cfg: dict, files: bool) -> Iterator[Problem]:
-    if cfg.get("model") is not None:
-        yield from check_component(cfg["model"], "model", ours.MODELS, files=files)
-    if cfg.get("data_preprocessor") is not None:
-        yield from check_component(cfg["data_preprocessor"], "data_preprocessor", ours.MODELS, files=files)
-    if cfg.get("model_wrapper_cfg") is not None:
-        default = "MMDistributedDataParallel"
-        yield from check_component(
-            cfg["model_wrapper_cfg"], "model_wrapper_cfg", ours.MODEL_WRAPPERS, files=files, default=default
-        )
-    if cfg.get("tta_model") is not None:
-        yield from check_component(cfg["tta_model"], "tta_model", ours.MODELS, files=files, required=False)
-    yield from check_nested(cfg.get("tta_pipeline"), "tta_pipeline", ours.TRANSFORMS, files=files)
-
-
-def _loaders(cfg: dict, files: bool) -> Iterator[Problem]:
-    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        if cfg.get(key) is not None:
-            yield from _loader(cfg[key], key, files)
-
-
-def _loader(loader: Any, place: str, files: bool) -> Iterator[Problem]:
-    if not isinstance(loader, dict):
-        yield problem(place, loader, f"expected a dict, got {type(loader).__name__}")
-        return
-    arguments = arguments_of(torch.utils.data.DataLoader)
-    extra = {"num_batch_per_epoch", "disable_subprocess_warning"}
-    yield from check_arguments(loader, place, arguments, "DataLoader", extra=extra)
-    if loader.get("dataset") is None:
-        yield missing(f"{place}.dataset", f"a data loader needs a dataset{did_you_mean('dataset', loader)}")
-    else:
-        yield from check_component(loader["dataset"], f"{place}.dataset", ours.DATASETS, files=files)
-    if "sampler" not in loader and "batch_sampler" not in loader:
-        hint = did_you_mean("sampler", set(loader) - set(arguments.parameters))
-        text = f"a data loader needs a sampler, e.g. dict(type=EpochSampler, shuffle=True){hint}"
-        yield missing(f"{place}.sampler", text)
-    for key in ("sampler", "batch_sampler"):
-        if loader.get(key) is not None:
-            yield from check_component(loader[key], f"{place}.{key}", ours.DATA_SAMPLERS, files=files)
-    for key in ("collate_fn", "worker_init_fn"):
-        if isinstance(loader.get(key), dict):
-            yield from check_component(loader[key], f"{place}.{key}", ours.FUNCTIONS, files=files)
-    if loader.get("shuffle"):
-        yield problem(f"{place}.shuffle", True, "the sampler decides the order: set sampler.shuffle")
-
-
-def _loops(cfg: dict, files: bool) -> Iterator[Problem]:
-    train = cfg.get("train_cfg")
-    if isinstance(train, dict):
-        given = {k: v for k, v in train.items() if k != "by_epoch"}
-        by_epoch = train.get("by_epoch", "max_epochs" in train)
-        if "type" in train and "by_epoch" in train:
-            yield problem("train_cfg.by_epoch", by_epoch, "give `type` or `by_epoch`, not both")
-        elif not isinstance(by_epoch, bool):
-            yield problem("train_cfg.by_epoch", by_epoch, "expected True (max_epochs) or False (max_iters)")
-        default = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
-        yield from check_component(given, "train_cfg", ours.LOOPS, files=files, default=default)
-    elif train is not None:
-        yield problem("train_cfg", train, f"expected a dict, got {type(train).__name__}")
-    for key, loop in (("val_cfg", ValLoop), ("test_cfg", TestLoop)):
-        if cfg.get(key) is not None:
-            yield from check_component(cfg[key], key, ours.LOOPS, files=files, default=loop)
-
-
-def _evaluators(cfg: dict, files: bool) -> Iterator[Problem]:
-    for key in ("val_evaluator", "test_evaluator"):
-        value = cfg.get(key)
-        if isinstance(value, dict) and "metrics" in value:
-            yield from check_component(value, key, ours.EVALUATOR, files=files, default="Evaluator")
-        elif isinstance(value, (list, tuple)):
-            for i, metric in enumerate(value):
-                yield from check_component(metric, f"{key}.{i}", ours.METRICS, files=files)
-        elif value is not None:
-            yield from check_component(value, key, ours.METRICS, files=files)
-
-
-def _hooks(cfg: dict, files: bool) -> Iterator[Problem]:
-    default, custom = cfg.get("default_hooks"), cfg.get("custom_hooks")
-    names = [*DEFAULT_HOOKS, "sampler_seed"]
-    if isinstance(default, dict):
-        for name, hook in default.items():
-            place = f"default_hooks.{name}"
-            if name not in names:
-                hint = did_you_mean(name, names) or "."
-                text = f"no default hook has this name{hint} They are: {', '.join(names)}; others go into custom_hooks"
-                yield problem(place, hook, text)
-            elif hook is not None:
-                yield from _hook(hook, place, files)
-    elif default is not None:
-        yield problem("default_hooks", default, f"expected a dict, got {type(default).__name__}")
-    if isinstance(custom, (list, tuple)):
-        for i, hook in enumerate(custom):
-            yield from _hook(hook, f"custom_hooks.{i}", files)
-    elif custom is not None:
-        yield problem("custom_hooks", custom, f"expected a list, got {type(custom).__name__}")
-
-
-def _hook(hook: Any, place: str, files: bool) -> Iterator[Problem]:
-    yield from check_component(hook, place, ours.HOOKS, files=files)
-    priority = hook.get("priority") if isinstance(hook, dict) else None
-    names = list(Priority.__members__)
-    if isinstance(priority, str) and priority.upper() not in names:
-        hint = did_you_mean(priority, names)
-        yield problem(f"{place}.priority", priority, f"expected 0..100 or one of {', '.join(names)}{hint}")
-    elif isinstance(priority, int) and not 0 <= priority <= 100:
-        yield problem(f"{place}.priority", priority, f"expected 0..100 or one of {', '.join(names)}")
-
-
-def _environment(cfg: dict, files: bool) -> Iterator[Problem]:
-    env = cfg.get("env_cfg")
-    if env is not None:
-        yield from check_keys(env, "env_cfg", tuple(ENV))
-        for key, names in ENV.items():
-            if names and isinstance(env, dict) and env.get(key) is not None:
-                yield from check_keys(env[key], f"env_cfg.{key}", names)
-    if cfg.get("randomness") is not None:
-        arguments = arguments_of(MMEngineRunner.set_randomness)
-        known = Arguments(
-            {k: v for k, v in arguments.parameters.items() if k != "self"}, {**arguments.kinds, "seed": int | None}
-        )
-        if isinstance(cfg["randomness"], dict):
-            yield from check_arguments(cfg["randomness"], "randomness", known, "randomness")
-        else:
-            yield problem("randomness", cfg["randomness"], "expected a dict, e.g. dict(seed=0)")
-    if cfg.get("visualizer") is not None:
-        yield from check_component(cfg["visualizer"], "visualizer", ours.VISUALIZERS, files=files, default="Visualizer")
-    if cfg.get("log_processor") is not None:
-        yield from check_component(
-            cfg["log_processor"], "log_processor", ours.LOG_PROCESSORS, files=files, default=LogProcessor
-        )
-    for key, choices in (("launcher", LAUNCHERS), ("log_level", LOG_LEVELS)):
-        value = cfg.get(key)
-        if value is not None and value not in choices:
-            yield problem(key, value, f"expected one of {', '.join(choices)}{did_you_mean(str(value), choices)}")
-    kinds = {"work_dir": str | None, "experiment_name": str | None, "default_scope": str | None}
-    kinds |= {"load_from": str | None, "resume": bool | str | None, "find_unused_parameters": bool}
-    yield from check_arguments(only(cfg, kinds), "", described(kinds), "the Runner")
-    for key in ("load_from", "resume"):
-        if files and isinstance(cfg.get(key), str) and cfg[key] != "auto":
-            yield from check_path(cfg[key], key)
-
-
-def _class_counts(cfg: dict) -> Iterator[Problem]:
-    """`num_classes` against the classes of the training data, where config or class state them: nothing is read."""
-    dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
-    while isinstance(dataset.get("dataset"), dict):  # RepeatDataset and the like
-        dataset = dataset["dataset"]
-    target = resolve(dataset.get("type"), ours.DATASETS)
-    metainfo = {**(getattr(target, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
-    yield from compare_counts(cfg, metainfo.get("classes"), name_of(target))
+    with DefaultScope.overwrite_default_scope("vislab"):
+        check = _Check(plain, Walk(files=files, build=build))
+        check.run()
+    return check.walk.found
 
 
 def check_class_count(cfg: Config | dict, dataset: Any) -> None:
@@ -270,6 +72,242 @@ def check_class_count(cfg: Config | dict, dataset: Any) -> None:
     """
     plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
     classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
-    found = list(compare_counts(plain, classes, type(dataset).__name__))
+    found = [Problem(*problem) for problem in compare_counts(plain, classes, type(dataset).__name__)]
     if found:
         raise ConfigError("\n".join(str(p) for p in found))
+
+
+def _plain(node: Any) -> Any:
+    """Ordinary dicts and lists, with the imported classes themselves in place of lazy objects."""
+    if isinstance(node, (LazyObject, LazyAttr)):
+        return node.build()
+    if isinstance(node, dict):
+        return {key: _plain(value) for key, value in dict.items(node)}
+    return type(node)(map(_plain, node)) if isinstance(node, (list, tuple)) else node
+
+
+class _Check:
+    """One pass over a config, section by section; what is built is kept for what is compared with it."""
+
+    def __init__(self, cfg: dict, walk: Walk) -> None:
+        self.cfg, self.walk = {k: v for k, v in cfg.items() if v is not None}, walk
+        self.facts = Run(self.cfg)
+        self.wrapper: OptimWrapper | None = None
+
+    def run(self) -> None:
+        for key, value in self.cfg.items():
+            if key not in RUNNER_KEYS:
+                self.walk.add(key, f"the Runner has no such setting{did_you_mean(key, RUNNER_KEYS)}", value)
+        self._groups()
+        sections = {
+            "the config": self._settings, "model": self._parts, "val_dataloader": lambda: self._evaluation("val"),
+            "test_dataloader": lambda: self._evaluation("test"), "train_cfg": self._training,
+            "optim_wrapper": self._optimization, "param_scheduler": self._schedules,
+            "custom_hooks": lambda: check_hooks(self.walk, self.cfg, self.facts),
+        }  # fmt: skip
+        for place, section in sections.items():
+            self.walk.attempt(section, place, {})
+        if not self.walk.found:
+            self.walk.attempt(self._whole_model, "model", {})
+
+    def _settings(self) -> None:
+        """Plain values and the sections that hold them."""
+        settings = arguments_of(Settings)
+        self.walk.arguments(_only(self.cfg, settings.parameters), "", settings, "the Runner")
+        for key in ("load_from", "resume"):
+            if self.walk.files and self.cfg.get(key) != "auto":
+                self.walk.path(self.cfg.get(key), key)
+
+    def _groups(self) -> None:
+        """Settings that come together or not at all."""
+        cfg, missing = self.cfg, {}
+        if "model" not in cfg:
+            missing["model"] = "a config needs a model"
+        groups = [("train_dataloader", "train_cfg", "optim_wrapper"), ("val_dataloader", "val_cfg", "val_evaluator")]
+        groups += [TEST_KEYS] + ([("param_scheduler", "optim_wrapper")] if "param_scheduler" in cfg else [])
+        for group in groups:
+            given = [key for key in group if key in cfg]
+            used = set_test_defaults(dict(cfg)) if group is TEST_KEYS else cfg
+            for key in sorted(key for key in group if given and used.get(key) is None):
+                near = did_you_mean(key, set(cfg) - RUNNER_KEYS)
+                missing.setdefault(key, f"is needed together with {' and '.join(given)}{near}")
+        for key, text in missing.items():
+            self.walk.add(key, text)
+
+    def _parts(self) -> None:
+        component, cfg = self.walk.component, self.cfg
+        if "model" in cfg:
+            component(cfg["model"], "model", ours.MODELS)
+        if "data_preprocessor" in cfg:
+            component(
+                cfg["data_preprocessor"], "data_preprocessor", ours.MODELS, build=lambda kind, given: kind(**given)
+            )
+        if "tta_model" in cfg:
+            component(cfg["tta_model"], "tta_model", ours.MODELS, required=False)
+        self.walk.nested(cfg.get("tta_pipeline"), "tta_pipeline", ours.TRANSFORMS)
+        defaults = {
+            "model_wrapper_cfg": (ours.MODEL_WRAPPERS, "MMDistributedDataParallel"),
+            "visualizer": (ours.VISUALIZERS, "Visualizer"),
+            "log_processor": (ours.LOG_PROCESSORS, LogProcessor),
+        }
+        for key, (registry, default) in defaults.items():
+            if key in cfg:
+                component(cfg[key], key, registry, default=default)
+
+    # ------------------------------------------------------------------------------------------------ data and loops
+
+    def _loader(self, key: str) -> Any:
+        """Check a loader; built on a dataset of numbers, None when that cannot be."""
+        loader, walk, before = self.cfg.get(key), self.walk, len(self.walk.found)
+        if loader is None or not walk.is_dict(loader, key, "as in dict(batch_size=2, dataset=..., sampler=...)"):
+            return None
+        arguments = arguments_of(torch.utils.data.DataLoader)
+        walk.arguments(loader, key, arguments, "DataLoader", extra=_LOADER_EXTRA)
+        if loader.get("dataset") is None:
+            walk.add(f"{key}.dataset", f"a data loader needs a dataset{did_you_mean('dataset', loader)}")
+        if "sampler" not in loader and "batch_sampler" not in loader:
+            hint = did_you_mean("sampler", set(loader) - set(arguments.parameters))
+            walk.add(
+                f"{key}.sampler", f"a data loader needs a sampler, e.g. dict(type=EpochSampler, shuffle=True){hint}"
+            )
+        if loader.get("shuffle"):
+            walk.add(f"{key}.shuffle", "the sampler decides the order: set sampler.shuffle", True)
+        for name in ("collate_fn", "worker_init_fn"):
+            if isinstance(loader.get(name), dict):
+                walk.component(loader[name], f"{key}.{name}", ours.FUNCTIONS)
+        if loader.get("sampler") is not None:
+            walk.component(loader["sampler"], f"{key}.sampler", ours.DATA_SAMPLERS, build=dry.sampler)
+        if loader.get("batch_sampler") is not None:
+            walk.component(loader["batch_sampler"], f"{key}.batch_sampler", ours.DATA_SAMPLERS)
+        built = dry.loader(walk, loader, key) if walk.build and len(walk.found) == before else None
+        if loader.get("dataset") is not None:
+            walk.component(loader["dataset"], f"{key}.dataset", ours.DATASETS)
+        return built
+
+    def _evaluation(self, mode: str) -> None:
+        key, walk = f"{mode}_evaluator", self.walk
+        loader, value = self._loader(f"{mode}_dataloader"), self.cfg.get(key)
+        metrics: list[BaseMetric | None] = []
+        if isinstance(value, dict) and "metrics" in value:
+            walk.component(value, key, ours.EVALUATOR, default="Evaluator")
+            value, key = value["metrics"], f"{key}.metrics"
+        for i, metric in enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]:
+            if metric is not None:
+                metrics.append(walk.component(metric, f"{key}.{i}".rstrip("."), ours.METRICS))
+        build = dry.loop(dataloader=loader, evaluator=dry.evaluator(metrics))
+        if f"{mode}_cfg" in self.cfg:
+            default = ValLoop if mode == "val" else TestLoop
+            walk.component(self.cfg[f"{mode}_cfg"], f"{mode}_cfg", ours.LOOPS, default=default, build=build)
+        if mode == "val":
+            self.facts.take_metrics(metrics)
+
+    def _training(self) -> None:
+        train, walk, place = self.cfg.get("train_cfg"), self.walk, "train_cfg"
+        loader = self._loader("train_dataloader")
+        if train is None or not walk.is_dict(train, place, "as in dict(by_epoch=True, max_epochs=3)"):
+            return
+        by_epoch = train.get("by_epoch", "max_epochs" in train)
+        if "type" in train and "by_epoch" in train:
+            walk.add(f"{place}.by_epoch", "give `type` or `by_epoch`, not both", by_epoch)
+        elif not isinstance(by_epoch, bool):
+            walk.add(f"{place}.by_epoch", "expected True (max_epochs) or False (max_iters)", by_epoch)
+        given = {k: v for k, v in train.items() if k != "by_epoch"}
+        default = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+        walk.component(given, place, ours.LOOPS, default=default, build=dry.loop(dataloader=loader))
+        self.facts.compare(walk, train, place)
+
+    # -------------------------------------------------------------------------------------------------- optimization
+
+    def _optimization(self) -> None:
+        wrapper, walk, place = self.cfg.get("optim_wrapper"), self.walk, "optim_wrapper"
+        if wrapper is None or not walk.is_dict(wrapper, place, "as in dict(optimizer=dict(type=SGD, lr=0.1))"):
+            return
+        named = wrapper.get("constructor", DefaultOptimWrapperConstructor)
+        constructor = resolve(named, ours.OPTIM_WRAPPER_CONSTRUCTORS)
+        if constructor is None:
+            walk.component({"type": named}, f"{place}.constructor", ours.OPTIM_WRAPPER_CONSTRUCTORS)
+        rules = (
+            Paramwise if constructor is DefaultOptimWrapperConstructor else getattr(constructor, "paramwise_type", None)
+        )
+        paramwise = wrapper.get("paramwise_cfg")
+        if (
+            paramwise is not None
+            and rules is not None
+            and walk.is_dict(paramwise, f"{place}.paramwise_cfg", "of rules")
+        ):
+            before = len(walk.found)
+            walk.arguments(paramwise, f"{place}.paramwise_cfg", arguments_of(rules), name_of(constructor))
+            if rules is not Paramwise and len(walk.found) == before:
+                walk.attempt(lambda: rules(**paramwise), f"{place}.paramwise_cfg", paramwise)
+        before = len(walk.found)
+        if wrapper.get("clip_grad") is not None:
+            self._clip_grad(wrapper["clip_grad"], f"{place}.clip_grad")
+        clips = len(walk.found) == before
+        if "optimizer" not in wrapper and "constructor" in wrapper:  # it builds several wrappers in its own way
+            return
+        own = {k: v for k, v in wrapper.items() if k not in ("optimizer", "constructor", "paramwise_cfg")}
+        optimizer = None
+        if wrapper.get("optimizer") is None:
+            walk.add(f"{place}.optimizer", f"needs an optimizer{did_you_mean('optimizer', own)}")
+        else:
+            optimizer = walk.component(wrapper["optimizer"], f"{place}.optimizer", ours.OPTIMIZERS, build=dry.optimizer)
+
+        def build(kind: Any, given: dict) -> Any:
+            if optimizer is None or not clips:
+                raise dry.NeedsRun
+            return kind(optimizer=optimizer, **given)
+
+        self.wrapper = walk.component(own, place, ours.OPTIM_WRAPPERS, default=OptimWrapper, build=build)
+
+    def _clip_grad(self, clip: Any, place: str) -> None:
+        if not self.walk.is_dict(clip, place, "as in dict(max_norm=1.0)"):
+            return
+        functions = {"norm": torch.nn.utils.clip_grad_norm_, "value": torch.nn.utils.clip_grad_value_}
+        kind = clip.get("type", "norm")
+        if not isinstance(kind, str) or kind not in functions:
+            self.walk.add(f"{place}.type", f"expected 'norm' or 'value'{did_you_mean(str(kind), functions)}", kind)
+            return
+        arguments, given = arguments_of(functions[kind]), {k: v for k, v in clip.items() if k != "type"}
+        self.walk.arguments(given, place, arguments, name_of(functions[kind]))
+        self.walk.needed(given, place, arguments, name_of(functions[kind]), {"parameters"})
+
+    def _schedules(self) -> None:
+        given, run = self.cfg.get("param_scheduler"), self.facts
+        groups = {"param_scheduler": given}
+        if isinstance(given, dict) and "type" not in given and all(isinstance(v, (dict, list)) for v in given.values()):
+            groups = {f"param_scheduler.{name}": value for name, value in given.items()}  # one list an optimizer
+        for place, group in groups.items():
+            for i, config in enumerate(group) if isinstance(group, (list, tuple)) else [("", group)]:
+                where = f"{place}.{i}".rstrip(".")
+                if config is None or not self.walk.is_dict(config, where, "as in dict(type=CosineAnnealingLR)"):
+                    continue
+                build = dry.scheduler(config, self.wrapper, run.steps, run.by_epoch)
+                before = len(self.walk.found)
+                self.walk.component(config, where, ours.PARAM_SCHEDULERS, build=build)
+                if len(self.walk.found) == before:
+                    run.compare(self.walk, config, where, config.get("by_epoch", True))
+
+    # ----------------------------------------------------------------------------------------- what needs all of it
+
+    def _whole_model(self) -> None:
+        """Class counts, the model's shapes, and what is said about parameters by name. Only for a config without other
+        mistakes: of a mistake one message is enough."""
+        cfg, walk = self.cfg, self.walk
+        dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
+        while isinstance(dataset.get("dataset"), dict):  # RepeatDataset and the like
+            dataset = dataset["dataset"]
+        target = resolve(dataset.get("type"), ours.DATASETS)
+        metainfo = {**(getattr(target, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
+        for place, count, text in compare_counts(cfg, metainfo.get("classes"), name_of(target)):
+            walk.add(place, text, count)
+        network = dry.model(walk, cfg["model"]) if walk.build and not walk.found else None
+        wrapper = cfg.get("optim_wrapper")
+        if network is not None and wrapper and "optimizer" in wrapper:
+            constructor = resolve(
+                wrapper.get("constructor", DefaultOptimWrapperConstructor), ours.OPTIM_WRAPPER_CONSTRUCTORS
+            )
+            dry.parameter_rules(walk, constructor, wrapper, network)
+
+
+def _only(section: dict, names: Any) -> dict[str, Any]:
+    return {k: v for k, v in section.items() if k in names}

@@ -1,4 +1,4 @@
-"""The top-level keys of a config."""
+"""The top-level keys of a config, and what older styles call them."""
 
 # What Runner.__init__ takes, what it reads from `cfg` itself, and what test-time augmentation reads.
 _KEYS = """
@@ -8,3 +8,29 @@ env_cfg log_processor log_level visualizer default_scope randomness experiment_n
 find_unused_parameters activation_checkpointing efficient_conv_bn_eval compile tta_model tta_pipeline
 """
 RUNNER_KEYS = frozenset(_KEYS.split())
+
+# Names of older config styles -> what is written instead
+OLD_KEYS = {
+    "_base_": "Bases are read by `from mmengine.config import read_base`, then `with read_base():` and in it "
+    "`from .folder.name import *`",
+    "custom_imports": "Import the class at the top of the config and name it, as in `type=MyModel`",
+    "optimizer": "It stands inside: optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.1))",
+    "optimizer_config": "Gradient clipping is optim_wrapper.clip_grad, accumulation optim_wrapper.accumulative_counts",
+    "fp16": "Mixed precision is optim_wrapper = dict(type=AmpOptimWrapper, ...), or --amp",
+    "lr_config": "Schedules are param_scheduler = [dict(type=CosineAnnealingLR, ...)]",
+    "momentum_config": "Schedules are param_scheduler = [dict(type=CosineAnnealingMomentum, ...)]",
+    "runner": "The length of the run is train_cfg = dict(by_epoch=True, max_epochs=...)",
+    "total_epochs": "The length of the run is train_cfg = dict(by_epoch=True, max_epochs=...)",
+    "data": "Each split has its own: train_dataloader, val_dataloader, test_dataloader",
+    "evaluation": "Metrics are val_evaluator, how often is train_cfg.val_interval, the best checkpoint is "
+    "default_hooks.checkpoint.save_best",
+    "checkpoint_config": "Checkpoints are default_hooks.checkpoint = dict(type=CheckpointHook, interval=1)",
+    "log_config": "Logs are default_hooks.logger = dict(type=LoggerHook, interval=50), other places to write them "
+    "visualizer.vis_backends",
+    "dist_params": "It is env_cfg.dist_cfg",
+    "cudnn_benchmark": "It is env_cfg.cudnn_benchmark",
+    "seed": "It is randomness = dict(seed=...)",
+    "workflow": "Training and validation are train_cfg and val_cfg",
+    "resume_from": "It is resume: a path, or True for the newest checkpoint in the work folder",
+    "gpu_ids": "Devices are chosen by CUDA_VISIBLE_DEVICES and --launcher",
+}

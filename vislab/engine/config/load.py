@@ -18,8 +18,10 @@ from typing import Any
 from mmengine.config import Config, ConfigDict
 from mmengine.config.lazy import LazyAttr, LazyObject
 
+from vislab.engine.config.check import find_problems
+from vislab.engine.config.components import accepted_arguments
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
-from vislab.engine.config.keys import RUNNER_KEYS
+from vislab.engine.config.keys import OLD_KEYS, RUNNER_KEYS
 from vislab.engine.config.merge import merge_bases
 from vislab.engine.config.source import ConfigFile, relative, renamed, scan
 from vislab.errors import ConfigError, did_you_mean, nearest
@@ -44,8 +46,9 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     path = renamed(Path(path))
     source = scan(path)
     variables = source.variables()
-    for file, name, line in source.names_without_effect(RUNNER_KEYS):
-        raise ConfigError(_no_effect(source, file, name, line, variables))
+    useless = [_no_effect(source, *found, variables) for found in source.names_without_effect(RUNNER_KEYS)]
+    if useless:
+        raise ConfigError("\n".join(useless))
 
     overrides = _Overrides({k: v for k, v in options.items() if k.split(".")[0] in variables - RUNNER_KEYS})
     with _lazy():
@@ -232,8 +235,6 @@ def _set(node: Any, keys: list[str], value: Any, option: str, check: bool = Fals
 
 
 def _check_new_argument(node: dict, key: str, place: str, option: str) -> None:
-    from vislab.engine.config.check import accepted_arguments
-
     names = {*dict.keys(node), *accepted_arguments(node)} if "type" in node else set(dict.keys(node))
     if key not in names:
         raise ConfigError(f"--cfg-options {option}: {place!r} has no {key!r}{did_you_mean(key, names)}")
@@ -242,11 +243,9 @@ def _check_new_argument(node: dict, key: str, place: str, option: str) -> None:
 def _check_created(config: Config, created: list[str]) -> None:
     if not created:
         return
-    from vislab.engine.config.check import find_problems
-
     problems = [
         problem
-        for problem in find_problems(config, files=False)
+        for problem in find_problems(config, files=False, build=False)
         if any(problem.place == key or problem.place.startswith(key + ".") for key in created)
     ]
     if problems:
@@ -286,7 +285,5 @@ def _no_effect(source: ConfigFile, file: ConfigFile, name: str, line: int, varia
             f"{relative(reader.path)} has already used its own. Set the place that should change as well, "
             f"e.g. `train_dataloader.dataset.pipeline = train_pipeline`"
         )
-    return (
-        f"{file.at(line)}: {name!r} is neither an argument of the Runner nor read anywhere in the config"
-        f"{did_you_mean(name, RUNNER_KEYS | (variables - {name}))}"
-    )
+    hint = f". {OLD_KEYS[name]}" if name in OLD_KEYS else did_you_mean(name, RUNNER_KEYS | (variables - {name}))
+    return f"{file.at(line)}: {name!r} is neither an argument of the Runner nor read anywhere in the config{hint}"

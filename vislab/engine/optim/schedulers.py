@@ -44,6 +44,9 @@ class WarmupCosineLR(_ParamScheduler):
     ):
         if end is None:
             raise ValueError("WarmupCosineLR needs the run's length as `end` when it is built without a runner")
+        for name, share in (("warmup", warmup), ("start_factor", start_factor), ("final_factor", final_factor)):
+            if not 0 <= share <= 1:
+                raise ConfigError(f"WarmupCosineLR: {name}={share!r} is not between 0 and 1")
         self.warmup = warmup
         self.start_factor = start_factor
         self.final_factor = final_factor

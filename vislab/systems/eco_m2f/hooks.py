@@ -22,6 +22,7 @@ class SampleExitHook(Hook):
         weights: Share of each of the model's exits; default: equal.
     """
 
+    only_one = True  # read by the config check
     priority = "NORMAL"
 
     def __init__(self, *, weights: Sequence[float] | None = None) -> None:

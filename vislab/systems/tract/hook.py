@@ -38,6 +38,7 @@ class TrActHook(Hook):
     """
 
     needs_whole_model = True  # not supported by FullyShard
+    only_one = True  # read by the config check
     priority = "VERY_LOW"  # before_train runs after hooks that freeze or replace modules
 
     def __init__(self, *, lam: float = 0.1, reduce: str = "local", layer: str | None = None) -> None:

@@ -12,7 +12,7 @@ from mmengine import registry as root
 from mmengine.registry import Registry
 
 from vislab import registry as ours
-from vislab.engine.config.signatures import arguments_of, wrong_kind
+from vislab.engine.config.schema import arguments_of, wrong_kind
 
 
 class Parent:

@@ -1,0 +1,171 @@
+"""Builds what is cheap with stand-ins for what only a run has: one parameter, a dataset of numbers, a model of shapes.
+
+What is refused here would be refused by the run, only later: after data was read, or at the first checkpoint.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.hooks import EMAHook
+from mmengine.optim import OptimWrapper
+from mmengine.optim.scheduler import ReduceOnPlateauParamScheduler
+from mmengine.registry import MODELS as ROOT_MODELS
+from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from vislab.engine.config.components import NeedsRun, Problem, Walk
+from vislab.engine.resume.epoch_counts import check_hooks, check_schedules
+from vislab.engine.runner import Runner
+from vislab.errors import ConfigError, did_you_mean
+from vislab.registry import MODELS, PARAM_SCHEDULERS
+
+_MOST_PARAMETERS = 50_000
+EPOCH = 1000  # iterations, where the length of the data is not known
+
+
+class _Dataset:
+    """A dataset of a million samples that nobody has."""
+
+    metainfo: Mapping = {}
+
+    def __len__(self) -> int:
+        return 1_000_000
+
+    def __getitem__(self, index: int) -> Any:
+        raise NeedsRun
+
+
+class _Runner:
+    """What a loop or hook may ask of the Runner when it is built."""
+
+    def __init__(self) -> None:
+        self.visualizer, self.model = SimpleNamespace(), nn.Linear(1, 1)
+
+    def __getattr__(self, name: str) -> Any:
+        raise NeedsRun
+
+
+def sampler(kind: Callable, given: dict) -> Any:
+    return kind(dataset=_Dataset(), **({"seed": 0} | given))
+
+
+def loader(walk: Walk, config: dict, place: str) -> Any:
+    """The loader with a dataset of numbers; None when it cannot be built."""
+    return walk.attempt(lambda: Runner.build_dataloader({**config, "dataset": _Dataset()}, seed=0), place, config)
+
+
+def loop(**parts: Any) -> Callable[[Callable, dict], Any]:
+    """How a loop is built on a loader, and an evaluator."""
+
+    def build(kind: Callable, given: dict) -> Any:
+        if None in parts.values():  # it has problems of its own
+            raise NeedsRun
+        return kind(runner=_Runner(), **parts, **given)
+
+    return build
+
+
+def evaluator(metrics: list) -> Any:
+    return None if any(metric is None for metric in metrics) else Evaluator(metrics)
+
+
+def optimizer(kind: Callable, given: dict) -> torch.optim.Optimizer:
+    return kind([nn.Parameter(torch.zeros(2, 2))], **given)
+
+
+def scheduler(config: dict, optim: Any, length: int | None, by_epoch: bool) -> Callable[[Callable, dict], Any]:
+    """How a schedule is built, and taken to its last step: the length of the run is its `end`, as the Runner says."""
+
+    def build(kind: Callable, given: dict) -> Any:
+        if length is None or optim is None:
+            raise NeedsRun
+        counts_epochs = given.get("by_epoch", True)
+        total = length if counts_epochs == by_epoch else length * EPOCH if by_epoch else 1
+        config_ = {"end": total, **config, "type": kind}
+        built = PARAM_SCHEDULERS.build(config_, default_args={"optimizer": optim, "epoch_length": EPOCH})
+        if not by_epoch:
+            check_schedules([built])
+        if not isinstance(built, ReduceOnPlateauParamScheduler):
+            end = min(built.end, total * EPOCH if config.get("convert_to_iter_based") else total)
+            built._global_step, built.last_step = end - 2, end - 2 - built.begin
+            built.step()
+        if not all(math.isfinite(group["lr"]) for group in optim.param_groups):
+            raise ValueError("the learning rate is not finite at the end")
+        return built
+
+    return build
+
+
+def hook(built: Any, by_epoch: bool | None) -> None:
+    """Raise for a hook that would fail, or never act, once the run has begun."""
+    if isinstance(built, EMAHook):
+        ROOT_MODELS.build(built.ema_cfg, default_args={"model": nn.Linear(1, 1)})
+    if by_epoch is False:
+        check_hooks([built])
+
+
+def model(walk: Walk, config: dict) -> nn.Module | None:
+    """The model on the meta device: every layer with its shape, no memory, no weights from anywhere."""
+    count = itertools.count()
+
+    def limit(*_: Any) -> None:
+        if next(count) > _MOST_PARAMETERS:
+            raise ConfigError(f"the model has more than {_MOST_PARAMETERS:,} tensors: is a number of layers too large?")
+
+    watch = register_module_parameter_registration_hook(limit)
+    try:
+        with torch.device("meta"):
+            return MODELS.build(_without_weights(config))
+    except NotImplementedError:  # an operation that needs values
+        return None
+    except Exception as error:
+        if "meta" not in str(error):
+            walk.found.append(_at_constructor(walk, error, config))
+        return None
+    finally:
+        watch.remove()
+
+
+def _at_constructor(walk: Walk, error: Exception, config: dict) -> Problem:
+    """The problem at the innermost component of the config whose constructor was running."""
+    trace, kinds = error.__traceback__, []
+    while trace is not None:
+        code, names = trace.tb_frame.f_code, trace.tb_frame.f_locals
+        kinds += list(type(names.get("self")).__mro__) if code.co_name == "__init__" else []
+        trace = trace.tb_next
+    place = next((walk.places[kind] for kind in reversed(kinds) if kind in walk.places), "model")
+    given = config
+    for key in place.split(".")[1:]:
+        given = given[int(key)] if isinstance(given, (list, tuple)) else given[key]
+    walk.attempt(lambda: _raise(error), place, {k: v for k, v in given.items() if k != "type"})
+    return walk.found.pop()
+
+
+def _raise(error: Exception) -> None:
+    raise error
+
+
+def _without_weights(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: False if k == "pretrained" and v else _without_weights(v) for k, v in node.items()}
+    return type(node)(map(_without_weights, node)) if isinstance(node, (list, tuple)) else node
+
+
+def parameter_rules(walk: Walk, constructor: Callable, config: dict, network: nn.Module) -> None:
+    """Put the model's parameters into groups, as `constructor` would; names in the rules must be the model's."""
+    names = [name for name, _ in network.named_parameters()]
+    rules, place = config.get("paramwise_cfg") or {}, "optim_wrapper.paramwise_cfg"
+    if not names:
+        return
+    starts = {".".join(name.split(".")[:i]) for name in names for i in range(1, 4)}
+    for key in rules.get("custom_keys") or ():
+        if not any(key in name for name in names):
+            walk.add(f"{place}.custom_keys.{key}", f"no parameter has this in its name{did_you_mean(key, starts)}")
+    settings = {k: v for k, v in config["optimizer"].items() if k != "fused"}  # fused kernels refuse the meta device
+    plain = {"type": OptimWrapper, "optimizer": settings}
+    walk.attempt(lambda: constructor(plain, rules or None)(network), place, rules)

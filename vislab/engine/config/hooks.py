@@ -1,0 +1,74 @@
+"""Checks hooks: each for itself, in its slot, with the run, and with one another."""
+
+import inspect
+import itertools
+from typing import Any
+
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner.priority import Priority
+
+from vislab.engine.config import dry
+from vislab.engine.config.components import Walk, name_of, resolve
+from vislab.engine.config.run import Run
+from vislab.engine.hooks import DEFAULT_HOOKS
+from vislab.errors import did_you_mean
+from vislab.registry import HOOKS
+
+
+def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> None:
+    """Report the problems of `default_hooks` and `custom_hooks`."""
+    default, custom = cfg.get("default_hooks", {}), cfg.get("custom_hooks", [])
+    slots = {name: resolve(hook["type"], HOOKS) for name, hook in DEFAULT_HOOKS.items()} | {"sampler_seed": None}
+    if not walk.is_dict(default, "default_hooks", "as in dict(logger=dict(type=LoggerHook))"):
+        default = {}
+    if not isinstance(custom, (list, tuple)):
+        walk.add("custom_hooks", f"expected a list, got {type(custom).__name__}", custom)
+        custom = []
+    for name in default:
+        if name not in slots:
+            hint = did_you_mean(str(name), slots) or "."
+            text = f"no default hook has this name{hint} They are: {', '.join(slots)}; others go into custom_hooks"
+            walk.add(f"default_hooks.{name}", text, default[name])
+    configs = {f"default_hooks.{name}": hook for name, hook in default.items() if hook is not None and name in slots}
+    configs |= {f"custom_hooks.{i}": hook for i, hook in enumerate(custom)}
+    kinds = {place: _check_hook(walk, hook, place, run) for place, hook in configs.items()}
+    for name, kind in slots.items():
+        place = f"default_hooks.{name}"
+        if place not in kinds and name not in default:
+            kinds[place] = kind
+        elif kind is not None and inspect.isclass(kinds.get(place)):
+            _check_slot(walk, kind, kinds[place], f"{place}.type")
+    _check_doubles(walk, configs, {place: kind for place, kind in kinds.items() if kind is not None})
+
+
+def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> type | None:
+    built, names = walk.component(hook, place, HOOKS), list(Priority.__members__)
+    priority = hook.get("priority", 50) if isinstance(hook, dict) else 50
+    if priority.upper() not in names if isinstance(priority, str) else priority not in range(101):
+        hint = did_you_mean(str(priority), names)
+        walk.add(f"{place}.priority", f"expected 0..100 or one of {', '.join(names)}{hint}", priority)
+    if built is None:
+        return None
+    walk.attempt(lambda: dry.hook(built, run.by_epoch if run.steps else None), place, hook, name_of(type(built)))
+    run.compare(walk, hook, place, hook.get("by_epoch"))
+    return type(built)
+
+
+def _check_slot(walk: Walk, default: type, given: type, place: str) -> None:
+    """A hook in the place of a default one must be of its kind, unless somebody wrote it for this."""
+    related = (set(default.__mro__) & set(given.__mro__)) - {Hook, object}
+    if not related and given.__module__.split(".")[0] in ("vislab", "mmengine"):
+        text = f"takes the place of {default.__name__}, which does something else: put it into custom_hooks"
+        walk.add(place, text, given)
+
+
+def _check_doubles(walk: Walk, configs: dict[str, Any], kinds: dict[str, type]) -> None:
+    """The same hook twice: beside a default one, with equal settings, or of a kind that says `only_one`."""
+    for place, other in itertools.combinations(kinds, 2):
+        kind, twin = kinds[place], kinds[other]
+        once = next((c for c in kind.__mro__ if c is EMAHook or c.__dict__.get("only_one")), None)
+        beside_default = any(where.startswith("default_hooks.") for where in (place, other))
+        same = kind is twin and (beside_default or configs[place] == configs[other])
+        if same or (once is not None and issubclass(twin, once)):
+            where, first = (other, place) if other in configs else (place, other)
+            walk.add(where, f"there is a {kinds[first].__name__} at {first} already: keep one of them", twin)

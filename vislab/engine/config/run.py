@@ -1,0 +1,69 @@
+"""What components are compared with: the length of the run, and the names of the metrics that it gives."""
+
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from typing import Any
+
+from vislab.engine.config.components import Walk
+from vislab.errors import did_you_mean
+
+_BEGINS = ("begin", "begin_epoch", "begin_iter", "milestones")  # below the length of the run
+_LAST = ("val_begin", "save_begin", "end", "T_max", "total_steps")  # the length at most
+_METRICS = ("save_best", "monitor", "metrics")  # arguments of hooks and schedules that name metrics
+
+
+class Run:
+    """Facts about the run that a config describes.
+
+    Attributes:
+        by_epoch: Whether the training loop counts epochs.
+        steps: Epochs or iterations in all; None: not known.
+        validated: Whether there is a validation.
+        metrics: Names that validation gives, `*` for any text; None: not known.
+    """
+
+    def __init__(self, cfg: Mapping[str, Any]) -> None:
+        train_cfg = cfg.get("train_cfg")
+        train_cfg = train_cfg if isinstance(train_cfg, Mapping) else {}
+        self.by_epoch = bool(train_cfg.get("by_epoch", "max_epochs" in train_cfg))
+        value = train_cfg.get("max_epochs" if self.by_epoch else "max_iters")
+        self.steps = value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+        self.validated = cfg.get("val_dataloader") is not None
+        self.metrics: list[str] | None = None
+
+    def take_metrics(self, metrics: list[Any]) -> None:
+        """Take the names from built metrics: a metric says them in `result_names()`."""
+        if all(hasattr(metric, "result_names") for metric in metrics):
+            names = [(metric.prefix, name) for metric in metrics for name in metric.result_names()]
+            self.metrics = [f"{prefix}/{name}" if prefix else name for prefix, name in names]
+
+    def compare(self, walk: Walk, given: Any, place: str, by_epoch: bool | None = None) -> None:
+        """Report spans beyond the end of the run, and metrics that nothing gives.
+
+        Args:
+            walk: Collects the problems.
+            given: The arguments of a component.
+            place: Its dotted key.
+            by_epoch: What it counts; None: as the training loop.
+        """
+        unit = "epochs" if self.by_epoch else "iterations"
+        for name in (*_BEGINS, *_LAST):
+            counts_epochs = {"begin_epoch": True, "begin_iter": False}.get(name, by_epoch)
+            if self.steps is None or counts_epochs not in (None, self.by_epoch):
+                continue
+            values = given.get(name)
+            for value in values if isinstance(values, (list, tuple)) else [values]:
+                number = isinstance(value, (int, float)) and not isinstance(value, bool)
+                if number and (value >= self.steps if name in _BEGINS else value > self.steps):
+                    walk.add(
+                        f"{place}.{name}", f"lies beyond the end of the run, which has {self.steps} {unit}", values
+                    )
+                    break
+        for argument in _METRICS:
+            names = given.get(argument)
+            for name in [names] if isinstance(names, str) else names or ():
+                if not self.validated:
+                    walk.add(f"{place}.{argument}", "names a metric, but nothing is validated", name)
+                elif name != "auto" and self.metrics is not None and not any(fnmatch(name, m) for m in self.metrics):
+                    gives = f"{did_you_mean(name, self.metrics) or '.'} It gives: {', '.join(self.metrics)}"
+                    walk.add(f"{place}.{argument}", f"validation gives no such metric{gives}", name)

@@ -1,4 +1,4 @@
-"""What every run has unless its config says otherwise: log lines, checkpoints, processes, the seed."""
+"""Defaults of all runs: logging, checkpoints, processes, seed."""
 
 from mmengine.hooks import LoggerHook
 from mmengine.runner import LogProcessor
@@ -17,7 +17,7 @@ default_hooks = dict(
 log_processor = dict(type=LogProcessor, window_size=50, by_epoch=True)
 log_level = "INFO"
 
-# one line more for TensorBoard: dict(type=TensorboardVisBackend), from mmengine.visualization
+# for TensorBoard, add dict(type=TensorboardVisBackend) from mmengine.visualization
 visualizer = dict(type=Visualizer, vis_backends=[dict(type=LocalVisBackend)])
 
 env_cfg = dict(

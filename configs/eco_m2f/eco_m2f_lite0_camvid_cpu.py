@@ -1,10 +1,10 @@
-"""ECO-M2F step A on CamVid at 192x256, EfficientNet-Lite0: semantic, 11 classes.
+"""ECO-M2F with EfficientNet-Lite0 on CamVid at 192x256, step A: semantic segmentation, 11 classes.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_camvid_cpu.py
-Data:     python tools/prepare_data.py weights camvid; VISLAB_DATA names the folder
+Data:     python tools/prepare_data.py weights camvid; VISLAB_DATA is the data folder
 Hardware: 2 CPU cores, 2000 iterations
-Reached:  mIoU 57.9 +- 2.7 over the 30 test images with all layers (benchmarks/eco_frontier.py --data camvid: three
-          seeds of 600 iterations, 3.5 / 3.3 / 3.5 CPU minutes); 2000 iterations not run
+Reached:  mIoU 57.9 +- 2.7 over the 30 test images with all encoder layers (benchmarks/eco_frontier.py --data camvid:
+          three seeds of 600 iterations, 3.5 / 3.3 / 3.5 CPU minutes); the full 2000 iterations were not run
 """
 
 from mmengine.config import read_base

@@ -1,11 +1,12 @@
-"""ECO-M2F step A on drawn scenes of 128x128, EfficientNet-Lite0: panoptic, 3 things and 2 kinds of stuff.
+"""ECO-M2F with EfficientNet-Lite0 on synthetic scenes of 128x128, step A: panoptic, 3 thing and 2 stuff classes.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_scenes_cpu.py
-Data:     none; ImageNet weights by python tools/prepare_data.py weights (VISLAB_DATA names the folder), or by
-          --cfg-options weights=FILE; weights=False starts at random
+Data:     none; ImageNet weights by python tools/prepare_data.py weights (VISLAB_DATA is the data folder), or by
+          --cfg-options weights=FILE; weights=False starts from random weights
 Hardware: 2 CPU cores, 3000 iterations
-Reached:  PQ 56.4 +- 1.3 with all layers, 45.7 +- 2.2 after the first (benchmarks/eco_frontier.py --data scenes: three
-          seeds of 600 iterations, 4.0 / 3.5 / 3.4 CPU minutes; 600 test images); 3000 iterations not run
+Reached:  PQ 56.4 +- 1.3 with all encoder layers, 45.7 +- 2.2 with the first (benchmarks/eco_frontier.py --data
+          scenes: three seeds of 600 iterations, 4.0 / 3.5 / 3.4 CPU minutes; 600 test images); the full 3000
+          iterations were not run
 """
 
 from mmengine.config import read_base

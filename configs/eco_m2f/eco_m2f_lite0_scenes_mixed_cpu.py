@@ -1,11 +1,11 @@
-"""ECO-M2F step A on drawn scenes of two kinds, half of each: one large object, and six to ten small and slim ones.
+"""ECO-M2F step A on two kinds of synthetic scenes, half of each: one large object, or six to ten small, narrow ones.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_lite0_scenes_mixed_cpu.py
-Data:     none; ImageNet weights by python tools/prepare_data.py weights (VISLAB_DATA names the folder), or by
-          --cfg-options weights=FILE; weights=False starts at random
+Data:     none; ImageNet weights by python tools/prepare_data.py weights (VISLAB_DATA is the data folder), or by
+          --cfg-options weights=FILE; weights=False starts from random weights
 Hardware: 2 CPU cores, 2000 iterations
-Reached:  PQ 60.0 +- 0.7 with all layers, 53.0 +- 0.4 after the first (benchmarks/eco_frontier.py --data mixed: three
-          seeds, 9.4 CPU minutes each; 2000 test images)
+Reached:  PQ 60.0 +- 0.7 with all encoder layers, 53.0 +- 0.4 with the first (benchmarks/eco_frontier.py --data mixed:
+          three seeds, 9.4 CPU minutes each; 2000 test images)
 """
 
 from mmengine.config import read_base

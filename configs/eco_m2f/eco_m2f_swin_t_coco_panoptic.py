@@ -1,9 +1,9 @@
-"""ECO-M2F step A, Swin-T, COCO panoptic: the parent with exits after 2 to 6 layers; gates are fitted afterwards.
+"""ECO-M2F with Swin-T on COCO panoptic segmentation, step A: exits after 2 to 6 encoder layers.
 
 Command:  python tools/train.py configs/eco_m2f/eco_m2f_swin_t_coco_panoptic.py --launcher pytorch --amp
-          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
-Hardware: published on 8 V100 GPUs, 16 images an iteration, about 375 000 iterations
-Expected: not run here; published after the gate 52.06 PQ at 202 GMAC (beta 0.0005), 50.79 PQ at 182 (beta 0.02)
+          --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images per iteration, about 375 000 iterations
+Expected: not run here; published with the gate: 52.06 PQ at 202 GMAC (beta 0.0005), 50.79 PQ at 182 (beta 0.02)
           (README of GYeow/ECO-M2F)
 """
 

@@ -1,8 +1,8 @@
-"""Mask2Former, ResNet-50, ADE20K semantic.
+"""Mask2Former with ResNet-50 on ADE20K semantic segmentation.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_r50_ade20k_semantic.py --launcher pytorch --amp
-          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
-Hardware: published on 8 V100 GPUs, 16 images an iteration, 160 000 iterations
+          --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images per iteration, 160 000 iterations
 Expected: not run here; published 47.2 mIoU (model zoo of facebookresearch/Mask2Former)
 """
 

@@ -1,10 +1,10 @@
-"""Mask2Former, ResNet-50, Cityscapes panoptic.
+"""Mask2Former with ResNet-50 on Cityscapes panoptic segmentation.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_r50_cityscapes_panoptic.py --launcher pytorch --amp
-          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
-Hardware: published on 8 V100 GPUs, 16 images an iteration, 90 000 iterations
-Expected: not run here; published 62.1 PQ, 77.5 mIoU (model zoo of facebookresearch/Mask2Former); its
-          37.3 AP is Cityscapes' own measure, `coco/segm_mAP` here is COCO's: not comparable
+          --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images per iteration, 90 000 iterations
+Expected: not run here; published 62.1 PQ, 77.5 mIoU (model zoo of facebookresearch/Mask2Former).
+          Its 37.3 AP is the metric of Cityscapes, which is not comparable with `coco/segm_mAP`
 """
 
 from mmengine.config import read_base

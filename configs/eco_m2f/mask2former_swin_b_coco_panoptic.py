@@ -1,8 +1,8 @@
-"""Mask2Former, Swin-B, COCO panoptic: the plain parent.
+"""Mask2Former with Swin-B on COCO panoptic segmentation.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_swin_b_coco_panoptic.py --launcher pytorch --amp
-          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
-Hardware: published on 8 V100 GPUs, 16 images an iteration, 368 750 iterations (50 epochs)
+          --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images per iteration, 368 750 iterations (50 epochs)
 Expected: not run here; published 56.4 PQ, 46.3 AP, 67.1 mIoU (model zoo of facebookresearch/Mask2Former)
 """
 

@@ -1,8 +1,8 @@
-"""Mask2Former, Swin-L, 200 queries, COCO instances.
+"""Mask2Former with Swin-L and 200 queries on COCO instance segmentation.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_swin_l_coco_instance.py --launcher pytorch --amp
-          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
-Hardware: published on 8 V100 GPUs, 16 images an iteration, about 100 epochs
+          --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images per iteration, about 100 epochs
 Expected: not run here; published 50.1 AP (model zoo of facebookresearch/Mask2Former)
 """
 

@@ -1,8 +1,8 @@
-"""Mask2Former, Swin-L, 200 queries, COCO panoptic: the plain parent.
+"""Mask2Former with Swin-L and 200 queries on COCO panoptic segmentation.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_swin_l_coco_panoptic.py --launcher pytorch --amp
-          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
-Hardware: published on 8 V100 GPUs, 16 images an iteration, about 100 epochs
+          --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images per iteration, about 100 epochs
 Expected: not run here; published 57.8 PQ, 48.6 AP, 67.4 mIoU (model zoo of facebookresearch/Mask2Former)
 """
 

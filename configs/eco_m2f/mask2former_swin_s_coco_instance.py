@@ -1,8 +1,8 @@
-"""Mask2Former, Swin-S, COCO instances.
+"""Mask2Former with Swin-S on COCO instance segmentation.
 
 Command:  python tools/train.py configs/eco_m2f/mask2former_swin_s_coco_instance.py --launcher pytorch --amp
-          --cfg-options model.backbone.pretrained=True   (ImageNet weights, downloaded; or the path of a file)
-Hardware: published on 8 V100 GPUs, 16 images an iteration, 368 750 iterations (50 epochs)
+          --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
+Hardware: published on 8 V100 GPUs, 16 images per iteration, 368 750 iterations (50 epochs)
 Expected: not run here; published 46.3 AP (model zoo of facebookresearch/Mask2Former)
 """
 

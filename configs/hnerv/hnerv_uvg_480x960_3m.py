@@ -1,8 +1,8 @@
-"""A UVG video at 480x960, 3M (2 961 853 decoder parameters): the paper's model. One run a video.
+"""HNeRV-3M of the paper on one UVG video at 480x960: 2 961 853 decoder parameters. One run per video.
 
 Command:  python tools/train.py configs/hnerv/hnerv_uvg_480x960_3m.py --cfg-options source=data/uvg/jockey
 Data:     the video's 1080p frames as images in one folder (or a video file), crop 960x1920,
-          bicubic to 480x960
+          resized to 480x960, bicubic
 Hardware: published on one RTX 2080 Ti, 300 epochs
 Expected: not run here; published PSNR (Chen et al. 2023) Beauty 36.91, Bosphorus 36.95, HoneyBee 42.05, Jockey 33.33,
           ReadySetGo 27.07, ShakeNDry 36.97, YachtRide 30.96 dB

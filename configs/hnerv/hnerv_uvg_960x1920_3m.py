@@ -1,4 +1,4 @@
-"""A UVG video at 960x1920, 3M (2 937 939 decoder parameters): the paper's model. One run a video.
+"""HNeRV-3M of the paper on one UVG video at 960x1920: 2 937 939 decoder parameters. One run per video.
 
 Command:  python tools/train.py configs/hnerv/hnerv_uvg_960x1920_3m.py --cfg-options source=data/uvg/jockey
 Data:     the video's 1080p frames as images in one folder (or a video file), crop 960x1920

@@ -1,9 +1,11 @@
-"""Control for timesnet_lite0_lite0_rgbd_kitchen.py: the same encoder with an FPN, everything else equal.
+"""FPN baseline for timesnet_lite0_lite0_rgbd_kitchen.py: the same encoder, data and number of iterations.
+
+Unlike there, predictions for the mirrored image are not averaged in testing.
 
 Command:  python tools/train.py configs/timesnet/fpn_lite0_rgbd_kitchen.py
 Hardware: 2 CPU cores, 400 iterations
-Data:     python tools/prepare_data.py weights kitchen; VISLAB_DATA names the folder
-Result:   not run to the end; a short form (benchmarks/timesnet_decoder.py: 150 steps at 96x128, three seeds) gave
+Data:     python tools/prepare_data.py weights kitchen; VISLAB_DATA is the data folder
+Result:   not run to the end; 150 steps at 96x128 (benchmarks/timesnet_decoder.py, three seeds) gave
           AbsRel .248 +- .026, RMSE .401 +- .034 m, delta1 .605 +- .059
 """
 
@@ -19,8 +21,8 @@ model["network"] = dict(
     type=FPNNetwork,
     encoder=dict(type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights),
 )
-del model["inference"]  # without mirror images
-# chosen by benchmarks/timesnet_decoder.py on held-out training images, in the same way as timesNet's
+del model["inference"]
+# chosen by benchmarks/timesnet_decoder.py on held-out training images, as that of timesNet
 optim_wrapper["optimizer"].update(lr=1e-3)
-# a new dict, since `update` would keep the parts of timesNet
+# assigned, since `update` would keep the entries of timesNet
 optim_wrapper["paramwise_cfg"]["lr_mult"] = {"network.encoder": 0.5}

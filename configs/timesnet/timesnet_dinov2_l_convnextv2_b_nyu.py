@@ -1,10 +1,10 @@
-"""DINOv2-L x ConvNeXtV2-B on NYU Depth v2, the paper's strongest model.
+"""timesNet with DINOv2-L as encoder and ConvNeXtV2-B as decoder on NYU Depth v2, the best model of the paper.
 
 Command:  python tools/train.py configs/timesnet/timesnet_dinov2_l_convnextv2_b_nyu.py
           (8 GPUs: tools/dist_train.sh CONFIG 8)
 Hardware: 8 GPUs, 4 images each, 80,000 iterations
 Expected: not run here; published delta1 .990, AbsRel .045, log10 .020 (Ning et al. 2025, arXiv 2503.07637, table 2);
-          whether extra depth data went into it is not stated there: do not count on these figures.
+          the paper does not state whether extra depth data was used.
 """
 
 from mmengine.config import read_base

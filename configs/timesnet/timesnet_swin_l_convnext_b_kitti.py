@@ -1,4 +1,4 @@
-"""Swin-L x ConvNeXt-B on KITTI, Eigen's split.
+"""timesNet with Swin-L as encoder and ConvNeXt-B as decoder on KITTI, Eigen's split.
 
 Command:  python tools/train.py configs/timesnet/timesnet_swin_l_convnext_b_kitti.py
           (8 GPUs: tools/dist_train.sh CONFIG 8)

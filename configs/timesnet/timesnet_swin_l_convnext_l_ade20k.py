@@ -1,4 +1,4 @@
-"""Swin-L x ConvNeXt-L on ADE20K, crops of 512x512.
+"""timesNet with Swin-L as encoder and ConvNeXt-L as decoder on ADE20K, crops of 512x512.
 
 Command:  python tools/train.py configs/timesnet/timesnet_swin_l_convnext_l_ade20k.py
           (8 GPUs: tools/dist_train.sh CONFIG 8)

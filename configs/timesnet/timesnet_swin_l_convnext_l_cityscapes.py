@@ -1,4 +1,4 @@
-"""Swin-L x ConvNeXt-L on Cityscapes.
+"""timesNet with Swin-L as encoder and ConvNeXt-L as decoder on Cityscapes.
 
 Command:  python tools/train.py configs/timesnet/timesnet_swin_l_convnext_l_cityscapes.py
           (8 GPUs: tools/dist_train.sh CONFIG 8)

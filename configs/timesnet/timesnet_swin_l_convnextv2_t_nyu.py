@@ -1,11 +1,11 @@
-"""Swin-L x ConvNeXtV2-T on NYU Depth v2, the paper's model without extra depth data.
+"""timesNet with Swin-L as encoder and ConvNeXtV2-T as decoder on NYU Depth v2, without extra depth data.
 
 Command:  python tools/train.py configs/timesnet/timesnet_swin_l_convnextv2_t_nyu.py
           (8 GPUs: tools/dist_train.sh CONFIG 8)
 Hardware: 8 GPUs, 4 images each, 80,000 iterations
 Expected: not run here; published delta1 .936, AbsRel .086, log10 .037 (Ning et al. 2025, arXiv 2503.07637, table 2).
-          The paper's schedule is not published. This one is ours (AdamW, decay 0.05, cosine), not that of
-          the same authors' LR2Depth (Adam at 1e-5 for all parts, no decay, linear to 0).
+          The schedule of the paper is not published; this one (AdamW, weight decay 0.05, cosine) was chosen here.
+          LR2Depth by the same authors uses Adam at 1e-5 for all parts, no weight decay, linear decay to 0.
 """
 
 from mmengine.config import read_base

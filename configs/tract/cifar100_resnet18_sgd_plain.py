@@ -1,9 +1,10 @@
-"""CIFAR-100, ResNet-18 with a 3x3 stem, SGD with steps, 200 epochs, plain.
+"""ResNet-18 with a 3x3 stem on CIFAR-100: SGD with a step schedule, 200 epochs, without TrAct.
 
 Command:  python tools/train.py configs/tract/cifar100_resnet18_sgd_plain.py
-Data:     CIFAR-100; --cfg-options download=True fetches it
-Hardware: one RTX 4090 in the paper
-Expected: not run; 76.13 top-1, 93.01 top-5 accuracy, mean of 5 seeds (arXiv 2410.23970, table of 36 networks)
+Data:     CIFAR-100; --cfg-options download=True downloads it
+Hardware: published on one RTX 4090
+Expected: not run here; published 76.13 top-1, 93.01 top-5 accuracy, mean of 5 seeds
+          (arXiv 2410.23970, table of 36 networks)
 """
 
 from mmengine.config import read_base

@@ -1,9 +1,9 @@
-"""CIFAR-10 subset, ResNet-18 of a quarter of the width, SGD, 15 epochs, plain.
+"""ResNet-18 with a quarter of the width on a subset of CIFAR-10: SGD, 15 epochs, without TrAct.
 
 Command:  python tools/train.py configs/tract/cifar10_subset_resnet_sgd_cpu_plain.py
-Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10, VISLAB_DATA names the folder
-Hardware: 2 CPU cores, some minutes
-Expected: not run to the end yet: top-1 accuracy, see benchmarks/tract_cifar.py
+Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10, VISLAB_DATA is the data folder
+Hardware: 2 CPU cores, a few minutes
+Expected: not run to the end; benchmarks/tract_cifar.py measures the top-1 accuracy
 """
 
 from mmengine.config import read_base

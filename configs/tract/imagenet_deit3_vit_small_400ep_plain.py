@@ -1,9 +1,10 @@
-"""ImageNet, DeiT-III ViT-S/16, 400 epochs at 224 pixels, plain.
+"""DeiT-III ViT-S/16 on ImageNet at 224x224: 400 epochs, without TrAct.
 
 Command:  python tools/train.py configs/tract/imagenet_deit3_vit_small_400ep_plain.py
 Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
-Hardware: 4 GPUs A40, about 66 hours in the paper
-Expected: not run; 81.23 top-1, 95.70 top-5 accuracy after a further 50 epochs of fine-tuning (arXiv 2410.23970)
+Hardware: published on 4 A40 GPUs, about 66 hours
+Expected: not run here; published 81.23 top-1, 95.70 top-5 accuracy after a further 50 epochs of fine-tuning
+          (arXiv 2410.23970)
 """
 
 from mmengine.config import read_base
@@ -28,12 +29,12 @@ model = dict(
     mixup=dict(mixup_alpha=0.8, cutmix_alpha=1.0),
     data_preprocessor=data_preprocessor,
 )
-# LAMB and 3-Augment of the original recipe are replaced by AdamW and plain crops, so expect somewhat less
+# AdamW and plain crops replace LAMB and 3-Augment of the original recipe, so the accuracy may be slightly lower
 optim_wrapper = dict(
     type=AmpOptimWrapper,
     clip_grad=dict(max_norm=1.0),
     optimizer=dict(type=AdamW, lr=3e-3, weight_decay=0.05, fused=True),
-    constructor=LayerDecayOptimConstructor,  # for its groups: norms, biases, class token and positions do not decay
+    constructor=LayerDecayOptimConstructor,  # no decay of norms, biases, class token, positions
     paramwise_cfg=dict(layer_decay=1.0),
 )
 param_scheduler = [dict(type=WarmupCosineLR, warmup=0.0125, by_epoch=True, convert_to_iter_based=True)]

@@ -1,9 +1,10 @@
-"""ImageNet, 400 epochs: imagenet_deit3_vit_small_400ep_plain with its first layer trained by TrAct.
+"""imagenet_deit3_vit_small_400ep_plain with TrAct for the first layer, 400 epochs.
 
 Command:  python tools/train.py configs/tract/imagenet_deit3_vit_small_400ep_tract.py
 Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
-Hardware: 4 GPUs A40, about 66 hours in the paper
-Expected: not run; 81.50 top-1, 95.73 top-5 accuracy after fine-tuning, TrAct in both stages (same source)
+Hardware: published on 4 A40 GPUs, about 66 hours
+Expected: not run here; published 81.50 top-1, 95.73 top-5 accuracy after fine-tuning, TrAct in both stages
+          (same source)
 """
 
 from mmengine.config import read_base

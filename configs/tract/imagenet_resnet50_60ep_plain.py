@@ -1,9 +1,9 @@
-"""ImageNet, ResNet-50, SGD with steps, 60 epochs, plain.
+"""ResNet-50 on ImageNet: SGD with a step schedule, 60 epochs, without TrAct.
 
 Command:  python tools/train.py configs/tract/imagenet_resnet50_60ep_plain.py
 Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
-Hardware: one RTX 4090 in the paper
-Expected: not run; 74.98 top-1, 92.36 top-5 accuracy, one seed (arXiv 2410.23970)
+Hardware: published on one RTX 4090
+Expected: not run here; published 74.98 top-1, 92.36 top-5 accuracy, one seed (arXiv 2410.23970)
 """
 
 from mmengine.config import read_base

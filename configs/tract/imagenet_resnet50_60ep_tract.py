@@ -1,9 +1,9 @@
-"""ImageNet, 60 epochs: imagenet_resnet50_60ep_plain with its first layer trained by TrAct.
+"""imagenet_resnet50_60ep_plain with TrAct for the first layer, 60 epochs.
 
 Command:  python tools/train.py configs/tract/imagenet_resnet50_60ep_tract.py
 Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
-Hardware: one RTX 4090 in the paper
-Expected: not run; 75.68 top-1, 92.78 top-5 accuracy, one seed (arXiv 2410.23970)
+Hardware: published on one RTX 4090
+Expected: not run here; published 75.68 top-1, 92.78 top-5 accuracy, one seed (arXiv 2410.23970)
 """
 
 from mmengine.config import read_base

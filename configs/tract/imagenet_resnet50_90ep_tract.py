@@ -1,9 +1,9 @@
-"""ImageNet, 90 epochs: imagenet_resnet50_90ep_plain with its first layer trained by TrAct.
+"""imagenet_resnet50_90ep_plain with TrAct for the first layer, 90 epochs.
 
 Command:  python tools/train.py configs/tract/imagenet_resnet50_90ep_tract.py
 Data:     ImageNet-1k in data/imagenet/{train,val}/<synset>/
-Hardware: one RTX 4090 in the paper
-Expected: not run; 76.20 top-1, 93.12 top-5 accuracy, one seed (arXiv 2410.23970)
+Hardware: published on one RTX 4090
+Expected: not run here; published 76.20 top-1, 93.12 top-5 accuracy, one seed (arXiv 2410.23970)
 """
 
 from mmengine.config import read_base

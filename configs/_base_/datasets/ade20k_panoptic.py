@@ -19,8 +19,8 @@ from vislab.evaluation.panoptic import PanopticMetric
 from vislab.evaluation.semantic import SemSegMetric
 
 data_root = "data/ADEChallengeData2016"
-size = (640, 640)  # of crops; the long side of images is at most four times the first number
-shorts = [size[0] * tenths // 10 for tenths in range(5, 21)]  # short sides in training, one drawn for each image
+size = (640, 640)  # of crops; the long side of images is at most 4 * size[0]
+shorts = [size[0] * tenths // 10 for tenths in range(5, 21)]  # short sides in training, one sampled per image
 
 train_pipeline = [
     dict(type=LoadImage),

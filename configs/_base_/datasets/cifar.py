@@ -1,4 +1,4 @@
-"""Pipeline and metric of the CIFAR sets; shifts by up to 4 pixels and flips are made on whole batches."""
+"""Pipeline and metric of the CIFAR datasets. Shifts by up to 4 pixels and flips are applied to whole batches."""
 
 from vislab.datasets.transforms import LoadImage, PackInputs
 from vislab.evaluation.classification import Accuracy

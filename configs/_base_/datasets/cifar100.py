@@ -1,4 +1,4 @@
-"""CIFAR-100 through torchvision, held in memory."""
+"""CIFAR-100 through torchvision, kept in memory."""
 
 from mmengine.config import read_base
 

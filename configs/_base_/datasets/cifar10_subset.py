@@ -1,4 +1,4 @@
-"""20,000 + 5,000 images of CIFAR-10, read from their zip and held decoded in memory."""
+"""20,000 + 5,000 images of CIFAR-10, read from a zip archive and kept decoded in memory."""
 
 from mmengine.config import read_base
 

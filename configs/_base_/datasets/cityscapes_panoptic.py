@@ -1,6 +1,6 @@
 """Cityscapes panoptic, 8 thing and 11 stuff classes: crops of 512x1024, whole images in testing.
 
-Masks are scored by COCO's AP, as `coco/segm_mAP`; Cityscapes' own AP, which papers quote, differs and is not computed.
+Masks are evaluated by the COCO AP (`coco/segm_mAP`). The AP of Cityscapes, which papers report, is not computed.
 """
 
 from vislab.datasets.cityscapes_panoptic import CityscapesPanoptic
@@ -22,7 +22,7 @@ from vislab.evaluation.semantic import SemSegMetric
 
 data_root = "data/cityscapes"
 short = 1024
-shorts = [short * tenths // 10 for tenths in range(5, 21)]  # in training, one drawn for each image
+shorts = [short * tenths // 10 for tenths in range(5, 21)]  # short sides in training, one sampled per image
 size = (512, 1024)  # of crops
 
 train_pipeline = [

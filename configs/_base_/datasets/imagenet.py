@@ -1,4 +1,5 @@
-"""ImageNet-1k in its folders (data/README.md): random resized crops and flips to train, 224 out of 256 to test."""
+"""ImageNet-1k in class folders (data/README.md): random resized crops and flips in training, a center crop of 224 in
+testing."""
 
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import (

@@ -5,11 +5,11 @@ from vislab.datasets.transforms import PhotoMetricDistortion, LoadDepth, LoadIma
 from vislab.evaluation.depth import DepthMetric
 
 data_root = "$VISLAB_DATA/rgbd_kitchen"
-size = (240, 320)  # of the network's input; labels of validation keep 480x640
+size = (240, 320)  # of the network's input; validation labels keep 480x640
 max_depth = 5.0
 scale = 0.001
 unknown = (0, 65535)
-split = 160  # frames before it are for training, the others for validation
+split = 160  # frames before it are the training set, the others the validation set
 
 train_pipeline = [
     dict(type=LoadImage, min_size=32),

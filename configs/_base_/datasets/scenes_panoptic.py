@@ -1,4 +1,4 @@
-"""Drawn scenes of 128x128 with panoptic labels, 3 thing and 2 stuff classes. No files."""
+"""Synthetic scenes of 128x128 with panoptic labels, 3 thing and 2 stuff classes. Needs no files."""
 
 from vislab.datasets.scenes import Scenes
 from vislab.datasets.transforms import LoadImage, PackInputs, PanopticToInstances, PanopticToSemSeg, RandomFlip

@@ -1,4 +1,4 @@
-"""Pipeline and metrics of videos that are read frame by frame and held in memory as bytes."""
+"""Pipeline and metrics of videos whose frames are kept in memory as uint8."""
 
 from vislab.datasets.transforms import PackInputs
 from vislab.evaluation.video import VideoQuality

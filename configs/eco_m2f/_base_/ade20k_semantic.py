@@ -1,4 +1,4 @@
-"""Mask2Former on ADE20K semantic: one segment per class, 160,000 iterations."""
+"""Mask2Former on ADE20K semantic segmentation, 160,000 iterations. The training target has one mask per class."""
 
 from mmengine.config import read_base
 
@@ -19,7 +19,7 @@ with read_base():
     from ..._base_.schedules.poly_iterations import *
     from .mask2former import *
 
-shorts = [size[0] * tenths // 10 for tenths in range(5, 21)]  # short sides in training, one drawn for each image
+shorts = [size[0] * tenths // 10 for tenths in range(5, 21)]  # short sides in training, one sampled per image
 train_pipeline = [
     dict(type=LoadImage),
     dict(type=LoadSemSeg),

@@ -1,4 +1,4 @@
-"""Mask2Former on Cityscapes panoptic, 90,000 iterations, with batch norms that learn, synchronized between GPUs."""
+"""Mask2Former on Cityscapes panoptic, 90,000 iterations, with trained batch norms synchronized over GPUs."""
 
 from mmengine.config import read_base
 

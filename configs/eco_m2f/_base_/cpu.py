@@ -25,7 +25,7 @@ model["backbone"] = dict(
     type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True, frozen_stages=-1
 )
 model["data_preprocessor"].update(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
-# clipping and AdamW take most of alpha's weight away, so deep exits are drawn the more often instead: as k squared
+# gradient clipping and AdamW mostly cancel the loss weights alpha, so deep exits are sampled more often instead
 custom_hooks = [dict(type=SampleExitHook, weights=(1, 4, 9, 16, 25, 36))]
 
 train_dataloader.update(batch_size=4, num_workers=0, persistent_workers=False)

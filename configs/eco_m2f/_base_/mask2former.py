@@ -1,6 +1,6 @@
-"""Mask2Former with the published optimizer: AdamW, a tenth of the rate for the backbone, gradients clipped at 0.01.
+"""Mask2Former with the published optimizer: AdamW, learning rate x 0.1 for the backbone, gradients clipped to 0.01.
 
-Norms and embeddings are not decayed, biases are. Published in mixed precision (--amp) with 16 images an iteration.
+Norms and embeddings have no weight decay, biases do. Published with mixed precision (--amp), 16 images per iteration.
 """
 
 from mmengine.config import read_base

@@ -1,6 +1,6 @@
-"""HNeRV: Adam, warm-up and cosine over 300 epochs, PSNR and MS-SSIM, pictures at the end.
+"""HNeRV: Adam, 300 epochs with warm-up and a cosine schedule; an image of reconstructions after training.
 
-A leaf gives the model its strides and width; bunny.py and uvg.py bring the videos.
+bunny.py and uvg.py add the video; configs add strides and width of the model.
 """
 
 from mmengine.config import read_base

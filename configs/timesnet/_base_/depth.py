@@ -1,4 +1,4 @@
-"""timesNet for depth, averaged over each image and its mirror image in testing."""
+"""timesNet for depth estimation; predictions for the image and its mirror image are averaged in testing."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
-"""timesNet with EfficientNet-Lite0 on both sides, for two CPU cores: batches of 8, 400 iterations.
+"""timesNet with EfficientNet-Lite0 as encoder and decoder, for two CPU cores: batch size 8, 400 iterations.
 
-A leaf names task and data, and the learning rate.
+Configs add the task, the dataset and the learning rate.
 """
 
 from mmengine.config import read_base

@@ -1,4 +1,4 @@
-"""timesNet for semantic segmentation, with batches of 2 on each of 8 GPUs."""
+"""timesNet for semantic segmentation: 2 images on each of 8 GPUs."""
 
 from mmengine.config import read_base
 

@@ -1,6 +1,6 @@
-"""timesNet: AdamW with cosine, pre-trained parts at a tenth of the base rate, the output's layers at five times it.
+"""timesNet: AdamW with a cosine schedule; learning rate x 0.1 for pre-trained parts, x 5 for the output layers.
 
-depth.py and semantic.py name the task; a leaf names data and the two timm models.
+depth.py and semantic.py add the task; configs add the dataset and the two timm models.
 """
 
 from mmengine.config import read_base

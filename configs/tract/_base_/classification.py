@@ -1,4 +1,4 @@
-"""Classification: SGD with momentum and a cosine, the best checkpoint by top-1, a curve of it."""
+"""Image classification: SGD with momentum, cosine schedule; keeps the checkpoint with the best top-1 accuracy."""
 
 from mmengine.config import read_base
 from mmengine.optim import OptimWrapper

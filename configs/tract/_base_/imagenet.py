@@ -1,4 +1,4 @@
-"""ImageNet-1k, batches of 256."""
+"""ImageNet-1k with batch size 256."""
 
 from mmengine.config import read_base
 

@@ -1,4 +1,4 @@
-"""ResNet-50 on ImageNet-1k: SGD, a tenth of the rate after each third of the run, whose length a leaf gives."""
+"""ResNet-50 on ImageNet-1k: SGD, learning rate x 0.1 after one and two thirds of the run. Configs add its length."""
 
 from mmengine.config import read_base
 

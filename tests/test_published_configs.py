@@ -124,9 +124,9 @@ def test_statistics_of_cifar(kind):
 def test_short_sides_are_tenths(data, short):
     (path,) = (CONFIGS / "eco_m2f").glob(f"mask2former_r50_{data}*.py")
     steps = load_config(path).train_dataloader.dataset.pipeline
-    resize = next(step for step in steps if "short" in step)
-    assert resize.short == [int(x * 0.1 * short) for x in range(5, 21)]
-    assert resize.long == 4 * short and "ratio_range" not in resize
+    resize = next(step for step in steps if "short_edge_length" in step)
+    assert resize.short_edge_length == [int(x * 0.1 * short) for x in range(5, 21)]
+    assert resize.max_size == 4 * short and "ratio_range" not in resize
     assert "cat_max_ratio" not in next(step for step in steps if step.type.__name__ == "RandomCrop")
 
 

@@ -6,7 +6,6 @@ import struct
 import threading
 from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import av
 import cv2
@@ -15,13 +14,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
-from mmengine.structures import LabelData, PixelData
+from mmengine.structures import LabelData
 from PIL import Image
 
-from vislab import apis
 from vislab.apis import inference
 from vislab.apis.inference import Predictor, collect, predict
-from vislab.apis.results import to_plain_results
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import LoadImage, PackInputs, Pad
 from vislab.datasets.video_frames import VideoFrames
@@ -168,14 +165,6 @@ def test_addresses(predictor, tmp_path):
     assert collect([f"{base}/film.mp4"])[1][0].endswith("download it and give the file")
 
 
-def test_names_are_seen_without_importing_anything():
-    assert set(apis.__all__) <= set(dir(apis)) and set(apis.__all__) == set(apis._HOME)
-    source = Path(apis.__file__).read_text()
-    for name, module in apis._HOME.items():
-        line = next(line for line in source.splitlines() if line.startswith(f"    from vislab.apis.{module} import"))
-        assert name in line.split("import")[1].replace(",", " ").split()
-
-
 # --- folders with inputs that do not work ---------------------------------------------------------------------------
 
 
@@ -218,21 +207,6 @@ def test_inputs_are_not_overwritten(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="file cannot be made"):
         predict(config(), None, tmp_path / "a.png", tmp_path / "file", device="cpu")
-
-
-def test_results_of_one_input_do_not_replace_those_of_another(tmp_path):
-    for name in ("a.png", "a.jpg", "a_sem_seg.png"):
-        Image.fromarray(RED).save(tmp_path / name)
-    jobs, _ = collect([tmp_path])
-    assert [job.name for job in jobs] == ["a", "a_2", "a_sem_seg_2"]
-
-
-def test_depth_beyond_16_bits_of_millimeters(tmp_path):
-    for depth, name in ((1.5, "x_depth.png"), (80.25, "x_depth.tiff")):
-        sample = DataSample(pred_depth=PixelData(data=torch.full((1, 4, 6), depth)))
-        assert to_plain_results(sample, tmp_path, "x")["depth"] == name
-        values = cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED)
-        assert (values == (1500 if name.endswith("png") else 80.25)).all()
 
 
 # --- videos ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,85 @@
+"""Inputs of predictions: images of every form as RGB, files with unique names."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vislab.apis.inputs import Job, collect, is_address, is_folder, list_inputs, read_image
+from vislab.errors import DataError
+
+
+def test_inputs_get_unique_names_and_missing_ones_a_message(tmp_path):
+    for name in ("x/a.jpg", "x/deep/a.png", "y/a.PNG", "y/note.txt", "film.MP4", "empty/readme"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    jobs, problems = collect([tmp_path / n for n in ("x", "y", "film.MP4", "y/a.PNG", "empty", "gone.png")])
+    assert [job.name for job in jobs] == ["a", "deep/a", "a_2", "film", "a_3"]
+    assert jobs[3] == Job(tmp_path / "film.MP4", "film", True)
+    assert "empty: the folder contains no images" in problems[0] and "gone.png: there is no such" in problems[1]
+
+
+RED = np.zeros((24, 40, 3), np.uint8)
+RED[:12, :20] = (220, 40, 40)  # in the top left quarter
+
+
+def test_results_of_one_input_do_not_replace_those_of_another(tmp_path):
+    for name in ("a.png", "a.jpg", "a_sem_seg.png"):
+        Image.fromarray(RED).save(tmp_path / name)
+    jobs, _ = collect([tmp_path])
+    assert [job.name for job in jobs] == ["a", "a_2", "a_sem_seg_2"]
+
+
+def stored(mode: str) -> Image.Image:
+    return Image.fromarray(RED).convert(mode)
+
+
+def test_arrays_and_images_become_rgb(tmp_path):
+    alpha = np.dstack([RED, np.full((24, 40), 9, np.uint8)])
+    for source in (RED, alpha, RED[::-1][::-1], Image.fromarray(RED), Image.fromarray(alpha), stored("RGBA")):
+        found = read_image(source)
+        np.testing.assert_array_equal(found, RED)
+        found[...] = 0  # of its own
+    assert RED.max() == 220
+    gray = RED[..., 0]
+    for source in (gray, gray[..., None], Image.fromarray(gray), Image.fromarray(gray).convert("LA")):
+        np.testing.assert_array_equal(read_image(source), np.dstack([gray] * 3))
+    np.testing.assert_array_equal(read_image(Image.fromarray(gray > 0)), np.dstack([(gray > 0) * np.uint8(255)] * 3))
+    exif = Image.Exif()
+    exif[274] = 8
+    Image.fromarray(RED).save(tmp_path / "a.png", exif=exif)
+    for source in (tmp_path / "a.png", str(tmp_path / "a.png"), Image.open(tmp_path / "a.png")):
+        np.testing.assert_array_equal(read_image(source), np.rot90(RED))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (RED.transpose(2, 0, 1), "mine is an array of uint8 with shape .*transpose"),
+        (RED / 255, r"mine is an array of float64.*\* 255"),
+        (np.zeros((5, 5, 2), np.uint8), "shape"),
+        (np.zeros((0, 5, 3), np.uint8), "shape"),
+        (Image.new("I", (4, 4)), "mine is a PIL image of mode I"),
+        (7, "mine is a int"),
+    ],
+)
+def test_what_is_no_image_is_named(source, message):
+    with pytest.raises(DataError, match=message):
+        read_image(source, "mine")
+
+
+def test_one_image_or_several():
+    image = Image.fromarray(RED)
+    for one in (RED, image, "a.png", Path("a.png"), b"x", {"a": 1}, 7, None):
+        assert len(list_inputs(one)) == 1 and list_inputs(one)[0] is one
+    assert list_inputs(p for p in ("a", "b")) == ["a", "b"] and list_inputs([]) == []
+    assert [i.shape for i in list_inputs(np.stack([RED, RED]))] == [(24, 40, 3)] * 2
+
+
+def test_addresses_get_the_name_of_their_file():
+    jobs, problems = collect(["https://x.org/deep/a%20b.png?size=3", "HTTP://x.org/", "http://x.org/film.mp4"])
+    assert [(job.name, job.video) for job in jobs] == [("a b", False), ("image", False)]
+    assert len(problems) == 1 and problems[0].startswith("http://x.org/film.mp4: ")
+    assert not is_address("a/http.png") and not is_address(Path("http://x")) and is_address("HTTPS://x")
+    assert not is_folder("a\0b") and not is_folder("x" * 5000)

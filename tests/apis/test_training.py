@@ -1,0 +1,49 @@
+"""Flags of a training become entries of the config."""
+
+import pytest
+from mmengine.config import Config
+
+from tests.helpers.plain_config import plain_config
+from vislab.apis.training import training_config
+from vislab.engine.optim.amp import AmpOptimWrapper
+from vislab.errors import CheckpointError, ConfigError
+from vislab.registry import OPTIM_WRAPPERS
+
+
+def test_resume_and_load_from(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.pth").touch()
+    assert training_config(plain_config()).get("resume", False) is False
+    cfg = training_config(plain_config(load_from="old.pth"), resume=True)
+    # from the work folder, whatever the run began with; the old weights are for a folder with nothing in it
+    assert (cfg.resume, cfg.load_from) == ("auto", "old.pth")
+    cfg = training_config(plain_config(), resume="a.pth")
+    assert (cfg.resume, cfg.load_from) == (True, "a.pth")
+    assert training_config(plain_config(), load_from="a.pth").load_from == "a.pth"
+    with pytest.raises(ConfigError, match="use only one of them"):
+        training_config(plain_config(), resume=True, load_from="a.pth")
+    for flag in ("resume", "load_from"):
+        with pytest.raises(CheckpointError, match="b.pth does not exist. In the same folder: a.pth"):
+            training_config(plain_config(), **{flag: "b.pth"})
+
+
+def test_amp():
+    for section in (
+        {"type": "OptimWrapper"},
+        {"type": "mmengine.optim.OptimWrapper"},
+        {"clip_grad": None},
+        {"type": "AmpOptimWrapper"},
+    ):
+        cfg = training_config(plain_config(optim_wrapper=section), amp=True)
+        assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type) is AmpOptimWrapper
+        assert "AmpOptimWrapper" in cfg.pretty_text  # it can be written into the work folder
+    with pytest.raises(ConfigError, match="optim_wrapper.type is TractOptimWrapper"):
+        training_config(plain_config(optim_wrapper={"type": "TractOptimWrapper"}), amp=True)
+    with pytest.raises(ConfigError, match="does not have"):
+        training_config(Config({"model": {}}), amp=True)
+
+
+def test_auto_scale_lr():
+    assert training_config(plain_config(auto_scale_lr={"base_batch_size": 16}), auto_scale_lr=True).auto_scale_lr.enable
+    with pytest.raises(ConfigError, match="base_batch_size"):
+        training_config(plain_config(), auto_scale_lr=True)

@@ -1,0 +1,141 @@
+"""A GPU that is not there: fake tensors with the device cuda, which compute nothing, and a note of every wait for it.
+
+Operations between devices raise as they would on a GPU. Numbers that the host asks for are made up, so that code which
+looks at them goes on; each such read, and each copy that the host waits for, is noted with the place that asked.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+aten = torch.ops.aten
+CUDA = torch.device("cuda", 0)
+REPOSITORY = Path(__file__).parents[2].as_posix()
+
+
+class Wait(NamedTuple):
+    """What made the host wait, and which file and function asked for it: the innermost that is not of torch."""
+
+    reason: str
+    place: str
+
+
+@contextmanager
+def pretended_gpu() -> Iterator[list[Wait]]:
+    """Within it, the device cuda takes tensors of any size. Yields the list that grows with every wait."""
+    waits: list[Wait] = []
+    fake = FakeTensorMode(allow_non_fake_inputs=True)
+    with fake, _NotedOperations(waits), _ReadArrays(), patch.object(FakeTensor, "tolist", _to_list):
+        yield waits
+
+
+def to_pretended_gpu(model: nn.Module) -> nn.Module:
+    """Replace parameters and buffers, of any device, by ones without content on the pretended GPU."""
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                module._parameters[name] = nn.Parameter(_there(parameter), parameter.requires_grad)
+        for name, buffer in module._buffers.items():
+            if buffer is not None:
+                module._buffers[name] = _there(buffer)
+        if hasattr(module, "_device"):  # data preprocessors note where they are
+            module._device = CUDA
+    return model
+
+
+def _there(tensor: Tensor) -> Tensor:
+    return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=CUDA)
+
+
+class _NotedOperations(TorchDispatchMode):
+    def __init__(self, waits: list[Wait]) -> None:
+        super().__init__()
+        self.waits = waits
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        there = [x for x in _tensors(args) if x.device.type == "cuda"]
+        if there:
+            if func is aten._local_scalar_dense.default:
+                self.note("reads a number")
+                return _number(args[0].dtype)
+            if func in (aten.index.Tensor, aten.index_put.default, aten.index_put_.default):
+                args = (args[0], [part for x in args[1] for part in self._index(x)], *args[2:])
+            if func in _UNKNOWN_SIZE:
+                self.note("asks how large a result is")
+                return _UNKNOWN_SIZE[func](*args, **kwargs)
+            if func is aten._fused_sgd_.default:  # which torch cannot fake; it gives nothing back
+                return None
+        if func is aten._to_copy.default and _crosses(args[0], kwargs.get("device")) and not kwargs.get("non_blocking"):
+            self.note(f"copies from {args[0].device.type}")
+        if func is aten.copy_.default and _crosses(args[1], args[0].device) and not (args[2:] or [False])[0]:
+            self.note(f"copies from {args[1].device.type}")
+        return func(*args, **kwargs)
+
+    def _index(self, index: Tensor | None) -> list[Tensor | None]:
+        if index is not None and index.dtype in (torch.bool, torch.uint8):
+            self.note("counts what a mask chooses")  # one place for each index of the mask's first axis
+            places = torch.arange(index.shape[0], device=index.device)
+            return [places, *(torch.zeros_like(places) for _ in index.shape[1:])]
+        if index is not None and index.device.type == "cpu":
+            self.note("copies an index from cpu")
+        return [index]
+
+    def note(self, reason: str) -> None:
+        frame = sys._getframe(1)
+        while "/torch/" in frame.f_code.co_filename or frame.f_code.co_filename == __file__:
+            frame = frame.f_back
+        file = frame.f_code.co_filename.replace("\\", "/")
+        root = "/site-packages/" if "/site-packages/" in file else f"{REPOSITORY}/"
+        self.waits.append(Wait(reason, f"{file.rpartition(root)[2]}:{frame.f_code.co_name}"))
+
+
+class _ReadArrays(TorchFunctionMode):
+    """Arrays of fake tensors, which torch refuses to make: of zeros."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if func is Tensor.numpy and isinstance(args[0], FakeTensor):
+            assert args[0].device.type == "cpu", "numpy() of a tensor on a GPU"
+            return np.zeros(args[0].shape, str(args[0].dtype).removeprefix("torch."))
+        return func(*args, **(kwargs or {}))
+
+
+def _to_list(tensor: Tensor) -> Any:
+    return np.full(tensor.cpu().shape, _number(tensor.dtype)).tolist()
+
+
+def _number(dtype: torch.dtype) -> bool | int | float:
+    return True if dtype == torch.bool else 1.0 if dtype.is_floating_point else 1
+
+
+def _tensors(args: Any) -> Iterator[Tensor]:
+    for x in args:
+        if isinstance(x, Tensor):
+            yield x
+        elif isinstance(x, (list, tuple)):
+            yield from _tensors(x)
+
+
+def _crosses(tensor: Tensor, device: Any) -> bool:
+    return device is not None and torch.device(device).type != tensor.device.type
+
+
+def _unique(x: Tensor, *options: Any, **more: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(x.flatten()), torch.zeros_like(x, dtype=torch.int64), x.new_ones(x.numel()).long()
+
+
+_UNKNOWN_SIZE = {  # with sizes that could be
+    aten.nonzero.default: lambda x: torch.zeros(1, x.ndim, dtype=torch.int64, device=x.device),
+    aten.bincount.default: lambda x, weights=None, minlength=0: x.new_zeros(minlength),
+    aten._unique2.default: _unique,
+}

@@ -29,6 +29,7 @@ from torch.utils.data import DataLoader
 from vislab.engine.allocator import keep_freed_memory
 from vislab.engine.checkpoint_content import checkpoint_content
 from vislab.engine.class_lists import build_dataset, check_loaded, check_loop
+from vislab.engine.compilation import compile_networks
 from vislab.engine.config.defaults import set_test_defaults
 from vislab.engine.distributed import build_wrapper, call_on_main, prepare_processes, unwrap, wrap_for_processes
 from vislab.engine.environment import collect_environment
@@ -256,6 +257,12 @@ class Runner(MMEngineRunner):
         metrics = super().test()
         self._report(metrics, self.loaded_from, test=True)
         return metrics
+
+    def _maybe_compile(self, target: str) -> None:
+        """Compile the model's networks, once for training, validation and testing."""
+        names = compile_networks(unwrap(self.model), self.cfg.get("compile"))
+        if names:
+            self.logger.info(f"compiling {', '.join(names)}: the first iterations take longer")
 
     def _report(self, metrics: Mapping[str, Any], checkpoint: str | None, test: bool = False) -> None:
         if is_main_process():

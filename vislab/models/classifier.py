@@ -44,6 +44,8 @@ class ImageClassifier(BaseModel):
         CheckpointError: the file is missing or fits another model.
     """
 
+    compiled_parts = ("network",)
+
     def __init__(
         self,
         *,

@@ -31,6 +31,8 @@ class DensePredictor(BaseModel):
         data_preprocessor: gives float images in [0, 1]: an ImagePreprocessor without mean and std.
     """
 
+    compiled_parts = ("network",)
+
     def __init__(
         self,
         *,

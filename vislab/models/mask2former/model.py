@@ -48,6 +48,8 @@ class Mask2Former(BaseModel):
         ConfigError: the parts do not fit together.
     """
 
+    compiled_parts = ("backbone", "pixel_decoder.layers", "decoder")
+
     def __init__(
         self,
         *,

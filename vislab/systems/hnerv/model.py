@@ -136,6 +136,8 @@ class HNeRV(BaseModel):
         ConfigError: Both or neither of decoder_width and target_size, or a target_size too small for any decoder.
     """
 
+    compiled_parts = ("encoder", "decoder")
+
     def __init__(
         self,
         *,

@@ -15,6 +15,7 @@ MISTAKES: dict[str, list[Case]] = {
     "wrong number": values.NUMBERS,
     "wrong choice": values.CHOICES,
     "wrong type": values.TYPES,
+    "environment": values.ENVIRONMENT,
     "optimizer": runs.OPTIMIZERS,
     "schedule": runs.SCHEDULES,
     "hook": runs.HOOKS,

@@ -49,7 +49,7 @@ TRANSFORMS = [
     case(TRACT, put("model.data_preprocessor.std", None), "mean without std", "std"),
     case(NYU, put(f"{PIPELINE}.3.transforms.0.name", "Rotat"), "no transform of albumentations", "Rotat"),
     case(NYU, put(f"{PIPELINE}.3.transforms.0.p", 1.5), "probability above one", "transforms"),
-    case(NYU, put(f"{PIPELINE}.5.contrast", (1.25, 0.75)), "bounds turned round", "contrast"),
+    case(NYU, put(f"{PIPELINE}.5.contrast_range", (1.25, 0.75)), "bounds turned round", "contrast_range"),
     case(DEPTH, put(f"{PIPELINE}.4.brightness_delta", -24), "negative", "brightness_delta"),
     case(IMAGENET, put(f"{PIPELINE}.1.scale", (0.08, 2.0)), "more than the image", "scale"),
     case(IMAGENET, put("val_dataloader.dataset.pipeline.1.short_edge_length", 0), "no side", "short_edge_length"),

@@ -29,14 +29,14 @@ from tests.fuzz.planted.edits import (
 LOADER, PIPELINE = "train_dataloader", "train_dataloader.dataset.pipeline"
 STEPS = [{"type": "LoadImage"}, {"type": "PanopticToInstances"}, {"type": "PackInputs"}]
 SCENE = {"type": "Scenes", "pipeline": STEPS}
-FASTER = {"fc": {"lr_mult": 2}}
+RULES = {"norm_decay_mult": 0.0, "custom_keys": {"fc": {"lr_mult": 2}}}
 OPTIMIZER, SCHEDULE = "optim_wrapper.optimizer", "param_scheduler"
 
 CONFIGS = [
     case(HNERV, put("model.strides", [5, 4, 4]), "list for a tuple"),
     case(HNERV, put(f"{OPTIMIZER}.betas", [0.9, 0.999]), "list for a tuple"),
     case(HNERV, put(f"{OPTIMIZER}.lr", 1), "whole number for a fraction"),
-    case(HNERV, put("model.decoder_width", None), "None where it is a default"),
+    case(HNERV, put("model.loss", None), "None where it is the default"),
     case(HNERV, put("param_scheduler", None), "no schedule"),
     case(HNERV, drop("param_scheduler"), "no schedule"),
     case(HNERV, drop("custom_hooks"), "no hooks of its own"),
@@ -66,7 +66,7 @@ CONFIGS = [
     case(PANOPTIC, put("model.tasks", ["panoptic", "instance"]), "two tasks"),
     case(PANOPTIC, both(put("optim_wrapper.type", "AmpOptimWrapper"), put("optim_wrapper.dtype", "bfloat16")), "AMP"),
     case(SEMANTIC, put("custom_hooks.0.weights", None), "equal weights"),
-    case(SEMANTIC, put("model.exits", [6]), "one exit, of equal weight"),
+    case(SEMANTIC, both(put("model.exits", [6]), put("custom_hooks.0.weights", [1])), "one exit"),
     case(SCENES, put("model.policy", 3), "a fixed depth"),
     case(MIXED, put(f"{LOADER}.dataset", {"type": "RepeatDataset", "times": 2, "dataset": SCENE}), "a wrapper"),
     case(INSTANCE, put("val_evaluator.iou_types", ["bbox", "segm"]), "boxes too"),
@@ -81,17 +81,17 @@ CONFIGS = [
                                {"type": "CosineAnnealingLR", "T_max": 10, "begin": 5, "eta_min": 0.0}]), "a chain"),
     case(TRACT, put("custom_hooks.0.file", "curves.pdf"), "another format of pictures"),
     case(PLAIN, put(SCHEDULE, [{"type": "ReduceOnPlateauLR", "monitor": "accuracy/top1", "rule": "greater"}]), "step"),
-    case(PLAIN, put("optim_wrapper.paramwise_cfg", {"norm_decay_mult": 0.0, "custom_keys": FASTER}), "rules"),
+    case(PLAIN, both(put(f"{OPTIMIZER}.weight_decay", 1e-4), put("optim_wrapper.paramwise_cfg", RULES)), "rules"),
     case(PLAIN, put(SCHEDULE, [{"type": "CosineAnnealingLR", "T_max": 15}]), "without eta_min"),
     case(PLAIN, put(f"{LOADER}.collate_fn", {"type": "default_collate"}), "the collate function named"),
     case(PLAIN, put("randomness", {"seed": 3, "deterministic": True}), "deterministic"),
     case(PLAIN, put("env_cfg.dist_cfg", {"backend": "gloo", "timeout": 60}), "another backend"),
     case(PLAIN, put("log_processor.window_size", 1), "every step in the log"),
     case(PLAIN, put("experiment_name", "first try: lr=0.1"), "a name of any kind"),
-    case(VIT, put("train_dataloader.dataset.indices", 100), "part of a dataset"),
+    case(VIT, put("train_dataloader.dataset.indices", 200), "part of a dataset"),
     case(VIT, put("custom_hooks", [{"type": "EMAHook"}, {"type": "EmptyCacheHook", "after_iter": True}]), "two hooks"),
     case(IMAGENET, put("optim_wrapper.dtype", "bfloat16"), "bfloat16"),
-    case(IMAGENET, put("compile", True), "compiled"),
+    case(IMAGENET, put("compile", False), "not compiled"),
     case(IMAGENET, put("auto_scale_lr.enable", True), "rate by batch size"),
 ]  # fmt: skip
 

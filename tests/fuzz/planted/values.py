@@ -162,3 +162,24 @@ TYPES = [
     case(PLAIN, append("custom_hooks", "EMAHook"), "a hook's name without a dict", "custom_hooks"),
     case(PLAIN, put("model.type", None), "None for a class", "model", "type"),
 ]
+
+ENVIRONMENT = [
+    case(HNERV, put("default_scope", "vislabb"), "no such scope", "default_scope"),
+    case(HNERV, put("compile", "fast"), "text for a flag or dict", "compile"),
+    case(DEPTH, put("compile", {"backends": "inductor"}), "plural", "backends"),
+    case(DEPTH, put("find_unused_parameters", "no"), "text for a flag", "find_unused_parameters"),
+    case(SEGMENTS, put("env_cfg.resource_limit", "many"), "text for a number", "resource_limit"),
+    case(SEGMENTS, put("env_cfg.dist_cfg.timeout", "1h"), "text for seconds", "timeout"),
+    case(PANOPTIC, put("env_cfg.mp_cfg.opencv_num_threads", "two"), "text for a number", "opencv_num_threads"),
+    case(PANOPTIC, put("env_cfg", None), "None for a section", "env_cfg"),
+    case(SEMANTIC, put("log_processor.by_epoch", "no"), "text for a flag", "by_epoch"),
+    case(SEMANTIC, put("log_processor.mean_pattern", "*loss"), "no regular expression", "mean_pattern"),
+    case(INSTANCE, put("experiment_name", 3), "number for a text", "experiment_name"),
+    case(ADE, put("randomness", 3), "number for a section", "randomness"),
+    case(SCENES, put("randomness.deterministic", "yes"), "text for a flag", "deterministic"),
+    case(TRACT, put("visualizer.score_thr", "0.3"), "text for a number", "score_thr"),
+    case(PLAIN, put("log_level", "verbose"), "no such level", "log_level"),
+    case(PLAIN, put("log_processor.custom_cfg", [{"data_src": "loss", "window": 5}]), "cut short", "custom_cfg"),
+    case(VIT, put("auto_scale_lr.base_batch_size", 0), "no images", "base_batch_size"),
+    case(IMAGENET, put("tta_pipeline", [{"type": "TestTimeAug", "transform": []}]), "singular", "tta_pipeline"),
+]

@@ -79,7 +79,7 @@ def test_scores_that_are_no_numbers_are_wrong_and_said(said):
 def test_classes_of_model_and_data_differ():
     metric = Accuracy()
     metric.dataset_meta = {"classes": ("a", "b")}
-    with pytest.raises(DataError, match="gives 3 scores for x.jpg, the dataset has 2 classes"):
+    with pytest.raises(DataError, match="returns 3 scores for x.jpg, the dataset has 2 classes"):
         _run(metric, [_sample(1, [0.1, 0.2, 0.7])])
     with pytest.raises(DataError, match="has label -1"):
         _run(metric, [_sample(-1, [0.1, 0.9])])

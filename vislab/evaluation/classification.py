@@ -86,7 +86,7 @@ def _rank(sample: dict, num_classes: int | None) -> tuple[int, str]:
         )
     if num_classes is not None and len(scores) != num_classes:
         raise DataError(
-            f"Accuracy: the model gives {len(scores)} scores for {name}, the dataset has {num_classes} classes: "
+            f"Accuracy: the model returns {len(scores)} scores for {name}, the dataset has {num_classes} classes: "
             "num_classes and the data disagree"
         )
     if not bool((scores < float("inf")).all()):  # -inf is allowed for impossible classes

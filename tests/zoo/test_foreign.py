@@ -200,7 +200,7 @@ def test_what_cannot_be_loaded_is_explained():
         load_foreign(model(), {}, layout="tf")
     with pytest.raises(ConfigError, match="Linear"):
         load_foreign(torch.nn.Linear(2, 2), {})
-    with pytest.raises(CheckpointError, match="no layout known"):
+    with pytest.raises(CheckpointError, match="unknown layout"):
         load_foreign(model(), {"fc.weight": torch.ones(2)})
     with pytest.raises(CheckpointError, match="none of its 1"):
         load_foreign(model(), {"sem_seg_head.predictor.nothing": torch.ones(2)})

@@ -174,7 +174,7 @@ def load_from_http(url: str, map_location: Any = "cpu") -> dict:
             torch.hub.download_url_to_file(url, str(target), progress=False)
         except OSError as error:
             raise CheckpointError(
-                f"cannot download {url}: {error}. Download it by other means and give its path."
+                f"cannot download {url}: {error}. Download it by other means and use its path."
             ) from error
     if distributed:
         torch.distributed.barrier()

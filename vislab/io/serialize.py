@@ -79,7 +79,7 @@ def to_plain(value: Any, place: str = "checkpoint") -> Any:
 
 def _refuse(value: Any, place: str) -> Any:
     raise CheckpointError(
-        f"cannot save {place}: it is a {type(value).__module__}.{type(value).__qualname__}, and checkpoints hold "
+        f"cannot save {place}: it is a {type(value).__module__}.{type(value).__qualname__}, and checkpoints contain "
         "tensors and plain Python only (numbers, text, lists, dicts, numpy arrays). Save its numbers instead, or "
         "leave it out: message_hub.update_info(key, value, resumed=False)"
     )

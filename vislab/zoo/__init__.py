@@ -1,4 +1,4 @@
-"""Weights from elsewhere: files of pre-trained parts, and other projects' checkpoints turned into this project's."""
+"""Loading of weights of other projects, with conversion of parameter names."""
 
 from vislab.zoo.foreign import ForeignReport, load_foreign
 

@@ -1,7 +1,6 @@
-"""Weights of other projects loaded into this project's models, with a report of what fitted.
+"""Load weights of other projects into models, with a report of missing and unexpected names.
 
-Files are read as tensors only: torch and safetensors files by the project's own reader, detectron2's pickles by an
-unpickler that knows nothing but arrays.
+torch and safetensors files are read by vislab.io.checkpoint, pickles of detectron2 by an unpickler for arrays only.
 """
 
 from collections.abc import Mapping
@@ -21,20 +20,20 @@ from vislab.models.mask2former import convert as mask2former
 
 LAYOUTS = ("auto", "official", "hf", "mmdet", "vislab")
 
-# model class -> what knows its names elsewhere: `detect(state)` and `convert(state, layout)`
+# model class -> module with `detect(state)` and `convert(state, layout)`
 CONVERTERS = {"Mask2Former": mask2former}
 
 
 @dataclass
 class ForeignReport:
-    """What became of a foreign checkpoint. Names are this project's."""
+    """Names of the model that were loaded, missing, unexpected or mismatched."""
 
     layout: str
     loaded: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     mismatched: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
-    """Name -> (shape in the file, shape in the model): left as they were, e.g. a head for other classes."""
+    """Name -> (shape in the file, shape in the model); not loaded, e.g. a head for other classes."""
 
     def __str__(self) -> str:
         lines = [f"{self.layout}: {len(self.loaded)} tensors loaded"]
@@ -46,24 +45,23 @@ class ForeignReport:
 
 
 def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layout: str = "auto") -> ForeignReport:
-    """Load another project's weights into `model`.
+    """Load weights of another project into `model`.
 
     Args:
-        model: One that CONVERTERS knows, by its class or a parent class.
+        model: A model whose class or parent class is in CONVERTERS.
         source: A file, a folder with model.safetensors, or a state dict.
-        layout: Whose names these are; "auto" looks at them.
+        layout: Layout of the names; "auto" detects it.
 
     Raises:
-        ConfigError: unknown layout, or a model whose names elsewhere are not known.
-        CheckpointError: unreadable, names of no known layout, other number types, or not a single tensor fits.
+        ConfigError: Unknown layout, or a model without a converter.
+        CheckpointError: The file is invalid, has names of an unknown layout or other number types, or no tensor
+            matches.
     """
     if layout not in LAYOUTS:
         raise ConfigError(f"layout={layout!r} is not one of {', '.join(LAYOUTS)}")
     converter = next((CONVERTERS[c.__name__] for c in type(model).__mro__ if c.__name__ in CONVERTERS), None)
     if converter is None:
-        raise ConfigError(
-            f"no other project's names of {type(model).__name__} are known; known are {', '.join(CONVERTERS)}"
-        )
+        raise ConfigError(f"there is no converter for {type(model).__name__}; expected one of {', '.join(CONVERTERS)}")
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     state = _tensors(source if isinstance(source, Mapping) else read_tensors(source), name)
     own = model.state_dict()
@@ -71,11 +69,11 @@ def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layou
         layout = converter.detect(state) or ("vislab" if any(key in own for key in state) else "")
         if not layout:
             first = ", ".join(list(state)[:3])
-            raise CheckpointError(f"{name}: its names are of no layout known here, e.g. {first}")
+            raise CheckpointError(f"{name}: its names are of an unknown layout, e.g. {first}")
     if layout != "vislab":
         try:
             state = converter.convert(state, layout)
-        except (RuntimeError, IndexError, ValueError) as error:  # joins and reorders what it takes to be matrices
+        except (RuntimeError, IndexError, ValueError) as error:  # unexpected shapes while joining and reordering
             raise CheckpointError(f"{name}: its weights have other shapes than {layout} files: {error}") from error
     report = ForeignReport(layout)
     fitting = {}
@@ -101,7 +99,7 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
     """The content of a weights file, without running code in it.
 
     Raises:
-        CheckpointError: missing, broken, or holding more than arrays and plain Python.
+        CheckpointError: Missing, broken, or holding more than arrays and plain Python.
     """
     path = Path(path)
     if path.is_dir() and (path / "model.safetensors").is_file():

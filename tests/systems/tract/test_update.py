@@ -369,7 +369,7 @@ def test_mistakes_are_named():
         apply_tract(nn.Linear(2, 2), lam=0)
     with pytest.raises(ConfigError, match="local, global, deferred"):
         apply_tract(nn.Linear(2, 2), reduce="all")
-    with pytest.raises(ConfigError, match="not on"):
+    with pytest.raises(ConfigError, match="not enabled"):
         precondition(nn.Linear(2, 2))
     with pytest.raises(ConfigError, match="reduce='local'"):
         precondition(apply_tract(nn.Linear(2, 2)))

@@ -162,7 +162,7 @@ class HNeRV(BaseModel):
             )
         if (num_frames is None) != (frame_size is None):
             raise ConfigError(
-                f"HNeRV got num_frames={num_frames} and frame_size={frame_size}; give both, so that "
+                f"HNeRV got num_frames={num_frames} and frame_size={frame_size}; set both, so that "
                 "target_size includes the embeddings, or neither."
             )
         shape = {

@@ -93,7 +93,7 @@ class GateReShape(nn.Sequential):
                 last,
                 nn.PixelShuffle(second),
             ]
-            energy = 0.1  # mean square of GELU after a convolution with torch's initial weights behind a norm
+            energy = 0.1  # mean square of GELU after a convolution with torch's initial weights after a norm
         else:
             layers = list(ReShape(in_channels=in_channels, out_channels=3, factor=stride, kind=kind))
             last = next(m for m in reversed(layers) if isinstance(m, nn.Conv2d | nn.ConvTranspose2d))

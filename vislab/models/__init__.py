@@ -1,4 +1,4 @@
-"""Published architectures and parts of models with two users or more."""
+"""Models and shared parts of models."""
 
 from vislab.models import (
     batch_augment,

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch on its device, for images so small that one transform a sample would bound the step."""
+"""Augmentation of batches on the device, for small images for which transforms per sample would be too slow."""
 
 import torch
 from torch import Tensor, nn
@@ -9,15 +9,15 @@ from vislab.registry import MODELS
 
 @MODELS.register_module()
 class RandomShiftFlip(nn.Module):
-    """Pad, cut out a random window of the old size, and mirror half of the images: CIFAR's usual augmentation.
+    """Random shift by padding and cropping, and random horizontal flip, as usual for CIFAR.
 
-    It runs on the normalized batch, `ImagePreprocessor(batch_augment=dict(type=RandomShiftFlip))`, so padding is the
-    mean color. Labels that have a place in the image are not moved: for classification only. Draws from torch's
-    generator of the CPU.
+    Applied to the normalized batch with `ImagePreprocessor(batch_augment=dict(type=RandomShiftFlip))`, so padding has
+    the mean color. For classification only, since labels with positions are not transformed. Uses torch's CPU
+    generator.
 
     Args:
-        padding: pixels on every side.
-        flip: probability of mirroring left to right.
+        padding: Maximum shift in pixels.
+        flip: Probability of a horizontal flip.
     """
 
     def __init__(self, *, padding: int = 4, flip: float = 0.5) -> None:
@@ -26,7 +26,7 @@ class RandomShiftFlip(nn.Module):
         self.flip = flip
 
     def forward(self, inputs: Tensor, data_samples: list | None = None) -> tuple[Tensor, list | None]:
-        """(B, C, H, W) -> the same shape; the samples are passed on."""
+        """Augment images (B, C, H, W); the samples are returned unchanged."""
         count, _, height, width = inputs.shape
         room = 2 * self.padding + 1
         top, left = torch.randint(room, (2, count, 1))

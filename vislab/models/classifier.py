@@ -1,4 +1,4 @@
-"""Image classification with any timm model: its own head, soft or hard targets, mixup and cutmix."""
+"""Image classification with timm models, with hard or soft targets, mixup and cutmix."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -19,29 +19,28 @@ from vislab.structures import DataSample
 
 @MODELS.register_module()
 class ImageClassifier(BaseModel):
-    """A timm model and its classifier, trained on gt_label, predicting pred_label.
+    """A timm model with its classifier, trained with gt_label and predicting pred_label.
 
     Args:
         name: timm model name, e.g. "resnet50".
-        num_classes: of the head.
-        pretrained: True: timm's own weights; False: random; a path, as for TimmEncoder: a head of another number of
-            classes in the file is left out.
-        in_channels: of the input.
-        img_size: side or (H, W), for models with position embeddings.
-        drop_path_rate: stochastic depth rate. Default: the timm model's own.
-        stem: "cifar": a ResNet's 7x7/2 convolution and pooling give way to one 3x3 convolution, for images of 32
-            pixels.
-        grad_checkpointing: recompute activations in backward instead of keeping them.
-        loss: module or config, called as loss(logits (B, C), target (B,) or (B, C)). Default: CrossEntropy().
-        mixup: arguments of `timm.data.Mixup` (mixup_alpha, cutmix_alpha, prob, switch_prob, mode, label_smoothing ...),
-            applied in training; batches must then be even. None: off.
-        model_args: further arguments of the timm model.
-        data_preprocessor: module or config that gives a float batch. Default: an ImagePreprocessor with the model's own
-            mean and std.
+        num_classes: Number of classes.
+        pretrained: True for timm's weights, False for random weights, or a path as in TimmEncoder; a head with another
+            number of classes is not loaded.
+        in_channels: Number of input channels.
+        img_size: Side or (H, W), for models with position embeddings.
+        drop_path_rate: Stochastic depth rate. Default: that of the timm model.
+        stem: "cifar" replaces the 7x7 convolution and pooling of ResNets by a 3x3 convolution, for images of 32 pixels.
+        grad_checkpointing: Recompute activations in backward instead of storing them.
+        loss: Module or config, called as loss(logits (B, C), target (B,) or (B, C)). Default: CrossEntropy().
+        mixup: Arguments of `timm.data.Mixup` (mixup_alpha, cutmix_alpha, prob, switch_prob, mode, label_smoothing,
+            ...), used in training with even batch sizes. Default: disabled.
+        model_args: Additional arguments of the timm model.
+        data_preprocessor: Module or config that returns a float batch. Default: an ImagePreprocessor with mean and std
+            of the timm model.
 
     Raises:
-        ConfigError: unknown name or argument, or a stem that the model does not have.
-        CheckpointError: the file is missing or fits another model.
+        ConfigError: Unknown name or argument, or a stem that the model does not have.
+        CheckpointError: The file is missing or does not match the model.
     """
 
     compiled_parts = ("network",)
@@ -85,11 +84,12 @@ class ImageClassifier(BaseModel):
         self.mixup = _mixup(mixup, num_classes)
 
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
-        """Run on normalized images (B, C, H, W).
+        """Run the model on normalized images (B, C, H, W).
 
         Returns:
-            mode "tensor": {"logits": (B, num_classes)}; "loss": {"loss": scalar float32, "accuracy": percent of the
-            batch, where targets are not mixed}; "predict": the samples with pred_label (label (1,), score (C,), sum 1).
+            Mode "tensor": {"logits": (B, num_classes)};
+            "loss": {"loss": scalar float32, "accuracy": percentage in the batch, without mixup};
+            "predict": the samples with pred_label: label (1,), score (C,) probabilities.
         """
         if mode == "tensor":
             return {"logits": self.network(inputs)}
@@ -107,7 +107,7 @@ class ImageClassifier(BaseModel):
         if self.mixup is not None and self.training:
             if len(inputs) % 2:
                 raise ConfigError(
-                    f"ImageClassifier: mixup takes pairs, but a batch has {len(inputs)} images: choose an even "
+                    f"ImageClassifier: mixup needs pairs, but a batch has {len(inputs)} images: set an even "
                     "batch_size and train_dataloader.drop_last=True"
                 )
             inputs, target = self.mixup(inputs.clone(), target)
@@ -117,13 +117,13 @@ class ImageClassifier(BaseModel):
         return {"loss": self.loss(logits, target), "accuracy": 100.0 * correct.float().mean()}
 
     def layer_ids(self) -> dict[str, int]:
-        """Depth of each parameter for layer-wise learning rates: 0 = stem; the head is not named."""
+        """Return the depth of each parameter for layer-wise learning rates: 0 = stem; without the head."""
         head = self._head_names()
         ids = layer_groups(self.network, coarse=False)
         return {f"network.{name}": depth for name, depth in ids.items() if name not in head}
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that timm trains without weight decay."""
+        """Return the names of parameters that timm trains without weight decay."""
         names = self.network.no_weight_decay() if hasattr(self.network, "no_weight_decay") else ()
         return {f"network.{name}" for name in names}
 
@@ -133,13 +133,13 @@ class ImageClassifier(BaseModel):
 
 
 def _targets(data_samples: list[DataSample] | None, num_classes: int) -> Tensor:
-    """Labels (B,) int64.
+    """Return the labels (B,) int64.
 
     Raises:
-        DataError: a sample has no label, or one outside the classes.
+        DataError: A sample has no label, or an invalid one.
     """
     if not data_samples or any("gt_label" not in sample for sample in data_samples):
-        raise DataError("ImageClassifier: mode 'loss' needs data_samples with gt_label: the dataset gives no labels")
+        raise DataError("ImageClassifier: mode 'loss' needs data_samples with gt_label: the dataset provides no labels")
     target = torch.cat([sample.gt_label.label for sample in data_samples])
     if target.device.type == "cpu" and not bool(((target >= 0) & (target < num_classes)).all()):
         raise DataError(

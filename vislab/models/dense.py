@@ -1,7 +1,7 @@
-"""Tasks that give every pixel a value: metric depth and semantic classes, for any network from images to maps.
+"""Dense prediction models, for metric depth and semantic segmentation, with any network from images to maps.
 
-The network (TimesNet, FPNNetwork, ...) takes images (B, 3, H, W) in [0, 1] and gives (B, K, H, W); the task knows what
-the K channels mean, the loss, and how predictions come back to the original image.
+The network (TimesNet, FPNNetwork, ...) maps images (B, 3, H, W) in [0, 1] to (B, K, H, W). The models define the
+meaning of the K channels, the loss, and the mapping of predictions to the original image.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,14 @@ from vislab.structures import DataSample
 
 
 class DensePredictor(BaseModel):
-    """What both tasks share: modes, whole or slide inference, and the way back to the original image.
+    """Base class: modes, inference, and mapping of predictions to the original image.
 
     Args:
-        network: module or config; given `channels` output channels.
-        channels: the task's K.
-        inference: DenseInference or its config; default: whole images, one view.
-        data_preprocessor: gives float images in [0, 1]: an ImagePreprocessor without mean and std.
+        network: Module or config, which is built with `channels` output channels.
+        channels: Number of output channels, K.
+        inference: DenseInference or its config. Default: whole images, one view.
+        data_preprocessor: Module or config that returns float images in [0, 1], such as an ImagePreprocessor without
+            mean and std.
     """
 
     compiled_parts = ("network",)
@@ -50,7 +51,7 @@ class DensePredictor(BaseModel):
                     f"{type(self).__name__}: network.out_channels={given}, but the task needs {channels}: leave it out"
                 )
             network = MODELS.build({**network, "out_channels": channels})
-        # convolutions are faster so, depthwise ones by a fifth on a CPU; inputs follow their weights
+        # channels-last convolutions are faster, depthwise ones by a fifth on a CPU
         self.network = network.to(memory_format=torch.channels_last)
         if inference is None:
             inference = DenseInference()
@@ -59,12 +60,12 @@ class DensePredictor(BaseModel):
         )
 
     def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
-        """Run on images (B, 3, H, W) in [0, 1].
+        """Run the model on images (B, 3, H, W) in [0, 1].
 
         Returns:
-            mode "tensor": {"output": (B, K, H, W)}, raw;
+            Mode "tensor": {"output": (B, K, H, W)}, the output of the network;
             "loss": dict of float32 scalars;
-            "predict": the samples with their prediction at the size of the original image.
+            "predict": the samples with predictions at the size of the original image.
         """
         if mode == "tensor":
             return {"output": self.network(inputs)}
@@ -80,28 +81,29 @@ class DensePredictor(BaseModel):
         raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
 
     def activate(self, raw: Tensor) -> Tensor:
-        """Raw float32 maps of one view -> what is averaged over views."""
+        """Convert raw float32 maps of one view to the values that are averaged over views."""
         raise NotImplementedError
 
     def compute_loss(self, raw: Tensor, samples: Sequence[DataSample]) -> dict[str, Tensor]:
         raise NotImplementedError
 
     def fill(self, sample: DataSample, maps: Tensor) -> None:
-        """Put (K, h, w) averaged maps, at the size of the original image, into the sample."""
+        """Set the prediction of a sample from averaged maps (K, h, w) at the size of the original image."""
         raise NotImplementedError
 
 
 @MODELS.register_module()
 class DepthEstimator(DensePredictor):
-    """Metric depth: sigmoid(network) * max_depth meters.
+    """Metric depth estimation: sigmoid(network) * max_depth in meters.
 
     Args:
-        network: gives one channel.
-        max_depth: meters; the largest depth that can be predicted, and the limit of labels in the loss.
-        min_depth: meters; predictions are clamped to it, smaller labels do not count.
-        loss: module (prediction, target) -> scalar over pixels whose target is not 0; SILogLoss by default.
-        inference: see DenseInference. Depth in meters is averaged over views.
-        data_preprocessor: gives images in [0, 1].
+        network: Network with one output channel.
+        max_depth: Maximum depth of predictions and labels, in meters.
+        min_depth: Minimum depth of predictions and labels, in meters.
+        loss: Module or config, called as loss(prediction, target), where a target of 0 is ignored. Default:
+            SILogLoss().
+        inference: See DenseInference. Depth is averaged over views.
+        data_preprocessor: Module or config that returns images in [0, 1].
 
     Predictions: `pred_depth`, (1, h, w) float32 meters in [min_depth, max_depth], clamped after averaging and resizing.
     """
@@ -143,14 +145,14 @@ class DepthEstimator(DensePredictor):
 
 @MODELS.register_module()
 class SemanticSegmentor(DensePredictor):
-    """One of `num_classes` classes for every pixel.
+    """Semantic segmentation.
 
     Args:
-        network: gives `num_classes` channels.
-        num_classes: 255 is the ignored label and no class.
-        loss: module (logits, labels) -> scalar; PixelCrossEntropy by default.
-        inference: see DenseInference. Probabilities are averaged over views; with one view logits are resized.
-        data_preprocessor: gives images in [0, 1].
+        network: Network with `num_classes` output channels.
+        num_classes: Number of classes, at most 255; label 255 is ignored.
+        loss: Module or config, called as loss(logits, labels). Default: PixelCrossEntropy().
+        inference: See DenseInference. Probabilities are averaged over views; logits are resized for a single view.
+        data_preprocessor: Module or config that returns images in [0, 1].
 
     Predictions: `pred_sem_seg`, (1, h, w) int64.
     """
@@ -176,7 +178,7 @@ class SemanticSegmentor(DensePredictor):
         self.loss = MODELS.build(loss) if isinstance(loss, dict) else (loss or PixelCrossEntropy())
 
     def activate(self, raw: Tensor) -> Tensor:
-        return raw.softmax(dim=1) if self.inference.views > 1 else raw  # the largest logit is the likeliest class
+        return raw.softmax(dim=1) if self.inference.views > 1 else raw  # argmax needs no softmax for a single view
 
     def compute_loss(self, raw: Tensor, samples: Sequence[DataSample]) -> dict[str, Tensor]:
         labels = _labels(samples, "gt_sem_seg", raw)[:, 0]  # (B, H, W)
@@ -187,10 +189,10 @@ class SemanticSegmentor(DensePredictor):
 
 
 def _labels(samples: Sequence[DataSample] | None, field: str, raw: Tensor) -> Tensor:
-    """The samples' maps as one (B, 1, H, W) tensor.
+    """Return the label maps of the samples as a tensor (B, 1, H, W).
 
     Raises:
-        DataError: a sample has none, or it is not of the image's size.
+        DataError: A sample has no map, or one of another size than the image.
     """
     maps = [sample.get(field) for sample in samples or ()]
     if len(maps) != len(raw) or any(m is None for m in maps):
@@ -205,7 +207,7 @@ def _labels(samples: Sequence[DataSample] | None, field: str, raw: Tensor) -> Te
 
 
 def _to_original(maps: Tensor, sample: DataSample) -> Tensor:
-    """(K, H, W) of the padded input -> padding cut off, resized to the sample's `ori_shape` where it is known."""
+    """Remove the padding of maps (K, H, W), and resize them to `ori_shape` of the sample if it is known."""
     height, width = sample.get("img_shape", maps.shape[-2:])
     maps = maps[:, :height, :width]
     size = tuple(sample.get("ori_shape", (height, width)))

@@ -1,4 +1,4 @@
-"""How a dense network is run on test images: whole or in overlapping windows, mirrored, at several scales."""
+"""Inference of dense networks on whole images or sliding windows, with flipping and several scales."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -12,17 +12,16 @@ from vislab.registry import TASK_UTILS
 
 @TASK_UTILS.register_module()
 class DenseInference:
-    """Averages a network's maps over windows and views.
+    """Averages the outputs of a network over windows and views.
 
-    Over windows the raw maps are averaged, over views (mirrored, other scales) the activated ones, each at the size of
-    the image: the order in which published segmentation figures are made, and for depth the order "into meters, then
-    average".
+    Raw outputs are averaged over windows, and activated outputs (probabilities, meters) at the size of the image over
+    views (flipped and scaled images), as is usual for published segmentation results.
 
     Args:
-        window: height and width of windows; None: the whole image at once. Smaller images are taken whole.
-        stride: from one window to the next; default two thirds of the window. The last one lies at the border.
-        flip: also the mirrored image.
-        scales: factors on height and width of the image.
+        window: Height and width of the windows. Default: the whole image. Smaller images are processed as a whole.
+        stride: Distance of windows. Default: two thirds of the window. The last window is at the border.
+        flip: Add horizontally flipped views.
+        scales: Factors on the size of the image, one view each.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class DenseInference:
             raise ConfigError(f"DenseInference: scales={scales!r} must be positive factors, at least one")
 
     def __str__(self) -> str:
-        """In words, for reports: "whole", "slide 512x512/341x341, flip, scales 0.5 1 1.5"."""
+        """Return a description for reports: "whole", "slide 512x512/341x341, flip, scales 0.5 1 1.5"."""
         parts = ["whole"]
         if self.window is not None:
             parts = [f"slide {'x'.join(map(str, self.window))}/{'x'.join(map(str, self.stride))}"]
@@ -56,13 +55,13 @@ class DenseInference:
 
     @property
     def views(self) -> int:
-        """How many times an image passes through the network, windows not counted."""
+        """Number of views of an image."""
         return len(self.scales) * (2 if self.flip else 1)
 
     def __call__(
         self, network: Callable[[Tensor], Tensor], images: Tensor, activate: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Images (B, C, H, W) -> averaged float32 maps (B, K, H, W). With one view, `activate` is applied just once."""
+        """Return averaged float32 maps (B, K, H, W) of images (B, C, H, W); `activate` is applied to each view."""
         size, total = images.shape[-2:], None
         for view in self._views(images):
             mirrored, image = view
@@ -99,7 +98,7 @@ class DenseInference:
 
 
 def _starts(length: int, window: int, stride: int) -> list[int]:
-    """Where windows begin: every `stride`, and the last one so that it ends at the border."""
+    """Return the start positions of windows: every `stride`, and a last one that ends at the border."""
     starts = list(range(0, length - window, stride))
     return [*starts, length - window]
 
@@ -107,7 +106,7 @@ def _starts(length: int, window: int, stride: int) -> list[int]:
 def _pair(size: int | Sequence[int]) -> tuple[int, int]:
     pair = (size, size) if isinstance(size, int) else tuple(size)
     if len(pair) != 2 or not all(isinstance(n, int) and n > 0 for n in pair):
-        raise ConfigError(f"DenseInference: {size!r} is no size: expected one number or (height, width)")
+        raise ConfigError(f"DenseInference: {size!r} is not a size: expected one number or (height, width)")
     return pair
 
 

@@ -1,4 +1,4 @@
-"""No model predicts from numbers that are none: a class, a mask or a depth made of NaN looks like any other."""
+"""Check that model outputs are finite before predictions are computed from them."""
 
 from torch import Tensor
 
@@ -6,10 +6,10 @@ from vislab.errors import TrainingError
 
 
 def require_finite(output: Tensor, name: str) -> Tensor:
-    """`output`, if all of it is finite.
+    """Return `output`.
 
     Raises:
-        TrainingError: it is not; `name` says what it is.
+        TrainingError: `output` has non-finite values; `name` is its name in the message.
     """
     if not bool(output.isfinite().all()):
         bad = output.numel() - int(output.isfinite().sum())

@@ -1,4 +1,4 @@
-"""The usual decoders on top of a timm encoder, linear and FPN: the control for other dense systems."""
+"""Baseline decoders for timm encoders: linear and FPN."""
 
 from typing import Literal
 
@@ -14,20 +14,20 @@ from vislab.registry import MODELS
 
 @MODELS.register_module()
 class FPNNetwork(nn.Module):
-    """Images (B, 3, H, W) in [0, 1], any size -> maps (B, out_channels, H, W), unbounded.
+    """Encoder and baseline decoder from images (B, 3, H, W) in [0, 1] of any size to maps (B, out_channels, H, W).
 
-    kind "fpn": each stage through a 1x1 convolution to `width`, coarse added to fine from the top down, a 3x3
-    convolution on each sum, the sums brought to the finest stage and added, a 1x1 convolution.
-    kind "linear": each stage through one batch norm and one 1x1 convolution to `out_channels`, brought to the finest
-    and added: linear in the encoder's features.
-    Both end with bilinear interpolation to full resolution. Plain vision transformers work too: all stages then have
-    one size.
+    kind "fpn": a 1x1 convolution to `width` channels per stage, top-down addition, a 3x3 convolution per stage,
+    addition of all stages at the finest resolution, and a 1x1 convolution.
+    kind "linear": batch norm and a 1x1 convolution to `out_channels` per stage, and addition of all stages at the
+    finest resolution.
+    Both end with bilinear interpolation to full resolution. Plain vision transformers, whose stages have the same size,
+    are supported.
 
     Args:
         encoder: TimmEncoder or its arguments.
         out_channels: 1 for depth, the number of classes for segmentation.
-        kind: fpn | linear.
-        width: channels inside, for "fpn".
+        kind: "fpn" or "linear".
+        width: Number of channels of the FPN.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class FPNNetwork(nn.Module):
                 nn.Sequential(nn.BatchNorm2d(c), nn.Conv2d(c, out_channels, 1)) for c in channels
             )
             last = [layer[1] for layer in self.lateral]
-        with torch.no_grad():  # a calm start: the first losses come from the middle of the range
+        with torch.no_grad():  # small initial outputs, in the middle of the range
             for layer in last:
                 layer.weight.mul_(0.1)
                 layer.bias.zero_()
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, out_channels, H, W)."""
+        """Compute maps (B, out_channels, H, W) of images (B, 3, H, W) in [0, 1]."""
         height, width = images.shape[-2:]
         padded = pad_to_multiple(normalize(images, self.mean, self.std), self.encoder.strides[-1])
         maps = [layer(m) for layer, m in zip(self.lateral, self.encoder(padded), strict=True)]

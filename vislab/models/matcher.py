@@ -1,7 +1,7 @@
-"""One-to-one assignment of predictions to labels, shared by all set-prediction models.
+"""Bipartite matching of predictions and labels for set prediction models.
 
-Costs are the model's own; here is what they have in common: they arrive as device tensors of one step, leave the device
-in one copy, are checked, and are solved by SciPy.
+Models compute the costs; all cost matrices of a step are copied from the device together, checked, and solved with
+SciPy.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,17 @@ from vislab.errors import TrainingError
 
 
 def match(costs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
-    """Solve many assignment problems.
+    """Solve linear sum assignment problems.
 
     Args:
-        costs: (Q, T) float tensors; Q and T may differ between them, and be 0.
+        costs: Cost matrices (Q, T); Q and T may differ between them, and may be 0.
 
     Returns:
-        For each, the rows and columns of min(Q, T) pairs with the least sum, int64 on the costs' device, by rising row.
+        Rows and columns of the min(Q, T) pairs with minimum total cost of each matrix, int64 on the device of the
+        costs, sorted by row.
 
     Raises:
-        TrainingError: a cost is not finite.
+        TrainingError: A cost is not finite.
     """
     if not costs:
         return []
@@ -32,14 +33,14 @@ def match(costs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
 
 
 def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """Tensors of one device as float32 arrays of the host, in one copy: the only one that a training step waits for."""
+    """Copy tensors of one device to float32 NumPy arrays in a single transfer, the only synchronization of a step."""
     flat = torch.cat([x.detach().flatten().float() for x in tensors]).cpu().numpy()
     stops = np.cumsum([x.numel() for x in tensors])[:-1]
     return [part.reshape(x.shape) for part, x in zip(np.split(flat, stops), tensors, strict=True)]
 
 
 def assign(costs: Sequence[np.ndarray], device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """As `match`, for costs that are on the host already; the pairs go to `device`."""
+    """Solve the assignment problems of `match` for costs on the host; the pairs are copied to `device`."""
     bad = sum(int((~np.isfinite(cost)).sum()) for cost in costs)
     if bad:
         raise TrainingError(

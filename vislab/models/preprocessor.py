@@ -1,4 +1,4 @@
-"""From a list of uint8 images to one normalized float batch on the model's device."""
+"""Data preprocessor: batching and normalization of uint8 images on the device of the model."""
 
 from collections.abc import Callable, Sequence
 
@@ -17,25 +17,22 @@ _MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
 
 @MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Stack or pad images at the bottom and right, move them to the device, scale to [0, 1], normalize.
+    """Stacks or pads images, moves them to the device, scales them to [0, 1] and normalizes them.
 
-    Images of one size are stacked as bytes, cross to the device in one copy and are converted there. Images of
-    different sizes are padded to the largest height and width of the batch; padding is 0 after normalization, the
-    mean color.
-
-    In training, labels of the image's size (masks, semantic 255, panoptic 0, depth 0) are padded with it. Each sample's
-    metainfo gets batch_input_shape and pad_shape (h, w).
+    Images of the same size are stacked as uint8, copied to the device together and converted there. Images of different
+    sizes are padded at the bottom and right to the largest height and width in the batch, with 0 after normalization.
+    In training, label maps are padded too (masks 0, semantic 255, panoptic 0, depth 0). batch_input_shape and pad_shape
+    (h, w) are added to the metainfo of the samples.
 
     Args:
         mean: RGB means in [0, 1] units; None with `std` None leaves the images in [0, 1].
         std: RGB standard deviations in [0, 1] units.
-        size_divisor: The batch's height and width become multiples of it.
-        pad_labels: Pad labels too, in training. Metrics compare in the original image's frame: labels are not touched
-            in evaluation.
-        channels_last: Give the batch in torch.channels_last memory format.
-        batch_augment: Called in training as inputs, data_samples = batch_augment(inputs, data_samples) on the finished
-            batch, for mixup and the like.
-        non_blocking: Let copies to the device overlap with computation; needs pinned memory.
+        size_divisor: Pad height and width to multiples of this number.
+        pad_labels: Pad labels in training. Labels are not padded in evaluation, since metrics use the original frame.
+        channels_last: Return the batch in torch.channels_last memory format.
+        batch_augment: Module, function or config, called in training as batch_augment(inputs, data_samples) on the
+            batch.
+        non_blocking: Copy to the device asynchronously; needs pinned memory.
     """
 
     def __init__(
@@ -51,7 +48,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
     ) -> None:
         super().__init__(non_blocking=non_blocking)
         if (mean is None) != (std is None):
-            raise ValueError(f"mean={mean}, std={std}: give both or neither")
+            raise ValueError(f"mean={mean}, std={std}: set both or neither")
         if mean is not None and (max(mean) > 1 or max(std) > 1 or min(std) <= 0):
             raise ValueError(
                 f"mean={tuple(mean)}, std={tuple(std)} are not in [0, 1] units: divide values for 0..255 by 255"
@@ -70,15 +67,15 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.register_buffer("shift", shift, persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Batch what the loader collated.
+        """Preprocess a collated batch.
 
         Args:
-            data: "inputs", a list of B uint8 (or float, in 0..255) tensors (C, H, W), or one (B, C, H, W); and
-                "data_samples", a list of B DataSample, which may be missing.
-            training: Whether labels are padded and `batch_augment` runs.
+            data: "inputs", a list of B uint8 (or float, in 0..255) tensors (C, H, W) or one tensor (B, C, H, W); and
+                optionally "data_samples", a list of B DataSample.
+            training: Whether to pad labels and apply `batch_augment`.
 
         Returns:
-            dict: "inputs" float32 (B, C, H, W) and "data_samples" on the device.
+            Dict with "inputs" (B, C, H, W) float32 and "data_samples" on the device.
         """
         images = list(data["inputs"])
         samples = data.get("data_samples")
@@ -103,8 +100,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
     def _batch(self, images: list[Tensor], height: int, width: int) -> Tensor:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         if all(tuple(image.shape[-2:]) == (height, width) for image in images):
-            # images usually lie in memory as (H, W, C): stacked that way, the bytes are copied in order, and the
-            # conversion to float turns them around
+            # images are usually (H, W, C) in memory: stack them in this order, and transpose while converting to float
             if all(image.stride(0) == 1 for image in images):
                 batch = torch.stack([image.permute(1, 2, 0) for image in images]).permute(0, 3, 1, 2)
             else:
@@ -119,7 +115,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         return batch
 
     def _normalize(self, images: Tensor) -> Tensor:
-        """(..., C, H, W) float32 in 0..255, changed in place."""
+        """Normalize images (..., C, H, W) float32 in 0..255 in place."""
         if self.gain is None:
             return images.div_(255)
         return images.mul_(self.gain).add_(self.shift)

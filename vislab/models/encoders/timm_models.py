@@ -1,4 +1,4 @@
-"""Creating timm models, filling them from files, and grouping their parameters: what encoder and classifier share."""
+"""Functions for timm models: creation, loading of weights, grouping of parameters."""
 
 import sys
 from collections.abc import Collection, Sequence
@@ -12,20 +12,20 @@ from vislab.io.weights import check_types, read_weights
 def create_model(
     name: str, args: dict, *, owner: str, download: bool, alternatives: Sequence[dict] = ({},)
 ) -> nn.Module:
-    """`timm.create_model(name, **args)` with errors that name the remedy.
+    """Call `timm.create_model(name, **args)` with helpful errors.
 
     Args:
         name: timm model name.
-        args: arguments of the model.
-        owner: class that asks, for messages.
-        download: take timm's own weights.
-        alternatives: further arguments; the first set that the model knows is used.
+        args: Arguments of the model.
+        owner: Name of the calling class in messages.
+        download: Use timm's pre-trained weights.
+        alternatives: Sets of additional arguments, of which the first one supported by the model is used.
 
     Raises:
-        ConfigError: unknown name or argument.
-        CheckpointError: timm's weights cannot be had.
+        ConfigError: Unknown name or argument.
+        CheckpointError: timm's weights are not available.
     """
-    import timm  # a second of import time, spared where no timm model is built
+    import timm  # imported late: takes a second
 
     if not timm.is_model(name):
         close = nearest(name.split(".")[0], timm.list_models(), count=3)
@@ -41,32 +41,32 @@ def create_model(
             if not download:
                 raise
             raise CheckpointError(
-                f"timm has no weights for {name!r} or cannot fetch them ({error}); "
-                "give pretrained=PATH of a file or pretrained=False"
+                f"timm has no weights for {name!r} or cannot download them ({error}); "
+                "use pretrained=PATH or pretrained=False"
             ) from error
     raise ConfigError(f"{owner}: timm model {name!r} takes none of {[list(extra) for extra in alternatives]}")
 
 
 def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ()) -> list[str]:
-    """Load a file of timm's, or of a model that contains such a network. Returns the names that were not taken from it.
+    """Load weights of timm, or of a model with a timm model inside; returns the names of missing parameters.
 
     Args:
-        model: a timm model.
-        path: see `read_weights`.
-        optional: parameters that are left as they are when the file has another shape: a head of other classes.
+        model: A timm model.
+        path: See `read_weights`.
+        optional: Parameters that keep their values if the shape in the file differs, such as the head.
 
     Raises:
-        CheckpointError: nothing in the file has this model's names, or shapes or number types differ.
+        CheckpointError: No name in the file matches, or shapes or number types differ.
     """
     state = read_weights(path)
     first = next(iter(model.state_dict()))
     prefix = next((key[: -len(first)] for key in state if key.endswith("." + first)), "")
     state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
-    if convert is not None:  # older layouts of the same model, position embeddings of another size ...
+    if convert is not None:  # converts older layouts, position embeddings of another size, ...
         try:
             state = convert(state, model)
-        except Exception as error:  # timm's converters expect the shapes they know
+        except Exception as error:  # timm's converters expect specific shapes
             raise CheckpointError(
                 f"{path} does not fit this timm model: timm cannot convert it ({type(error).__name__}: {error})"
             ) from error
@@ -85,19 +85,19 @@ def _differs(own: dict[str, Tensor], state: dict[str, Tensor], key: str) -> bool
 
 
 def layer_groups(model: nn.Module, *, coarse: bool) -> dict[str, int]:
-    """Parameter name -> its place from the stem (0) on: by stages, or by layers when not coarse."""
+    """Return the depth of each parameter by name, starting at 0 for the stem, in stages if `coarse`, else in layers."""
     from timm.models import group_parameters
 
     return group_parameters(model, model.group_matcher(coarse=coarse), reverse=True)
 
 
 def enable_grad_checkpointing(model: nn.Module, name: str, *, owner: str) -> None:
-    """Gradient checkpointing of a timm model.
+    """Enable gradient checkpointing of a timm model.
 
     Raises:
-        ConfigError: the model has none.
+        ConfigError: The model does not support it.
     """
     try:
         model.set_grad_checkpointing(True)
     except (AssertionError, AttributeError):
-        raise ConfigError(f"{owner}: timm model {name!r} cannot do grad_checkpointing=True") from None
+        raise ConfigError(f"{owner}: timm model {name!r} does not support grad_checkpointing=True") from None

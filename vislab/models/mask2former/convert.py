@@ -1,7 +1,7 @@
-"""Names of Mask2Former's weights in other projects' files, turned into this project's.
+"""Conversion of Mask2Former weights of other projects.
 
-Every layout is a list of (pattern, replacement) for the beginning or middle of a name, applied in order; None drops it.
-What is split there and whole here (query, key, value) is joined afterwards.
+Each layout is a list of (pattern, replacement) for parameter names, applied in order; None removes a parameter.
+Separate query, key and value weights are concatenated afterwards.
 """
 
 import re
@@ -16,7 +16,7 @@ _OFFICIAL: Rules = [
     (r"^criterion\..*", None),
     (r".*relative_position_index$", None),
     (r"^sem_seg_head\.predictor\.static_query\.", "sem_seg_head.predictor.query_feat."),
-    # files of version < 2 have the pixel decoder right under the head
+    # files of version < 2 have the pixel decoder directly in the head
     (r"^sem_seg_head\.(?!predictor\.|pixel_decoder\.)", "sem_seg_head.pixel_decoder."),
     (r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.gt\.head\.", "gate."),
     (r"^sem_seg_head\.pixel_decoder\.transformer\.encoder\.", "pixel_decoder."),
@@ -130,7 +130,7 @@ _RULES = {"official": _OFFICIAL, "hf": _HF, "mmdet": _MMDET}
 
 
 def detect(state: Mapping[str, Tensor]) -> str | None:
-    """Which project's names these are; None: none that is known."""
+    """Return the layout of a state dict; None if it is unknown."""
     marks = {"sem_seg_head.": "official", "panoptic_head.": "mmdet", "transformer_module.": "hf"}
     for name in state:
         for mark, layout in marks.items():
@@ -140,7 +140,7 @@ def detect(state: Mapping[str, Tensor]) -> str | None:
 
 
 def convert(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
-    """Foreign names and layouts to this project's; names no rule knows keep theirs."""
+    """Convert a state dict of the given layout; names without a rule are unchanged."""
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
         new = _rename(name, _RULES[layout])
@@ -155,14 +155,16 @@ def convert(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
 
 
 def unfold_to_blocks(value: Tensor) -> Tensor:
-    """mmdet's PatchMerging orders its 4 C inputs channel first, then place row by row; everyone else's place first,
-    column by column. The last axis is reordered; applying `blocks_to_unfold` undoes it."""
+    """Reorder the last axis of PatchMerging weights of mmdet, (..., 4 C), to the usual order.
+
+    mmdet uses channel-major order with positions row by row; others use position-major order, column by column.
+    `blocks_to_unfold` is the inverse."""
     channels = value.shape[-1] // 4
     return value.unflatten(-1, (channels, 2, 2)).movedim(-3, -1).transpose(-3, -2).flatten(-3)
 
 
 def blocks_to_unfold(value: Tensor) -> Tensor:
-    """The opposite of `unfold_to_blocks`."""
+    """Inverse of `unfold_to_blocks`."""
     channels = value.shape[-1] // 4
     return value.unflatten(-1, (2, 2, channels)).transpose(-3, -2).movedim(-1, -3).flatten(-3)
 
@@ -178,13 +180,13 @@ def _rename(name: str, rules: Rules) -> str | None:
 
 
 def _count(name: str) -> str:
-    """Numbers that are counted differently: #n is n - 1, +n is n + 1, %n is n / 2."""
+    """Convert indices: #n is n - 1, +n is n + 1, %n is n / 2."""
     steps: dict[str, Callable[[int], int]] = {"#": lambda n: n - 1, "+": lambda n: n + 1, "%": lambda n: n // 2}
     return re.sub(r"([#+%])(\d)", lambda m: str(steps[m[1]](int(m[2]))), name)
 
 
 def _join(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """<query>, <key>, <value> of Swin to attn.qkv; <q>, <k>, <v> of the decoder to in_proj."""
+    """Concatenate <query>, <key>, <value> of Swin to attn.qkv, and <q>, <k>, <v> of the decoder to in_proj."""
     joined: dict[str, Tensor] = {}
     for name, value in state.items():
         if match := re.search(r"<(query|key|value)>", name):
@@ -199,10 +201,10 @@ def _join(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if target not in joined and all(part in state for part in parts):
             joined[target] = torch.cat([state[part] for part in parts])
         elif target not in joined:
-            joined[name] = value  # incomplete: shows up as unexpected
+            joined[name] = value  # incomplete: reported as unexpected
     return joined
 
 
 def _shift_downsample(name: str) -> str:
-    """timm puts the merging of patches at the start of the next stage, the others at the end of this one."""
+    """Rename patch merging, which is at the start of the next stage in timm and at the end of the stage in others."""
     return re.sub(r"^(backbone\.model\.layers\.)(\d)(\.downsample\.)", lambda m: f"{m[1]}{int(m[2]) + 1}{m[3]}", name)

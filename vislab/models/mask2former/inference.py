@@ -1,7 +1,7 @@
-"""From classes and masks at stride 4 to panoptic, instance and semantic predictions in the original image's frame.
+"""Postprocessing of Mask2Former: panoptic, instance and semantic predictions from classes and masks at stride 4.
 
-The rules are the official implementation's. Masks are enlarged a strip of rows at a time: memory is bounded whatever
-the number of queries and the size of the image.
+The rules are those of the official implementation. Masks are resized in strips of rows, so memory is bounded for any
+number of queries and image size.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_ELEMENTS = 1 << 22  # of a strip: 16 MiB in float32
+_ELEMENTS = 1 << 22  # per strip: 16 MiB in float32
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The sizes (h, w) masks pass through: the padded input, the image in it, the original image."""
+    """Sizes (h, w) of the padded input, the image inside it, and the original image."""
 
     padded: tuple[int, int]
     image: tuple[int, int]
@@ -26,16 +26,16 @@ class Frames:
 def enlarge(
     masks: Tensor, frames: Frames, between: Callable[[Tensor], Tensor] | None = None, elements: int = _ELEMENTS
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Resize (N, h, w) masks to the padded input, cut the padding off, resize to the original; both bilinear.
+    """Resize masks to the padded input, remove the padding, and resize to the original image, both bilinear.
 
     Args:
-        masks: Logits.
+        masks: (N, h, w) logits.
         frames: The sizes.
-        between: Applied after the first of the two steps.
-        elements: Most values a strip has, at least one row of it.
+        between: Function applied after the first resizing.
+        elements: Maximum number of elements per strip, which has at least one row.
 
     Yields:
-        (rows, (N, r, W)): a strip of rows of the original frame.
+        (rows, masks (N, r, W)) for strips of rows of the original image.
     """
     height, width = frames.original
     strip = max(1, elements // max(1, len(masks) * max(width, frames.padded[1])))
@@ -43,7 +43,7 @@ def enlarge(
     for start in range(0, height, strip):
         stop = min(start + strip, height)
         same = height == frames.image[0]
-        first, last = (start, stop - 1) if same else (int(top[start]), int(bottom[stop - 1]))  # the image's rows needed
+        first, last = (start, stop - 1) if same else (int(top[start]), int(bottom[stop - 1]))  # required rows
         part = _resize_rows(masks, frames.padded[0], first, last + 1)
         part = _resize_columns(part, frames.padded[1])[..., : frames.image[1]]
         part = part if between is None else between(part)
@@ -55,7 +55,7 @@ def enlarge(
 
 
 def _taps(size: int, out: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The two rows that each of `out` rows lies between, and how far down: F.interpolate's rule."""
+    """Return the source rows above and below each of `out` rows, and the interpolation weights, as in F.interpolate."""
     place = (torch.arange(out, dtype=torch.float64) + 0.5) * (size / out) - 0.5
     place = place.clamp(min=0)
     top = place.long().clamp(max=size - 1)
@@ -64,7 +64,7 @@ def _taps(size: int, out: int, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _resize_rows(masks: Tensor, out: int, start: int, stop: int) -> Tensor:
-    """Rows start..stop of masks resized to `out` rows, at their own width."""
+    """Return rows start..stop of masks (N, h, w) resized to `out` rows: (N, stop - start, w)."""
     if masks.shape[1] == out:
         return masks[:, start:stop]
     top, bottom, fraction = (x[start:stop] for x in _taps(masks.shape[1], out, masks))
@@ -88,18 +88,18 @@ def panoptic(
     score_threshold: float = 0.8,
     overlap_threshold: float = 0.8,
 ) -> tuple[Tensor, list[dict]]:
-    """One segment or none for every pixel.
+    """Compute a panoptic segmentation.
 
     Args:
         class_logits: (Q, C + 1).
         masks: (Q, h, w) logits.
         frames: Sizes.
-        is_thing: (C,) bool: classes whose segments are not merged.
-        score_threshold: A query counts when its best class is no "no object" and scores more.
-        overlap_threshold: A segment counts when at least this share of its own mask was not taken by others.
+        is_thing: (C,) bool, classes whose segments are not merged.
+        score_threshold: Minimum score of the best class of a query, which must not be "no object".
+        overlap_threshold: Minimum fraction of the mask of a segment that is not covered by other segments.
 
     Returns:
-        int32 (H, W) of segment ids, 0 = none, and segments as dict(id, category, iscrowd, area, score).
+        Segment ids (H, W) int32, 0 = none, and segments as dict(id, category, iscrowd, area, score).
     """
     scores, labels = class_logits.float().softmax(-1).max(-1)
     keep = (labels != class_logits.shape[1] - 1) & (scores > score_threshold)
@@ -109,8 +109,8 @@ def panoptic(
     result = torch.zeros(frames.original, dtype=torch.int32, device=device)
     if count == 0:
         return result, []
-    won = torch.zeros(count, dtype=torch.int64, device=device)  # pixels where a query is the best
-    own = torch.zeros(count, dtype=torch.int64, device=device)  # pixels of its mask
+    won = torch.zeros(count, dtype=torch.int64, device=device)  # pixels in which a query has the highest score
+    own = torch.zeros(count, dtype=torch.int64, device=device)  # pixels of its own mask
     for rows, strip in enlarge(masks, frames):
         probability = strip.float().sigmoid()
         best = (probability * scores[:, None, None]).argmax(0)  # (r, W)
@@ -141,18 +141,18 @@ def panoptic(
 
 
 def semantic(class_logits: Tensor, masks: Tensor, frames: Frames, *, sigmoid_first: bool = False) -> Tensor:
-    """The class of each pixel, (H, W) int64: largest sum over queries of class probability times mask probability.
+    """Return the class of each pixel, (H, W) int64, by the sum over queries of class and mask probabilities.
 
     Args:
         class_logits: (Q, C + 1).
         masks: (Q, h, w) logits.
         frames: Sizes.
-        sigmoid_first: Resize probabilities instead of logits to the original size: official for semantic models.
+        sigmoid_first: Resize probabilities instead of logits to the original size, as in official semantic models.
     """
     weights = class_logits.float().softmax(-1)[:, :-1].T.contiguous()  # (C, Q)
     result = torch.empty(frames.original, dtype=torch.int64, device=masks.device)
     between = torch.sigmoid if sigmoid_first else None
-    # a strip is held for queries and for classes
+    # one strip for queries and one for classes
     elements = _ELEMENTS * len(masks) // (len(masks) + len(weights))
     for rows, strip in enlarge(masks.float(), frames, between, elements):
         probability = strip if sigmoid_first else strip.sigmoid()
@@ -170,18 +170,18 @@ def instances(
     max_instances: int = 100,
     rle_masks: bool = False,
 ) -> dict:
-    """The best pairs of query and class.
+    """Compute instances from the pairs of query and class with the highest scores.
 
     Args:
         class_logits: (Q, C + 1).
         masks: (Q, h, w) logits.
         frames: Sizes.
-        is_thing: (C,) bool: only pairs of these classes are kept.
-        max_instances: How many pairs, before that.
-        rle_masks: Give masks as COCO run lengths, so that no more than a few are held at full size.
+        is_thing: (C,) bool, classes of the returned instances.
+        max_instances: Number of pairs, before selecting thing classes.
+        rle_masks: Return masks as COCO RLE, so that only a few are in memory at full size.
 
     Returns:
-        labels (N,), scores (N,), bboxes (N, 4) xyxy around the masks, masks (N, H, W) bool or N run lengths.
+        labels (N,), scores (N,), bboxes (N, 4) xyxy of the masks, masks (N, H, W) bool or a list of N RLE.
     """
     probability = class_logits.float().softmax(-1)[:, :-1]
     scores, chosen = probability.flatten().topk(min(max_instances, probability.numel()))
@@ -216,7 +216,7 @@ def instances(
 
 
 def _boxes(masks: Tensor) -> Tensor:
-    """(N, 4) xyxy around (N, H, W) bool masks; zeros for an empty one."""
+    """Return the boxes (N, 4) xyxy of masks (N, H, W) bool; zeros for empty masks."""
     edges = []
     for axis in (1, 2):  # columns, rows
         line = masks.any(axis).to(torch.uint8)

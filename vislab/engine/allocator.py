@@ -1,20 +1,20 @@
-"""Keeps freed memory in the process: on the CPU a training step otherwise asks the kernel for its activations anew.
+"""Keep freed memory in the process, which speeds up training on the CPU.
 
-glibc gives large blocks back to the system as soon as they are free. A step of convolutions frees and takes the same
-megabytes again and again, and each time the kernel clears every page: about 3-5% of a step, and the noise of timings.
+glibc returns large blocks to the system when they are freed. Training steps allocate and free the same blocks
+repeatedly, and the kernel clears every page each time, which takes about 3-5% of a step.
 """
 
 import ctypes
 import os
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # names of glibc's mallopt
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # parameters of glibc's mallopt
 
 
 def keep_freed_memory() -> bool:
-    """Let the C library keep freed blocks up to 1 GiB for the next step; returns whether it could be asked to.
+    """Let glibc keep freed blocks up to 1 GiB; returns whether that was possible.
 
-    Nothing is changed where the C library is not glibc, or where the user has decided: MALLOC_TRIM_THRESHOLD_ or
-    MALLOC_MMAP_THRESHOLD_ is set in the environment.
+    Does nothing if the C library is not glibc, or if MALLOC_TRIM_THRESHOLD_ or MALLOC_MMAP_THRESHOLD_ is set in the
+    environment.
     """
     if {"MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"} & os.environ.keys():
         return False

@@ -1,4 +1,4 @@
-"""What a run says about the machine it runs on. mmengine's own report needs distutils, which Python 3.12 removed."""
+"""Collect versions and devices for the log; mmengine's function needs distutils, removed in Python 3.12."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ _PACKAGES = ("vislab", "torchvision", "mmengine", "timm", "albumentations", "ope
 
 
 def collect_environment() -> dict[str, str]:
-    """Versions and devices, by name. Starts no process, imports nothing, never raises."""
+    """Return versions and devices by name, without starting processes or importing packages."""
     report = {
         "platform": platform.platform(),
         "python": sys.version.split()[0],

@@ -1,4 +1,4 @@
-"""The first step of a run without the run: what `tools/train.py --check` executes, in a temporary work folder."""
+"""Run the first step of a training run in a temporary work directory, for `tools/train.py --check`."""
 
 import copy
 import shutil
@@ -20,21 +20,21 @@ _LOCAL_BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
 
 
 def take_first_step(cfg: Config) -> dict[str, Any]:
-    """Build everything `cfg` names and run it once: one training step, then one validation and one test batch.
+    """Build everything in `cfg` and run one training step, one validation batch and one test batch.
 
-    The training step goes through the hooks, loss, backward, clipping and optimizer; each evaluation batch through its
-    metric and the hooks that read metrics (`save_best`, early stopping). The test batch is left out where test data and
-    metric equal those of validation. Nothing is written into the work folder of the config, and no checkpoint anywhere.
+    The training step includes hooks, loss, backward, clipping and optimizer; evaluation batches include metrics and the
+    hooks that use them (`save_best`, early stopping). The test batch is skipped if test data and metric are those of
+    validation. Nothing is written to the work directory of the config, and no checkpoint is saved.
 
     Args:
-        cfg: a checked config; with `resume`, the checkpoint is looked up in its `work_dir`.
+        cfg: A checked config; with `resume`, the checkpoint is searched in its `work_dir`.
 
     Returns:
-        `parameters` and `trained_parameters`; for each loader its number of batches and the seconds to the first one;
-        `loss` of the first batch; `val_metrics` and `test_metrics` of one batch, as text.
+        `parameters` and `trained_parameters`; for each data loader the number of batches and the seconds until the
+        first one; `loss` of the first batch; `val_metrics` and `test_metrics` of one batch, as text.
 
     Raises:
-        VislabError: whatever the run itself would raise by then.
+        VislabError: Any error that the run would raise.
     """
     cfg = copy.deepcopy(cfg)
     if cfg.get("resume") in (True, "auto") and not cfg.get("load_from"):
@@ -57,7 +57,7 @@ def take_first_step(cfg: Config) -> dict[str, Any]:
 
 
 def _keep_local_backends(cfg: Config) -> None:
-    """Services such as wandb would record the check as a run."""
+    """Keep only local visualization backends, so that services such as wandb do not record the check."""
     visualizer = cfg.get("visualizer")
     if isinstance(visualizer, Mapping) and visualizer.get("vis_backends"):
         names = [(backend, backend["type"]) for backend in visualizer["vis_backends"]]
@@ -66,7 +66,7 @@ def _keep_local_backends(cfg: Config) -> None:
 
 
 def _forget(runner: "_FirstStepRunner | None") -> None:
-    """Close the log file, and take the run's logger, message hub and visualizer out of mmengine's global tables."""
+    """Close the log file, and remove logger, message hub and visualizer of the run from mmengine's globals."""
     if runner is None:
         return
     for handler in list(runner.logger.handlers):
@@ -76,7 +76,7 @@ def _forget(runner: "_FirstStepRunner | None") -> None:
 
 
 class _FirstStepRunner(Runner):
-    """A Runner whose training loop makes one step."""
+    """A Runner whose training loop runs one step."""
 
     def take(self) -> dict[str, Any]:
         parameters = list(self.model.parameters())
@@ -105,10 +105,10 @@ class _FirstStepRunner(Runner):
         return built
 
     def save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        """Hooks ask for a checkpoint that nobody would read."""
+        """Do not save checkpoints."""
 
     def _report(self, *args: Any, **kwargs: Any) -> None:
-        """No metrics.json: one batch has no result."""
+        """Do not write metrics.json."""
 
     def _step_once(self) -> None:
         self.call_hook("before_train")
@@ -140,6 +140,6 @@ class _FirstStepRunner(Runner):
         return batch
 
     def _same_evaluation(self) -> bool:
-        """Whether test repeats validation."""
+        """Return whether test data and metric are those of validation."""
         pairs = [(self.cfg.get(f"val_{part}"), self.cfg.get(f"test_{part}")) for part in ("dataloader", "evaluator")]
         return all(val == test for val, test in pairs)

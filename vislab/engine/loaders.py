@@ -1,7 +1,7 @@
-"""Replaces mmengine's checkpoint loaders by the project's own; importing the module does it.
+"""Replace mmengine's checkpoint loaders by `vislab.io.checkpoint` when this module is imported.
 
-mmengine's Runner, EMA hook and `init_cfg` with `Pretrained` read files through `CheckpointLoader`, whose stock loaders
-unpickle whatever the file contains.
+mmengine's Runner, EMA hook and `init_cfg` with `Pretrained` use `CheckpointLoader`, whose default loaders unpickle
+arbitrary objects.
 """
 
 import difflib
@@ -18,17 +18,17 @@ def _load_torchvision(filename: str, map_location: Any = "cpu") -> dict:
     urls = get_torchvision_models()
     if name not in urls:
         raise CheckpointError(
-            f"torchvision has no weights {name!r}. Near: {difflib.get_close_matches(name, urls) or 'none'}"
+            f"torchvision has no weights {name!r}. Similar names: {difflib.get_close_matches(name, urls) or 'none'}"
         )
     return load_from_http(urls[name], map_location)
 
 
 def _refuse_scheme(filename: str, map_location: Any = "cpu") -> dict:
-    raise CheckpointError(f"{filename}: this kind of address is not supported. Download the file and give its path.")
+    raise CheckpointError(f"{filename}: this type of URL is not supported. Download the file and use its path.")
 
 
 def install_loaders() -> None:
-    """Replace every loader of mmengine: the stock ones unpickle whatever the file contains."""
+    """Replace all loaders of mmengine."""
     for prefix in list(CheckpointLoader._schemes):
         CheckpointLoader.register_scheme(prefix, _refuse_scheme, force=True)
     CheckpointLoader.register_scheme("", load_checkpoint, force=True)

@@ -1,4 +1,4 @@
-"""Passes what vislab's modules without mmengine log through `logging` on to the run's log; importing it does it."""
+"""Forward messages of the standard logger `vislab` to mmengine's log when this module is imported."""
 
 import logging
 
@@ -11,7 +11,7 @@ class _RunLog(logging.Handler):
 
 
 def install_bridge() -> None:
-    """Make mmengine's current logger the only destination of the logger `vislab` and those below it."""
+    """Forward messages of the logger `vislab` and its children to mmengine's current logger only."""
     logger = logging.getLogger("vislab")
     if not any(isinstance(handler, _RunLog) for handler in logger.handlers):
         logger.addHandler(_RunLog())

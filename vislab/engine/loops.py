@@ -1,6 +1,6 @@
-"""Training, validation and test loops: lean, and able to go on from any iteration without replaying data.
+"""Training, validation and test loops, which can resume at any iteration without reading data again.
 
-`train_cfg=dict(by_epoch=True, max_epochs=...)` and `dict(by_epoch=False, max_iters=...)` get the first two; the
+`train_cfg=dict(by_epoch=True, max_epochs=...)` and `dict(by_epoch=False, max_iters=...)` select the training loops,
 `val_cfg` and `test_cfg` the others.
 """
 
@@ -25,9 +25,9 @@ from vislab.registry import LOOPS
 
 
 class _TrainLoop(BaseLoop):
-    """What both training loops share: one step, validation when it is due, and the place in the data.
+    """Base class of the training loops: training step, scheduling of validation, and position in the data.
 
-    `epoch` and `iter` count what is finished; Runner.resume brings them back with `resume_at` before `run`.
+    `epoch` and `iter` are the numbers of finished epochs and iterations; Runner.resume restores them with `resume_at`.
     """
 
     by_epoch: bool
@@ -44,7 +44,7 @@ class _TrainLoop(BaseLoop):
         super().__init__(runner, dataloader)
         self._epoch = 0
         self._iter = 0
-        self.batches_changed = False  # whether a resume goes on with another number of samples an iteration
+        self.batches_changed = False  # whether a resumed run has another number of samples per iteration
         self._pass = 0  # over the data
         self._pass_start = _PassStart(iteration=0, batches=0, samples=0)
         self.val_begin = val_begin
@@ -65,10 +65,10 @@ class _TrainLoop(BaseLoop):
     max_iters = property(lambda self: self._max_iters, doc="int: iterations in all.")
 
     def position(self, epoch: int, step: int) -> dict[str, Any]:
-        """Where in the data a checkpoint stands that is written at `epoch` finished epochs and `step` iterations."""
+        """Return the position in the data after `epoch` finished epochs and `step` iterations, for a checkpoint."""
         size = loader_size(self.dataloader)
         batches = samples = 0
-        if not self.by_epoch or epoch == self._epoch:  # else it stands at the end of the running epoch
+        if not self.by_epoch or epoch == self._epoch:  # else it is at the end of the current epoch
             batches = self._pass_start.batches + step - self._pass_start.iteration
             samples = self._pass_start.samples + (step - self._pass_start.iteration) * (size.step or 0)
         return {
@@ -80,10 +80,10 @@ class _TrainLoop(BaseLoop):
         }
 
     def resume_at(self, epoch: int, step: int, position: Mapping[str, Any] | None) -> None:
-        """Go on after `epoch` finished epochs and `step` iterations, at the samples that `position` says.
+        """Continue after `epoch` finished epochs and `step` iterations, at `position` in the data.
 
         Raises:
-            CheckpointError: the place cannot be found with the batch size, processes and dataset of this run.
+            CheckpointError: The position is not valid for the batch size, processes and dataset of this run.
         """
         now = loader_size(self.dataloader)
         before = now if position is None else saved_size(position)
@@ -115,7 +115,7 @@ class _TrainLoop(BaseLoop):
         self._iter += 1
 
     def _validate_if_due(self, done: int, total: int) -> None:
-        """Validate after `done` of `total` epochs or iterations, unless that very validation is in the resumed log."""
+        """Validate after `done` of `total` epochs or iterations if due and not in the resumed log yet."""
         runner = self.runner
         for milestone, interval in zip(self._milestones, self._intervals, strict=True):
             if done + 1 >= milestone:
@@ -131,13 +131,13 @@ class _TrainLoop(BaseLoop):
 
     @property
     def _sampler(self) -> Any:
-        """What draws the indices: inside the batch sampler when that is a custom one."""
+        """Return the sampler of indices, which is inside a custom batch sampler."""
         return getattr(self.dataloader.batch_sampler, "sampler", None) or self.dataloader.sampler
 
     def _batches(self) -> Iterator[Any]:
-        """The batches that are left of the current pass. What was trained on is skipped without being read."""
+        """Yield the remaining batches of the current pass; earlier ones are skipped without being read."""
         loader, done = self.dataloader, self._pass_start.batches
-        if loader.generator is not None:  # the seed of the workers: the same for this pass in every run
+        if loader.generator is not None:  # seed of the workers, the same for this pass in all runs
             loader.generator.manual_seed(sample_seed(self.runner.seed or 0, self._pass, done))
         sampler = self._sampler
         if hasattr(sampler, "set_epoch"):
@@ -159,20 +159,20 @@ class _TrainLoop(BaseLoop):
 
 
 class _PassStart(NamedTuple):
-    """Where the counting of the current pass over the data began: at its start, or where a resume took it up."""
+    """Start of the current pass over the data: its first sample, or the position of a resumed run."""
 
     iteration: int
     batches: int  # done before
-    samples: int  # done before, over all processes
+    samples: int  # done before, in all processes
 
 
 def is_endless(sampler: Any) -> bool:
-    """Whether a sampler is known to go on for ever: vislab's and mmengine's InfiniteSampler."""
+    """Return whether a sampler is infinite: InfiniteSampler of vislab or mmengine."""
     return any(kind.__name__ == "InfiniteSampler" for kind in type(sampler).__mro__)
 
 
 def _refuse_endless(loader: DataLoader, section: str) -> None:
-    """Raise ConfigError for a sampler under which no epoch, validation or test would end."""
+    """Raise ConfigError for infinite samplers, with which an epoch, validation or test would not end."""
     sampler = getattr(loader.batch_sampler, "sampler", None) or loader.sampler
     if is_endless(sampler):
         raise ConfigError(
@@ -204,7 +204,7 @@ def _check_shares(loader: DataLoader, section: str) -> None:
 
 
 def _check_ends(loader: DataLoader, batch_idx: int, section: str) -> None:
-    """Raise ConfigError at the first batch beyond the loader's length: the sampler may never end."""
+    """Raise ConfigError at the first batch beyond the length of the data loader."""
     if batch_idx >= len(loader):
         raise ConfigError(
             f"{section} gave batch {batch_idx + 1}, but its length is {len(loader)}: its sampler "
@@ -219,11 +219,11 @@ class EpochBasedTrainLoop(_TrainLoop):
 
     Args:
         runner: The Runner.
-        dataloader: A loader, or a dict to build one from.
-        max_epochs: Epochs in all.
-        val_begin: The first epoch after which validation may run.
-        val_interval: Epochs between two validations; the last epoch is always validated.
-        dynamic_intervals: (epoch, interval) pairs: from that epoch on, that interval.
+        dataloader: A data loader or its config.
+        max_epochs: Number of epochs.
+        val_begin: First epoch after which validation may run.
+        val_interval: Epochs between validations; the last epoch is always validated.
+        dynamic_intervals: (epoch, interval) pairs: validation interval from that epoch on.
     """
 
     by_epoch = True
@@ -248,7 +248,7 @@ class EpochBasedTrainLoop(_TrainLoop):
     def run(self) -> torch.nn.Module:
         self.runner.call_hook("before_train")
         if self._epoch > 0 and self._pass_start.samples == self._pass_start.batches == 0:
-            self._validate_if_due(self._epoch, self._max_epochs)  # no checkpoint records it: the run was cut off before
+            self._validate_if_due(self._epoch, self._max_epochs)  # not in a checkpoint after an interruption
         self.runner.call_hook("restore_random_state")
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
@@ -257,7 +257,7 @@ class EpochBasedTrainLoop(_TrainLoop):
         return self.runner.model
 
     def run_epoch(self) -> None:
-        """Train one epoch, or what a resumed run has left of it."""
+        """Train one epoch, or the rest of it in a resumed run."""
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
         for batch_idx, data_batch in enumerate(self._batches(), start=self._pass_start.batches):
@@ -270,15 +270,15 @@ class EpochBasedTrainLoop(_TrainLoop):
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(_TrainLoop):
-    """Trains for a number of iterations; for hooks the whole run is one epoch.
+    """Trains for a number of iterations, which hooks see as one epoch.
 
     Args:
         runner: The Runner.
-        dataloader: A loader, or a dict to build one from. With InfiniteSampler its workers live for the whole run.
-        max_iters: Iterations in all.
-        val_begin: The first iteration after which validation may run.
-        val_interval: Iterations between two validations; the last iteration is always validated.
-        dynamic_intervals: (iteration, interval) pairs: from that iteration on, that interval.
+        dataloader: A data loader or its config.
+        max_iters: Number of iterations.
+        val_begin: First iteration after which validation may run.
+        val_interval: Iterations between validations; the last iteration is always validated.
+        dynamic_intervals: (iteration, interval) pairs: validation interval from that iteration on.
     """
 
     by_epoch = False
@@ -304,7 +304,7 @@ class IterBasedTrainLoop(_TrainLoop):
         runner.call_hook("before_train")
         runner.call_hook("before_train_epoch")
         if self._iter > 0:
-            self._validate_if_due(self._iter, self._max_iters)  # no checkpoint records it: the run was cut off before
+            self._validate_if_due(self._iter, self._max_iters)  # not in a checkpoint after an interruption
         runner.call_hook("restore_random_state")
         runner.model.train()
         if self._iter < self._max_iters:
@@ -318,14 +318,14 @@ class IterBasedTrainLoop(_TrainLoop):
         return runner.model
 
     def _endless_batches(self) -> Iterator[Any]:
-        """Pass after pass over the loader, from where this run stands; an InfiniteSampler's first pass never ends."""
+        """Yield batches without end from the position of this run."""
         while True:
             yield from self._batches()
             self._next_pass()
 
 
 class _EvaluationMixin:
-    """Metrics must be finite numbers; the latest are kept with the runner."""
+    """Checks that metrics are finite, and stores them in the runner."""
 
     stage: str
 
@@ -348,13 +348,13 @@ class _EvaluationMixin:
 
 @LOOPS.register_module()
 class ValLoop(_EvaluationMixin, MMEngineValLoop):
-    """Predicts the validation set and computes its metrics; the last ones are kept as `runner.last_metrics`.
+    """Computes the metrics of the validation set, stored as `runner.last_metrics`.
 
     Args:
         runner: The Runner.
-        dataloader: A loader, or a dict to build one from.
-        evaluator: Metrics, or dicts to build them from.
-        amp: Predict under autocast: bfloat16 on the CPU, float16 on a GPU.
+        dataloader: A data loader or its config.
+        evaluator: Metrics or their configs.
+        amp: Use autocast with bfloat16 on the CPU or float16 on a GPU.
     """
 
     stage = "validation"
@@ -369,10 +369,10 @@ class ValLoop(_EvaluationMixin, MMEngineValLoop):
 
 @LOOPS.register_module()
 class TestLoop(_EvaluationMixin, MMEngineTestLoop):
-    """As ValLoop, on the test set."""
+    """Computes the metrics of the test set; arguments as in ValLoop."""
 
     stage = "test"
-    __test__ = False  # not a test of pytest's
+    __test__ = False  # not a test for pytest
 
     def __init__(
         self, runner, dataloader: DataLoader | dict, evaluator: Evaluator | dict | list, *, amp: bool = False

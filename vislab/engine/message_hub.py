@@ -1,8 +1,8 @@
-"""mmengine's message hub with buffers that cost the same at step one million as at step one.
+"""A message hub with constant time per update, which replaces that of mmengine.
 
-mmengine appends to a numpy array at every update, which copies the whole history, and reads every logged tensor at
-once, which makes the GPU wait at every step. Here histories grow by doubling and forget what is older than
-`max_length`, and tensors on an accelerator are read together when somebody looks at the history.
+mmengine appends to a NumPy array in each update, which copies the whole history, and reads each logged tensor
+immediately, which synchronizes with the GPU in each step. Here histories grow by doubling and drop entries older than
+`max_length`, and tensors on an accelerator are read together when the history is accessed.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from mmengine.logging import MessageHub as MMEngineMessageHub
 from vislab.io.serialize import register_kind
 
 _HISTORY = "__history__"
-_MAX_WAITING = 64  # tensors kept unread; more would hold on to device memory for nothing
+_MAX_WAITING = 64  # maximum number of unread tensors, to limit device memory
 
 
 class HistoryBuffer(MMEngineHistoryBuffer):
@@ -24,8 +24,8 @@ class HistoryBuffer(MMEngineHistoryBuffer):
 
     Args:
         log_history: Values to begin with, (N,).
-        count_history: How many samples each stands for, (N,).
-        max_length: How many of the latest values are kept at least; up to twice as many are held.
+        count_history: Number of samples of each value, (N,).
+        max_length: Minimum number of recent values to keep; up to twice as many are stored.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ register_kind(_HISTORY, MMEngineHistoryBuffer, _to_plain, _from_plain)
 
 
 class MessageHub(MMEngineMessageHub):
-    """The hub that Runner installs in place of mmengine's."""
+    """The message hub of the Runner."""
 
     def update_scalar(self, key: str, value: Any, count: int = 1, resumed: bool = True) -> None:
         self._set_resumed_keys(key, resumed)

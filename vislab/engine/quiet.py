@@ -1,4 +1,4 @@
-"""Keeps the terminal free of mmengine's lines that help nobody; the log file has them all the same."""
+"""Filter unimportant log messages of mmengine in the terminal; the log file has all of them."""
 
 import logging
 

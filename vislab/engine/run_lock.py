@@ -1,7 +1,7 @@
-"""One training at a time in a work folder: a lock that ends with its process, however that process ends.
+"""A lock that prevents two training runs in the same work directory.
 
-`WORK_DIR/run.lock` names the process that trains there. The operating system contains the lock itself, so a file left
-by a killed run never blocks. Evaluation takes no lock: it may write into the folder of a running training.
+`WORK_DIR/run.lock` contains information about the training process. The lock is held by the operating system and
+released when the process ends, so the file of a killed run does not block. Evaluation does not take the lock.
 """
 
 import errno
@@ -31,10 +31,10 @@ _HELD = {errno.EACCES, errno.EAGAIN, errno.EWOULDBLOCK}
 
 @contextmanager
 def hold_work_dir(folder: str | os.PathLike) -> Iterator[None]:
-    """Keep other trainings out of `folder` for as long as the context lasts. Called on every rank; rank 0 locks.
+    """Context manager that locks `folder` for training. Called on all ranks; rank 0 locks.
 
     Raises:
-        ConfigError: on every rank, when another run trains in this folder.
+        ConfigError: Another run trains in this folder; raised on all ranks.
     """
     lock = None
 
@@ -51,13 +51,13 @@ def hold_work_dir(folder: str | os.PathLike) -> Iterator[None]:
 
 
 class RunLock:
-    """The lock of one folder, taken when the object is made.
+    """The lock of a folder, acquired by the constructor.
 
     Args:
-        folder: The work folder; it exists.
+        folder: An existing work directory.
 
     Raises:
-        ConfigError: another run contains the lock; the message names its process, host and start.
+        ConfigError: Another run has the lock; the message names its process, host and start time.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
@@ -67,7 +67,7 @@ class RunLock:
         os.pwrite(self._descriptor, json.dumps(_this_process()).encode(), 0)
 
     def release(self) -> None:
-        """Give the folder back. Removing the file before the lock goes leaves no moment for two owners."""
+        """Release the lock. The file is removed first, so that there are never two owners."""
         if _is_file_at(self._descriptor, self.path):
             os.unlink(self.path)
         os.close(self._descriptor)
@@ -85,7 +85,7 @@ class RunLock:
                 raise
             if _is_file_at(descriptor, self.path):
                 return descriptor
-            os.close(descriptor)  # its owner removed the file between opening and locking: try the new one
+            os.close(descriptor)  # the file was removed between opening and locking: retry
 
     def _lock(self, descriptor: int) -> None:
         try:
@@ -95,11 +95,11 @@ class RunLock:
         except OSError as error:
             held = error.errno in _HELD
             if held and _has_ended(_owner(descriptor)):
-                time.sleep(0.3)  # the new owner of a stale file writes its name right after locking
+                time.sleep(0.3)  # the new owner of a stale file writes it right after locking
             owner = _owner(descriptor)
             if _is_running(owner) or (held and not _has_ended(owner)):
                 raise ConfigError(self._refusal(owner)) from None
-            if held:  # data-loader workers that outlive their killed main process hold on to the old file
+            if held:  # data loader workers of a killed process may still hold the old file
                 os.unlink(self.path)
             else:
                 print_log(
@@ -129,7 +129,7 @@ def _this_process() -> dict[str, Any]:
 
 
 def _owner(descriptor: int) -> dict[str, Any]:
-    """The process that wrote the lock file; empty when nothing readable is in it."""
+    """Return information about the process that wrote the lock file; empty if the file is invalid."""
     try:
         owner = json.loads(os.pread(descriptor, 4096, 0))
     except (ValueError, OSError):
@@ -138,12 +138,12 @@ def _owner(descriptor: int) -> dict[str, Any]:
 
 
 def _is_running(owner: dict[str, Any]) -> bool:
-    """Whether the owner is known to live: a process of this machine, born when the file says."""
+    """Return whether the owner is running: a process of this machine with the start time in the file."""
     return bool(owner) and owner.get("host") == socket.gethostname() and not _has_ended(owner)
 
 
 def _has_ended(owner: dict[str, Any]) -> bool:
-    """Whether the owner is known to be gone; of another machine's processes nothing is known."""
+    """Return whether the owner has ended; False for processes of other machines."""
     if not owner or owner.get("host") != socket.gethostname():
         return False
     try:
@@ -152,11 +152,11 @@ def _has_ended(owner: dict[str, Any]) -> bool:
         return True
     except OSError:
         return False
-    return owner.get("birth") != _birth(owner["pid"])  # the number was given to another process since
+    return owner.get("birth") != _birth(owner["pid"])  # the process id was reused
 
 
 def _birth(pid: int) -> str | None:
-    """When a process began, in clock ticks since boot; None where /proc does not say. A zombie counts as ended."""
+    """Return the start time of a process in clock ticks since boot; None if unknown. Zombies count as ended."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The folder a run writes into."""
+"""Determine the work directory of a run."""
 
 import os
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from vislab.io.paths import usable_folder
 
 
 def work_dir_of(cfg: Mapping) -> str:
-    """The config's `work_dir`, else `work_dirs/` and the name of the config file; created, and tried by writing to it.
+    """Return `work_dir` of the config, else work_dirs/<config name>, after creating and checking the folder.
 
     Raises:
-        ConfigError: there is neither a work_dir nor a file name, or the folder cannot be written.
+        ConfigError: There is neither a work_dir nor a file name, or the folder is not writable.
     """
     folder, filename = cfg.get("work_dir"), getattr(cfg, "filename", None)
     if folder is None and not filename:

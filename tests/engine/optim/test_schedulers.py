@@ -95,5 +95,5 @@ def test_steps_after_a_warm_up_and_after_resuming():
 
 @pytest.mark.parametrize("milestones", [(60, 120), (0.6, 0.3), (0.0, 0.5), (0.5, 1.0), (0.5, 0.5)])
 def test_steps_that_are_no_shares_are_refused(milestones):
-    with pytest.raises(ConfigError, match=r"increasing shares of the run, such as \(0.3, 0.6, 0.8\)"):
+    with pytest.raises(ConfigError, match=r"increasing fractions of the run, such as \(0.3, 0.6, 0.8\)"):
         RelativeMultiStepLR(optimizer(), milestones=milestones, end=200)

@@ -43,7 +43,7 @@ def test_new_run_that_saved_nothing_is_not_taken_for_the_old_one(tmp_path):
     make_runner(tmp_path, total=2).train()
     broken_run(tmp_path, 3, total=2)
     with pytest.raises(
-        CheckpointError, match="saved no checkpoint; epoch_1.pth, epoch_2.pth there are of a run before"
+        CheckpointError, match="saved no checkpoint; epoch_1.pth, epoch_2.pth belong to an earlier run"
     ):
         make_runner(tmp_path, total=2, resume=True).train()
     resumed = make_runner(tmp_path, total=3, resume=str(tmp_path / "epoch_2.pth"))
@@ -77,7 +77,7 @@ def test_going_back_to_an_older_checkpoint(tmp_path):
 def test_run_that_went_on_from_another_folder_and_saved_nothing(tmp_path):
     make_runner(tmp_path / "old", total=1).train()
     broken_run(tmp_path / "new", 8, total=3, resume=str(tmp_path / "old/epoch_1.pth"))
-    with pytest.raises(CheckpointError, match="went on from .*old/epoch_1.pth and has saved nothing since"):
+    with pytest.raises(CheckpointError, match="was resumed from .*old/epoch_1.pth and has saved no checkpoint since"):
         make_runner(tmp_path / "new", total=3, resume=True).train()
 
 

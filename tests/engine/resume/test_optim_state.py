@@ -94,5 +94,5 @@ def test_plateau_is_kept_or_refused(tmp_path):
     state = OptimizationState(*second, saved(*first, tmp_path / "x.pth"))
     state.load_optimizers()
     assert state.schedule_changes() == ["ReduceOnPlateauLR.patience: 1 -> 4"]
-    with pytest.raises(ValueError, match="depends on past validations"):
+    with pytest.raises(ValueError, match="depends on past validation results"):
         state.follow_schedules(6, 6, 1)

@@ -176,7 +176,7 @@ def test_a_finished_run_says_so_and_keeps_its_metrics(tmp_path):
     again = make_runner(tmp_path, total=1, resume=True)
     said = warnings_of(again)
     again.train()
-    assert any("nothing is left to train" in text for text in said)
+    assert any("training is already complete" in text for text in said)
     assert json.loads((tmp_path / "metrics.json").read_text())["metrics"] == before
 
 

@@ -1,4 +1,4 @@
-"""What happens beside training: checkpoints, random states, the guard against NaN, progress, curves, pictures."""
+"""Hooks: checkpoints, random states, detection of NaN, progress, curves, images of predictions."""
 
 from vislab.engine.hooks import logger  # noqa: F401  a cure for mmengine's LoggerHook
 from vislab.engine.hooks.checkpoint import CheckpointHook

@@ -1,4 +1,4 @@
-"""Writes checkpoints in the order that cannot lose one: the new file stands before an old one goes."""
+"""Hook that saves checkpoints; a new checkpoint is complete before an old one is removed."""
 
 import filecmp
 import os
@@ -19,21 +19,21 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class CheckpointHook(MMEngineCheckpointHook):
-    """Saves `epoch_N.pth` or `iter_N.pth` into the work directory, the best one beside them, and `last_checkpoint`.
+    """Saves `epoch_N.pth` or `iter_N.pth`, the best checkpoint, and `last_checkpoint` in the work directory.
 
     Args:
-        interval: Epochs or iterations between two checkpoints; -1: only the last.
-        by_epoch: Count epochs or iterations. None: as the training loop does.
-        save_optimizer: Without it the file is smaller and cannot be resumed from.
-        save_param_scheduler: As above.
-        max_keep_ckpts: How many of the latest stay; -1: all.
-        save_last: Save after the last epoch or iteration whatever the interval.
+        interval: Epochs or iterations between checkpoints; -1 for the last one only.
+        by_epoch: Whether to count epochs or iterations. Default: as in the training loop.
+        save_optimizer: Save the optimizer state, which is needed to resume.
+        save_param_scheduler: Save the scheduler states, which are needed to resume.
+        max_keep_ckpts: Number of latest checkpoints to keep; -1 for all.
+        save_last: Always save after the last epoch or iteration.
         save_best: Name of a validation metric, several, or "auto" for the first one.
-        rule: "greater" or "less", one for each metric. None: guessed from the metric's name.
-        greater_keys: Parts of names for which greater is better; None: mmengine's list.
-        less_keys: Parts of names for which less is better; None: mmengine's list.
-        published_keys: After training also write the last and best checkpoints with these keys only.
-        save_begin: Nothing is saved before this epoch or iteration.
+        rule: "greater" or "less", one per metric. Default: inferred from the name of the metric.
+        greater_keys: Parts of names for which greater is better. Default: mmengine's list.
+        less_keys: Parts of names for which less is better. Default: mmengine's list.
+        published_keys: After training also save the last and best checkpoints with these keys only.
+        save_begin: First epoch or iteration to save.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self._best: dict[str, tuple[float, str | None]] = {}
         self.last_ckpt = None
 
-    # -- what a resume brings back: names of files in the work folder, never paths --
+    # -- state for resuming: file names in the work directory, no paths --
 
     def state_dict(self) -> dict[str, Any]:
         return {"kept": list(self._kept), "last": _name(self.last_ckpt), "best": dict(self._best)}
@@ -84,7 +84,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         self.last_ckpt = _name(state["last"])
 
     def load_older_state(self, hub) -> None:
-        """Take over what checkpoints without hook states kept in the message hub, there with whole paths."""
+        """Load the state of older checkpoints, which is in the message hub."""
         self._kept = list(hub.get_info("keep_ckpt_ids", []))
         self.last_ckpt = _name(hub.get_info("last_ckpt"))
         for key in self.save_best or ():
@@ -106,7 +106,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if source is None:
             self._kept, self._best, self.last_ckpt = [], {}, None
         elif not self._is_here(source):
-            self._kept, self.last_ckpt = [], None  # files of these names here would be another run's
+            self._kept, self.last_ckpt = [], None  # files of these names would be of another run
         self._kept = [step for step in self._kept if self._step_path(step).exists()]
         for key, (score, name) in list(self._best.items()):
             self._best[key] = (score, call_on_main(lambda k=key, n=name: self._best_file(k, n, source)))
@@ -122,7 +122,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         return path.parent.is_dir() and path.parent.samefile(self.out_dir)
 
     def _point_at_start(self, source: Path | None) -> None:
-        """Let a later `--resume` find this run, should it end before its first checkpoint."""
+        """Write `last_checkpoint` at the start, for `--resume` before the first checkpoint."""
         pointer = Path(self.out_dir) / POINTER_NAME
         if source is not None and self._is_here(source):
             write_text_atomically(str(Path(self.out_dir) / source.name), pointer)
@@ -130,12 +130,12 @@ class CheckpointHook(MMEngineCheckpointHook):
             write_text_atomically(starting_pointer(source and str(source.absolute())), pointer)
 
     def _best_file(self, key: str, name: str | None, source: Path) -> str | None:
-        """The name of the resumed run's best checkpoint once it is in this folder; None where it cannot be had."""
+        """Return the name of the best checkpoint of a resumed run, copied here if needed; None if missing."""
         if not name:
             return None
         mine, theirs = Path(self.out_dir) / name, source.parent / name
         if self._is_here(source):
-            # a killed run may have been ahead of its last checkpoint: then a later best file has taken this one's place
+            # a killed run may have continued after its last checkpoint and replaced this best file
             return name if mine.is_file() or any(mine.parent.glob(f"{self._best_stem(key)}*.pth")) else None
         if theirs.is_file() and not mine.exists():
             copy_atomically(theirs, mine)
@@ -148,11 +148,11 @@ class CheckpointHook(MMEngineCheckpointHook):
         return f"best_{key}_{self.filename_tmpl.split('_')[0]}_".replace("/", "_")
 
     def _info(self, name: str, key: str) -> str:
-        """The message hub's name of the best score or file of one metric."""
+        """Return the key in the message hub of the best score or file of a metric."""
         return name if len(self.save_best) == 1 else f"{name}_{key}"
 
     def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
-        """Write the checkpoint of `step`, then point at it, then remove those that are too many."""
+        """Save the checkpoint of `step`, update `last_checkpoint`, then remove old checkpoints."""
         self._kept = [kept for kept in self._kept if kept != step] + [step]
         surplus = self._kept[: -self.max_keep_ckpts] if self.max_keep_ckpts > 0 else []
         self._kept = self._kept[len(surplus) :]
@@ -179,7 +179,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if "auto" in self.key_indicators:
             self.save_best = [next(iter(metrics))]
             self._init_rule(self.rules, self.save_best)
-            if "auto" in self._best:  # of a checkpoint that did not name the metric
+            if "auto" in self._best:  # from a checkpoint without the name of the metric
                 self._best[self.save_best[0]] = self._best.pop("auto")
         step = runner.epoch if self.by_epoch else runner.iter
         meta = {"epoch": runner.epoch, "iter": runner.iter}
@@ -211,8 +211,7 @@ class CheckpointHook(MMEngineCheckpointHook):
                 self._surplus.append(old)
 
     def after_val(self, runner) -> None:
-        """Tell the step's checkpoint, written before this validation, of the new best, now that all hooks have seen
-        the metrics."""
+        """Update the checkpoint of this step, which was saved before validation, with the new best score."""
         if not self._new_best:
             return
         step = runner.epoch if self.by_epoch else runner.iter
@@ -226,7 +225,7 @@ class CheckpointHook(MMEngineCheckpointHook):
     def after_train(self, runner) -> None:
         step = runner.epoch if self.by_epoch else runner.iter
         if self.save_last and step > 0 and _name(self.last_ckpt) != self._step_path(step).name:
-            # the run ended between two intervals, as early stopping does
+            # the run ended between two intervals, e.g. by early stopping
             self._save_checkpoint_with_step(runner, step, {"epoch": runner.epoch, "iter": runner.iter})
         if self.published_keys is None:
             return
@@ -244,5 +243,5 @@ class CheckpointHook(MMEngineCheckpointHook):
 
 
 def _name(path: str | None) -> str | None:
-    """The file name at the end of a path; the folder before it may have been copied, moved, or another's."""
+    """Return the file name of a path, whose folder may have been moved."""
     return None if path is None else Path(path.replace("\\", "/")).name

@@ -1,6 +1,7 @@
-"""A picture of how the run went: training loss by epoch or iteration, beside it the chosen validation metrics.
+"""Hook that draws curves of the training loss and of validation metrics.
 
-The values are kept in the message hub, so that they survive a resume; the picture is redrawn after each validation.
+The values are stored in the message hub, so that they are restored when resuming; the image is updated after each
+validation.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,8 @@ class CurveHook(Hook):
     """Write WORK_DIR/`file` with the loss (log scale) and the metrics over epochs, or over iterations in such a run.
 
     Args:
-        metrics: names of validation metrics to draw, as they stand in metrics.json, one panel each.
-        file: name of the picture.
+        metrics: Names of validation metrics to draw, as in metrics.json, one panel each.
+        file: Name of the image file.
     """
 
     priority = "LOW"
@@ -31,7 +32,7 @@ class CurveHook(Hook):
         self.file = file
 
     def after_train_epoch(self, runner: Runner) -> None:
-        if _by_epoch(runner):  # the hook runs before the epoch counter moves on
+        if _by_epoch(runner):  # before the epoch counter is incremented
             self._store_loss(runner, runner.epoch + 1, len(runner.train_dataloader))
         else:
             self._store_loss_since_last(runner)
@@ -51,7 +52,7 @@ class CurveHook(Hook):
         self._draw(runner)
 
     def _store_loss_since_last(self, runner: Runner) -> None:
-        """In a run by iterations: the mean since the last point, at every validation and at the end."""
+        """Store the mean loss since the last point, for runs by iterations, at each validation and at the end."""
         points = runner.message_hub.get_info(_STORE, {}).get("loss", [])
         count = runner.iter - (points[-1][0] if points else 0)
         if count > 0:
@@ -74,7 +75,7 @@ class CurveHook(Hook):
         if not names or not is_main_process():
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure  # not pyplot, whose global state would choose a window system
+        from matplotlib.figure import Figure  # not pyplot, which would select a GUI backend
 
         figure = Figure(figsize=(5 * len(names), 3.5), layout="constrained")
         FigureCanvasAgg(figure)
@@ -89,5 +90,5 @@ class CurveHook(Hook):
 
 
 def _by_epoch(runner: Runner) -> bool:
-    """Whether the training loop counts epochs; a run that only validates has none, and must not build one."""
+    """Return whether the training loop counts epochs, without building it in runs that only validate."""
     return getattr(runner._train_loop, "by_epoch", True)

@@ -1,4 +1,4 @@
-"""Early stopping whose patience survives a resume, and which leaves its last checkpoint (CheckpointHook writes it)."""
+"""Early stopping hook with a state that is restored when resuming; CheckpointHook saves the last checkpoint."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class EarlyStoppingHook(MMEngineEarlyStoppingHook):
-    """Ends training when a validation metric stops improving; arguments are those of mmengine's EarlyStoppingHook.
+    """Stops training when a validation metric stops improving; arguments are those of mmengine's EarlyStoppingHook.
 
-    The best score and the number of validations without a better one are kept in checkpoints. A run that was stopped
-    stays stopped when it is resumed, unless `patience`, `min_delta` or `stopping_threshold` have changed.
+    The best score and the number of validations since are saved in checkpoints. A stopped run does not continue when it
+    is resumed, unless `patience`, `min_delta` or `stopping_threshold` was changed.
     """
 
     _stopped = False  # mmengine's own instances become this class without __init__, see Runner.register_hook
@@ -30,7 +30,7 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if state["settings"][:2] != [self.monitor, self.rule]:
-            return  # another metric: what was best before says nothing about it
+            return  # another metric, so the saved score does not apply
         self.wait_count, self.best_score = state["wait_count"], state["best_score"]
         self._stopped = state["stopped"] and state["settings"] == self._settings()
 

@@ -1,7 +1,7 @@
-"""Lets mmengine's LoggerHook follow the training loop.
+"""Patch mmengine's LoggerHook to log validations by epoch or iteration, as in the training loop.
 
-By itself it logs validations by epoch unless told otherwise, and in a run by iterations the epoch is always 0: all
-validations would stand at one point of every curve. The class of mmengine is changed, since configs name that class.
+By default it logs validations by epoch, which is always 0 in runs by iterations, so all validations would be at the
+same position in curves. The class is patched because configs use it.
 """
 
 from mmengine.hooks import LoggerHook

@@ -1,4 +1,4 @@
-"""Stops a run whose loss or weights are no longer finite, and says where it began."""
+"""Hook that stops a run if the loss or weights are not finite."""
 
 import math
 from collections import deque
@@ -16,14 +16,13 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class NanGuardHook(Hook):
-    """Raises TrainingError at the first loss that is NaN or infinite, and before a checkpoint of such weights is
-    written.
+    """Raises TrainingError if a loss is not finite, and before saving a checkpoint with such weights.
 
-    On the CPU every step is looked at. On an accelerator reading a number makes it wait, so losses are kept there and
-    read together every `interval` steps and before each checkpoint; the message still names the first bad step.
+    On the CPU each step is checked. On an accelerator, losses are kept on the device and checked together every
+    `interval` steps and before each checkpoint, to avoid synchronization; the message names the first invalid step.
 
     Args:
-        interval: Steps between two looks on an accelerator.
+        interval: Steps between checks on an accelerator.
     """
 
     priority = "HIGH"
@@ -96,9 +95,9 @@ def _all_finite(tensor: torch.Tensor) -> bool:
 
 
 def _image_names(data_batch: Any) -> list[str]:
-    """Paths or numbers of the samples in a batch, as far as they have any."""
+    """Return paths or ids of the samples in a batch, if available."""
     samples = data_batch.get("data_samples") if isinstance(data_batch, Mapping) else None
-    if isinstance(samples, Mapping):  # collated dicts: one list for each key
+    if isinstance(samples, Mapping):  # collated dicts: one list per key
         return [str(name) for name in next((samples[key] for key in _NAME_KEYS if key in samples), [])][:16]
     names = []
     for sample in samples if isinstance(samples, (list, tuple)) else []:

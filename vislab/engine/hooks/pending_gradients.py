@@ -1,4 +1,4 @@
-"""Keeps the gradients of a started accumulation window in checkpoints, so that one may be written at any iteration."""
+"""Hook that saves accumulated gradients in checkpoints, so that they can be saved at any iteration."""
 
 import logging
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class PendingGradientsHook(Hook):
-    """Saves each rank's summed gradients when a checkpoint falls between two optimizer steps, and brings them back.
+    """Saves and restores the gradients of each rank in checkpoints between two optimizer steps.
 
-    With `optim_wrapper.accumulative_counts` above 1 a step takes several iterations. A checkpoint at a step's end
-    contains two numbers more; one inside a window is larger by the model's gradients, once for each rank.
+    With `optim_wrapper.accumulative_counts` > 1 an optimizer step takes several iterations. A checkpoint between two
+    steps also contains the gradients of the model, once per rank.
 
     Runner and its loops call `collect_rank_states` (every rank, before a checkpoint is put together) and
     `restore_random_state` (before the first batch).
@@ -52,7 +52,7 @@ class PendingGradientsHook(Hook):
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         self._resumed = runner._resume
         self._loaded = checkpoint.get("accumulation") if runner._resume else None
-        if self._resumed:  # it names a hook that does not exist and is wrong once the gradients are back
+        if self._resumed:  # mmengine's warning does not apply
             runner.logger.addFilter(_is_not_about_lost_gradients)
 
     def restore_random_state(self, runner) -> None:
@@ -81,8 +81,7 @@ class PendingGradientsHook(Hook):
         self._loaded, self._resumed = None, False
 
     def _put_back(self, runner, gradients: list[dict[str, torch.Tensor]]) -> None:
-        """Each rank's own gradients; their mean where the number of ranks has changed or each keeps its part of the
-        mean, as it would have been taken at the window's end."""
+        """Restore the gradients of each rank, or their mean for another number of ranks and for sharded parameters."""
         if len(gradients) == runner.world_size and not isinstance(runner.model, FullyShard):
             mine = gradients[get_rank()]
         else:
@@ -90,7 +89,7 @@ class PendingGradientsHook(Hook):
             mine = {n: sum(rank[n] for rank in gradients if n in rank) / len(gradients) for n in names}
         for name, parameter in _model(runner).named_parameters():
             if name in mine:
-                # in the parameter's memory order, which fused optimizers take for granted
+                # in the memory format of the parameter, as needed by fused optimizers
                 parameter.grad = torch.empty_like(parameter, requires_grad=False).copy_(
                     split_like(mine[name], parameter)
                 )

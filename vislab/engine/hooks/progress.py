@@ -1,7 +1,7 @@
-"""One live line with rate, loss and time left, on a terminal only; elsewhere the plain log lines remain as they are.
+"""Hook that shows a progress line with rate, loss and remaining time in terminals.
 
-While the line lives, the terminal does not repeat LoggerHook's lines of every few iterations (the log file still has
-them); all other messages appear above it.
+Periodic messages of LoggerHook are hidden in the terminal, but not in the log file; other messages appear above the
+line.
 """
 
 import atexit
@@ -21,10 +21,10 @@ _LIVE_LINES = ("after_train_iter", "after_val_iter", "after_test_iter")
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows how far training, validation and testing are, when stderr is a terminal and this is the main process.
+    """Shows the progress of training, validation and testing on the main process, if stderr is a terminal.
 
     Args:
-        refresh: seconds between two updates of the line; reading the loss makes a GPU wait, so not every step does.
+        refresh: Seconds between updates; reading the loss synchronizes with the GPU.
     """
 
     priority = "VERY_LOW"
@@ -53,7 +53,7 @@ class ProgressHook(Hook):
         )
         self._bar.start()
         self._quiet = _QuietTerminal(runner.logger, self._bar.console)
-        atexit.register(self._stop)  # an exception skips after_run: the cursor must come back all the same
+        atexit.register(self._stop)  # restore the cursor after exceptions, which skip after_run
 
     def after_run(self, runner) -> None:
         self._stop()
@@ -66,7 +66,7 @@ class ProgressHook(Hook):
             self._tasks.clear()
             atexit.unregister(self._stop)
 
-    # -- stations of the run: mmengine calls these by name --
+    # -- events of the run, called by mmengine --
 
     def before_train(self, runner) -> None:
         self._begin("train", runner.max_iters, done=runner.iter)
@@ -103,7 +103,7 @@ class ProgressHook(Hook):
     def _begin(self, name: str, total: int, done: int = 0) -> None:
         if self._bar is None:
             return
-        for task in self._tasks.values():  # one line: validation takes training's place
+        for task in self._tasks.values():  # one line: validation replaces training
             self._bar.update(task.row, visible=False)
         row = self._bar.add_task(name, total=total, completed=done, rate="", loss="", left="")
         self._tasks[name] = _Task(row, total, done)
@@ -134,13 +134,13 @@ class ProgressHook(Hook):
         else:
             self._bar.remove_task(task.row)
         for other in self._tasks.values():
-            other.shown += spent  # its rate must not count the time of this one
+            other.shown += spent  # exclude the time of this task from its rate
             self._bar.update(other.row, visible=True)
         self._bar.refresh()
 
 
 class _Task:
-    """What one row needs to know: where it stands, and a rate that forgets slowly."""
+    """Progress of one task, with an exponentially averaged rate."""
 
     def __init__(self, row: int, total: int, done: int) -> None:
         self.row, self.total, self.done = row, total, done
@@ -155,7 +155,7 @@ class _Task:
 
 
 class _QuietTerminal:
-    """Sends the logger's terminal lines above the live line, without those that the line itself shows."""
+    """Prints log messages above the progress line, without those that the line replaces."""
 
     def __init__(self, logger: logging.Logger, console) -> None:
         from rich.file_proxy import FileProxy

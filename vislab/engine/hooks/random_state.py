@@ -1,4 +1,4 @@
-"""Keeps the random generators in checkpoints, so that a resumed run goes on exactly as if it had never stopped."""
+"""Hook that saves and restores random states in checkpoints, for exact resuming."""
 
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook
@@ -9,13 +9,13 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class RandomStateHook(Hook):
-    """Saves the random state of every rank, restores it right before the first batch after a resume.
+    """Saves the random state of all ranks, and restores it before the first batch of a resumed run.
 
-    Validation runs on the side: whatever it draws, training goes on as if it had not been there. So a checkpoint of
-    step k has one meaning, written before the validation at step k or after it.
+    The state is also restored after validation, which does not affect training, so checkpoints before and after
+    validation have the same state.
 
-    Beyond mmengine's own events, Runner and its loops call `collect_rank_states` (every rank, before a checkpoint is
-    put together) and `restore_random_state` (before the first batch).
+    In addition to mmengine's events, Runner and its loops call `collect_rank_states` (every rank, before a checkpoint
+    is put together) and `restore_random_state` (before the first batch).
     """
 
     priority = "VERY_HIGH"

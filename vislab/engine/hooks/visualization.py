@@ -1,4 +1,4 @@
-"""Pictures of predictions: the first images of every K-th validation, and of every image at test when asked for."""
+"""Hook that draws predictions of validation and test images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,15 +16,15 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class VisualizationHook(Hook):
-    """Draws predictions beside the ground truth, on the original image.
+    """Draws predictions and ground truth on the original images.
 
-    Validation pictures go to the run's visualizer: into vis_data/vis_image/ and to every other back-end that is
-    configured (TensorBoard ...). The same images are drawn each time, so that progress can be seen.
+    Images of validation are sent to the visualizer of the run: to vis_data/vis_image/ and other backends such as
+    TensorBoard. The same images are drawn in each validation.
 
     Args:
-        number: how many images of a validation, counted on the main process.
-        interval: draw at every `interval`-th validation, the first included.
-        test_out_dir: folder for a picture of every image of a test; None: no pictures at test.
+        number: Number of images per validation, on the main process.
+        interval: Draw in every `interval`-th validation, including the first.
+        test_out_dir: Folder for images of all test samples. Default: test samples are not drawn.
     """
 
     priority = "NORMAL"
@@ -69,12 +69,12 @@ class VisualizationHook(Hook):
 
 
 def original_image(image, sample: Mapping[str, Any]) -> np.ndarray:
-    """The image in the frame that predictions are given in, (H, W, 3) uint8 RGB.
+    """Return the image (H, W, 3) uint8 RGB in the frame of the predictions.
 
     Args:
-        image: what the network was given before the data preprocessor, uint8 tensor (3, h, w).
-        sample: its DataSample; where its `ori_shape` differs the file is read again, or, when there is none, the
-            network's image is scaled.
+        image: Input before the data preprocessor, uint8 tensor (3, h, w).
+        sample: Its DataSample; if `ori_shape` differs, the file is read again, or the input resized if there is no
+            file.
     """
     pixels = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
     shape = tuple(sample.get("ori_shape") or pixels.shape[:2])
@@ -89,6 +89,6 @@ def original_image(image, sample: Mapping[str, Any]) -> np.ndarray:
 
 
 def _step(runner) -> int:
-    """Training iterations so far; 0 when the run only validates. Asking `runner.iter` would build the train loop."""
+    """Return the training iteration, 0 without training; `runner.iter` would build the training loop."""
     loop = runner._train_loop
     return runner.iter if loop is not None and not isinstance(loop, dict) else 0

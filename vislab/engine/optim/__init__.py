@@ -1,4 +1,4 @@
-"""Optimization: mixed precision, learning rates by depth, schedules, memory layout of the optimizer's state."""
+"""Optimization: mixed precision, layer-wise learning rates, schedulers, memory layout of the optimizer state."""
 
 from vislab.engine.optim import amp, grad_norm, layer_decay, schedulers
 

@@ -1,4 +1,4 @@
-"""Mixed precision on every device: bfloat16 without scaling on the CPU, mmengine's scaled wrapper on an accelerator."""
+"""Mixed precision on all devices: bfloat16 without loss scaling on the CPU, mmengine's wrapper on accelerators."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,10 +14,10 @@ from vislab.registry import OPTIM_WRAPPERS
 
 
 def autocast_dtype(device_type: str, dtype: str | torch.dtype | None) -> torch.dtype:
-    """The type to compute in: the one asked for, else float16 on an accelerator; always bfloat16 on the CPU.
+    """Return the autocast dtype: the given one, else float16 on an accelerator; always bfloat16 on the CPU.
 
     Raises:
-        ConfigError: the name is not a torch type of 16 or 32 bits.
+        ConfigError: The name is not a torch float type of 16 or 32 bits.
     """
     if isinstance(dtype, str):
         if dtype not in ("float16", "bfloat16", "float32"):
@@ -30,13 +30,13 @@ def autocast_dtype(device_type: str, dtype: str | torch.dtype | None) -> torch.d
 
 @OPTIM_WRAPPERS.register_module()
 class AmpOptimWrapper(MMEngineAmpOptimWrapper):
-    """Runs the forward pass under autocast on the device that the parameters are on.
+    """Runs the forward pass under autocast on the device of the parameters.
 
     Args:
-        optimizer: Holds the parameters, which stay float32.
-        dtype: "float16", "bfloat16" or None for the device's usual one. The CPU always uses bfloat16.
+        optimizer: Optimizer of the parameters, which stay float32.
+        dtype: "float16" or "bfloat16". Default: float16 on accelerators. The CPU always uses bfloat16.
         loss_scale: "dynamic", a number, or arguments of GradScaler; unused with bfloat16, which does not underflow.
-        accumulative_counts: Batches whose gradients are added up for one update.
+        accumulative_counts: Number of batches whose gradients are accumulated per update.
         clip_grad: Arguments of `torch.nn.utils.clip_grad_norm_`, e.g. `dict(max_norm=1.0)`.
     """
 
@@ -74,7 +74,7 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
         return super().state_dict() if self.scaled else OptimWrapper.state_dict(self)
 
     def load_state_dict(self, state_dict: dict) -> None:
-        """Load a state saved on any device; a scale that is not needed here is left out."""
+        """Load a state saved on any device; the loss scale is ignored if it is not used."""
         state_dict = dict(state_dict)
         if not self.scaled:
             state_dict.pop("loss_scaler", None)

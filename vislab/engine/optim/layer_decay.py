@@ -1,7 +1,7 @@
-"""Layer-wise learning rates for fine-tuning: the deeper a layer of a pre-trained encoder, the faster it learns.
+"""Layer-wise learning rate decay for fine-tuning: deeper layers of a pre-trained encoder have higher learning rates.
 
-The encoder says how deep each of its parameters lies (`layer_ids()`, see TimmEncoder); whatever is not in an encoder
-(decoders, heads) learns at the full rate. The scales are BEiT's: `layer_decay ** (number of layers - depth)`.
+Encoders define the depth of their parameters (`layer_ids()`, see TimmEncoder); other parameters (decoders, heads) use
+the full rate. The scales are those of BEiT: `layer_decay ** (number of layers - depth)`.
 """
 
 import re
@@ -15,16 +15,16 @@ from vislab.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, OPTIMIZE
 
 
 class Rules:
-    """Which learning rate and weight decay each parameter gets.
+    """Rules for the learning rate and weight decay of each parameter.
 
     Args:
-        layer_decay: factor from one layer to the next shallower one, in (0, 1]; 1 = the same rate everywhere.
-        min_scale: no layer is scaled below this.
-        no_decay_norm_bias: no weight decay for parameters of at most one dimension: norms, biases, layer scales.
-        decay_bias: except from this the biases of layers that are no norms, as detectron2's recipes do.
-        respect_no_weight_decay: no weight decay for what a module's `no_weight_decay()` names.
-        lr_mult: factors on top, by the beginning of the parameter name, e.g. {"decoder": 10}; the longest match counts.
-        decay_mult: the same for weight decay.
+        layer_decay: Factor from one layer to the previous one, in (0, 1]; 1 means the same rate for all layers.
+        min_scale: Minimum scale of a layer.
+        no_decay_norm_bias: No weight decay for parameters of at most one dimension: norms, biases, layer scales.
+        decay_bias: Use weight decay for biases of layers other than norms, as in detectron2's configs.
+        respect_no_weight_decay: No weight decay for parameters in `no_weight_decay()` of a module.
+        lr_mult: Additional factors by prefix of the parameter name, e.g. {"decoder": 10}; the longest match is used.
+        decay_mult: Factors on the weight decay, in the same form.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Rules:
         self.lr_mult, self.decay_mult = dict(lr_mult or {}), dict(decay_mult or {})
 
     def groups(self, model: nn.Module, *, lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Optimizer groups over the parameters that need a gradient; each has `lr`, `weight_decay`, `lr_scale`."""
+        """Return optimizer groups of the trained parameters with `lr`, `weight_decay` and `lr_scale`."""
         scales, exempt = self._scales(model), self._exempt(model)
         decayed = _biases(model) if self.decay_bias else set()
         for setting, table in (("lr_mult", self.lr_mult), ("decay_mult", self.decay_mult)):
@@ -101,7 +101,7 @@ class Rules:
 
 
 def _biases(model: nn.Module) -> set[str]:
-    """Names of the biases of everything that is no normalization layer."""
+    """Return the names of all biases except those of normalization layers."""
     norms = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
     parts = [(prefix, part) for prefix, part in model.named_modules() if not isinstance(part, norms)]
     return {
@@ -119,13 +119,13 @@ def _longest(table: dict[str, float], name: str) -> float:
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimConstructor:
-    """Builds the optimizer with one parameter group for each pair of learning-rate scale and weight decay.
+    """Builds the optimizer with one parameter group per learning rate scale and weight decay.
 
     `optim_wrapper=dict(constructor=LayerDecayOptimConstructor, paramwise_cfg=dict(layer_decay=0.75), ...)` in a config.
 
     Args:
-        optim_wrapper_cfg: the `optim_wrapper` section without `constructor` and `paramwise_cfg`.
-        paramwise_cfg: the arguments of `Rules`.
+        optim_wrapper_cfg: The `optim_wrapper` section without `constructor` and `paramwise_cfg`.
+        paramwise_cfg: Arguments of `Rules`.
     """
 
     paramwise_type = Rules  # read by the config check
@@ -153,5 +153,5 @@ class LayerDecayOptimConstructor:
 
 
 def _starts(name: str, start: str) -> bool:
-    """Whether `start` covers whole parts of a dotted name: "head" begins "head.weight", not "header.weight"."""
+    """Return whether `start` is a prefix of a dotted name by whole parts: "head.weight", not "header.weight"."""
     return re.match(re.escape(start) + r"(\.|$)", name) is not None

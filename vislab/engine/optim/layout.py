@@ -1,9 +1,9 @@
-"""Loaded optimizer state under another way to compute the update.
+"""Load optimizer state into another implementation of the optimizer.
 
-torch's `load_state_dict` takes over from the saved state how the update is computed (`fused`, `foreach`) and in which
-order the state's numbers lie in memory. A resumed run computes as its own config says, and a fused update reads
-parameter, gradient and state in one pass without looking at their strides: state in another order would be applied to
-the wrong weights, silently.
+torch's `load_state_dict` takes the implementation (`fused`, `foreach`) and the memory format from the saved state. A
+resumed run
+uses the implementation of its config, and fused updates ignore strides: state in another memory format would silently
+be applied to the wrong weights.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,13 +16,15 @@ from torch.optim import Optimizer
 
 from vislab.io.sharded import split_like
 
-IMPLEMENTATION = ("fused", "foreach", "capturable", "differentiable")  # how the update is computed, not what it is
+IMPLEMENTATION = ("fused", "foreach", "capturable", "differentiable")  # implementation of the update
 
 
 @contextmanager
 def own_implementation(optimizers: Iterable[Optimizer]) -> Iterator[None]:
-    """`load_state_dict` inside keeps each optimizer's implementation, and its state as the parameters are: in their
-    memory order, and split over the processes where they are."""
+    """Context manager in which `load_state_dict` keeps the implementation of each optimizer.
+
+    The state is converted to the memory format and sharding of the parameters.
+    """
     hooks = []
     for optimizer in optimizers:
         hooks.append(optimizer.register_load_state_dict_pre_hook(_prepare))
@@ -36,7 +38,9 @@ def own_implementation(optimizers: Iterable[Optimizer]) -> Iterator[None]:
 
 def _prepare(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
     groups = [dict(group) for group in state["param_groups"]]
-    for saved, own in zip(groups, optimizer.param_groups, strict=False):  # torch refuses another number of groups
+    for saved, own in zip(
+        groups, optimizer.param_groups, strict=False
+    ):  # torch raises an error for another number of groups
         saved.update({key: own[key] for key in IMPLEMENTATION if key in own})
     numbers = [number for group in state["param_groups"] for number in group["params"]]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]

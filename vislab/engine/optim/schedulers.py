@@ -1,4 +1,4 @@
-"""Learning-rate schedules that know the length of the run, so that changing it leaves no second number to change."""
+"""Learning rate schedules relative to the length of the run: a change of the length needs no second change."""
 
 import math
 from collections.abc import Sequence
@@ -12,21 +12,24 @@ from vislab.registry import PARAM_SCHEDULERS
 
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(_ParamScheduler):
-    """Linear warm-up over a share of the run, then half a cosine down to `final_factor`, changed at every step.
+    """Cosine annealing with a linear warmup whose length is a fraction of the run.
 
-    In a config: `dict(type=WarmupCosineLR, warmup=0.1, by_epoch=True, convert_to_iter_based=True)` for a run counted in
-    epochs, `by_epoch=False` for one counted in iterations. The run's length is filled in by the runner.
+    The learning rate increases linearly from `start_factor` to 1 times its base value during warmup, and then decreases
+    to `final_factor` times the base value along half a period of a cosine. It changes at every step.
+
+    In a config: `dict(type=WarmupCosineLR, warmup=0.1, by_epoch=True, convert_to_iter_based=True)` for a run measured
+    in epochs, `by_epoch=False` for a run measured in iterations. The runner sets the length of the run.
 
     Args:
-        optimizer: given by the runner.
-        warmup: share of all steps spent warming up, 0..1.
-        start_factor: factor of the learning rate at the first step.
-        final_factor: factor of the learning rate at the end.
-        begin: first step, or epoch, at which the schedule acts.
-        end: step, or epoch, at which it is over; the runner gives the end of the run by default.
-        last_step: number of steps already made.
-        by_epoch: whether begin and end count epochs.
-        verbose: print each change.
+        optimizer: Wrapped optimizer; set by the runner.
+        warmup: Fraction of all steps used for warmup, between 0 and 1.
+        start_factor: Factor of the learning rate at the first step.
+        final_factor: Factor of the learning rate at the end.
+        begin: First step or epoch at which the schedule updates the learning rate.
+        end: Step or epoch at which the schedule ends. Default: the end of the run, set by the runner.
+        last_step: Number of steps already completed.
+        by_epoch: Whether `begin` and `end` are epochs instead of iterations.
+        verbose: Whether to print each change.
     """
 
     def __init__(
@@ -43,7 +46,7 @@ class WarmupCosineLR(_ParamScheduler):
         verbose: bool = False,
     ):
         if end is None:
-            raise ValueError("WarmupCosineLR needs the run's length as `end` when it is built without a runner")
+            raise ValueError("WarmupCosineLR needs the length of the run as `end` if it is built without a runner")
         for name, share in (("warmup", warmup), ("start_factor", start_factor), ("final_factor", final_factor)):
             if not 0 <= share <= 1:
                 raise ConfigError(f"WarmupCosineLR: {name}={share!r} is not between 0 and 1")
@@ -56,13 +59,13 @@ class WarmupCosineLR(_ParamScheduler):
 
     @classmethod
     def build_iter_from_epoch(cls, *args, begin: int = 0, end: int, epoch_length: int, by_epoch: bool = True, **kwargs):
-        """The same schedule counted in iterations; mmengine's runner calls it for `convert_to_iter_based`."""
+        """Return the same schedule measured in iterations; mmengine's runner calls it for `convert_to_iter_based`."""
         if not by_epoch:
-            raise ValueError("convert_to_iter_based needs by_epoch=True; leave it out for runs counted in iterations")
+            raise ValueError("convert_to_iter_based needs by_epoch=True; omit it for runs measured in iterations")
         return cls(*args, begin=begin * epoch_length, end=end * epoch_length, by_epoch=False, **kwargs)
 
     def factor(self, step: int) -> float:
-        """The factor of the learning rate at a step, counted from `begin`."""
+        """Return the factor of the learning rate at a step, counted from `begin`."""
         progress = min(step / (self.end - self.begin), 1.0)
         if progress < self.warmup:
             return self.start_factor + (1 - self.start_factor) * progress / self.warmup
@@ -75,23 +78,23 @@ class WarmupCosineLR(_ParamScheduler):
 
 @PARAM_SCHEDULERS.register_module()
 class RelativeMultiStepLR(MultiStepLR):
-    """Multiplies the learning rate by `gamma` at each of `milestones`, given as shares of the run.
+    """Multiplies the learning rate by `gamma` at each of `milestones`, which are fractions of the run.
 
     In a config: `dict(type=RelativeMultiStepLR, milestones=(0.3, 0.6, 0.8), gamma=0.2, by_epoch=True)`; in a run of 200
-    epochs the rate changes after 60, 120 and 160. The run's length is filled in by the runner.
+    epochs the rate changes after 60, 120 and 160. The runner sets the length of the run.
 
     Args:
-        optimizer: given by the runner.
-        milestones: shares of the run, increasing, between 0 and 1; each is rounded to a whole step or epoch.
-        gamma: factor at each milestone.
-        begin: first step, or epoch, at which the schedule acts.
-        end: step, or epoch, at which the run is over; the runner gives it by default.
-        last_step: number of steps already made.
-        by_epoch: whether begin and end count epochs.
-        verbose: print each change.
+        optimizer: Wrapped optimizer; set by the runner.
+        milestones: Increasing fractions of the run between 0 and 1; each is rounded to a whole step or epoch.
+        gamma: Factor of the learning rate at each milestone.
+        begin: First step or epoch at which the schedule updates the learning rate.
+        end: Step or epoch at which the run ends. Default: set by the runner.
+        last_step: Number of steps already completed.
+        by_epoch: Whether `begin` and `end` are epochs instead of iterations.
+        verbose: Whether to print each change.
 
     Raises:
-        ConfigError: milestones that are no increasing shares.
+        ConfigError: If `milestones` are not increasing fractions between 0 and 1.
     """
 
     def __init__(
@@ -107,12 +110,12 @@ class RelativeMultiStepLR(MultiStepLR):
         verbose: bool = False,
     ):
         if end is None:
-            raise ValueError("RelativeMultiStepLR needs the run's length as `end` when it is built without a runner")
+            raise ValueError("RelativeMultiStepLR needs the length of the run as `end` if it is built without a runner")
         inside = all(0 < share < 1 for share in milestones)
         if not inside or any(a >= b for a, b in zip(milestones, milestones[1:], strict=False)):
             raise ConfigError(
-                f"RelativeMultiStepLR: milestones={tuple(milestones)} are not increasing shares of the run, such as "
-                "(0.3, 0.6, 0.8); absolute steps or epochs are for mmengine's MultiStepLR"
+                f"RelativeMultiStepLR: milestones={tuple(milestones)} are not increasing fractions of the run, such as "
+                "(0.3, 0.6, 0.8); use mmengine's MultiStepLR for absolute steps or epochs"
             )
         steps = [round(share * (end - begin)) for share in milestones]
         super().__init__(
@@ -128,5 +131,5 @@ class RelativeMultiStepLR(MultiStepLR):
 
     @classmethod
     def build_iter_from_epoch(cls, *args, **kwargs):
-        """Refused: a change in the middle of an epoch is what `by_epoch=False` is for."""
-        raise ConfigError("RelativeMultiStepLR: milestones are shares of the run already; drop convert_to_iter_based")
+        """Raise ConfigError: use `by_epoch=False` for changes within an epoch."""
+        raise ConfigError("RelativeMultiStepLR: milestones are fractions of the run; drop convert_to_iter_based")

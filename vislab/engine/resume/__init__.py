@@ -1,1 +1,1 @@
-"""Resuming: which checkpoint a run continues from, and how its state is saved, compared and restored."""
+"""Resuming of runs: selection of the checkpoint; saving, comparing and restoring of states."""

@@ -1,7 +1,7 @@
-"""Where in the data a checkpoint stands, counted in samples, and what that is for loaders of another size.
+"""Position of a checkpoint in the data, in samples, and its conversion to data loaders of other sizes.
 
-Iterations change their meaning with the batch size, the number of processes and the length of the dataset; samples do
-not. A run that is resumed with other ones goes on after the samples it has trained on.
+Unlike iterations, samples do not depend on the batch size, the number of processes and the length of the dataset. A run
+resumed with other settings continues after the samples it was trained on.
 """
 
 from collections.abc import Mapping
@@ -14,21 +14,21 @@ from vislab.errors import CheckpointError
 
 
 class LoaderSize(NamedTuple):
-    """The number of samples in an iteration and in an epoch."""
+    """Number of samples per iteration and per epoch."""
 
     samples: int  # in the dataset
-    batch: int | None  # samples a process and iteration; None: a batch sampler of its own decides
+    batch: int | None  # samples per process and iteration; None for custom batch samplers
     processes: int
-    batches: int  # iterations an epoch, as the loader says
+    batches: int  # iterations per epoch
     drop_last: bool
 
     @property
     def step(self) -> int | None:
-        """Samples an iteration takes over all processes."""
+        """Samples per iteration, over all processes."""
         return None if self.batch is None else self.batch * self.processes
 
     def batches_left(self, samples_done: int) -> int:
-        """Iterations that are left of an epoch of which `samples_done` samples are done."""
+        """Return the remaining iterations of an epoch after `samples_done` samples."""
         mine = max(-(-(self.samples - samples_done) // self.processes), 0)
         return mine // self.batch if self.drop_last else -(-mine // self.batch)
 
@@ -38,7 +38,7 @@ class LoaderSize(NamedTuple):
 
 
 def loader_size(loader: DataLoader) -> LoaderSize:
-    """The sizes of a loader as it stands in this run."""
+    """Return the sizes of a data loader of this run."""
     plain = type(loader.batch_sampler) is BatchSampler
     return LoaderSize(
         samples=len(loader.dataset),
@@ -50,22 +50,22 @@ def loader_size(loader: DataLoader) -> LoaderSize:
 
 
 def saved_size(position: Mapping[str, Any]) -> LoaderSize:
-    """The sizes of the loader that a checkpoint was written with."""
+    """Return the sizes of the data loader of a checkpoint."""
     return LoaderSize(**{name: position[name] for name in LoaderSize._fields})
 
 
 def epoch_position(position: Mapping[str, Any] | None, epoch: int, step: int, now: LoaderSize) -> tuple[int, int]:
-    """The iteration to go on from in a run counted in epochs, and the samples of its epoch to skip.
+    """Return the iteration to resume at in a run by epochs, and the samples of its epoch to skip.
 
     Args:
-        position: What the checkpoint's `meta["data"]` contains: the old sizes, and `batches_done` and `samples_done` of
-            the epoch. None: an older version wrote it.
-        epoch: Finished epochs.
-        step: Finished iterations, as they were counted then.
-        now: The sizes of this run.
+        position: `meta["data"]` of the checkpoint: its sizes, and `batches_done` and `samples_done` of the epoch. None
+            for checkpoints of older versions.
+        epoch: Number of finished epochs.
+        step: Number of finished iterations in the previous run.
+        now: Sizes of this run.
 
     Raises:
-        CheckpointError: the place cannot be found with the sizes of this run.
+        CheckpointError: The position cannot be converted to the sizes of this run.
     """
     if position is None:
         done = step - epoch * now.batches
@@ -92,18 +92,18 @@ def epoch_position(position: Mapping[str, Any] | None, epoch: int, step: int, no
 
 
 def stream_position(position: Mapping[str, Any] | None, step: int, now: LoaderSize, endless: bool) -> tuple[int, int]:
-    """The pass over the data to go on in, in a run counted in iterations, and its samples to skip.
+    """Return the pass over the data to resume at in a run by iterations, and its samples to skip.
 
     Args:
-        position: As for `epoch_position`, with the number of the `pass`; of an endless sampler the only one is 0.
-        step: Finished iterations.
-        now: The sizes of this run.
-        endless: Whether the sampler's first pass never ends.
+        position: As in `epoch_position`, with the number of the `pass`, which is 0 for infinite samplers.
+        step: Number of finished iterations.
+        now: Sizes of this run.
+        endless: Whether the sampler is infinite.
 
     Raises:
-        CheckpointError: the place cannot be found with the sizes of this run.
+        CheckpointError: The position cannot be converted to the sizes of this run.
     """
-    if position is None:  # an older version: iterations of today's size are assumed
+    if position is None:  # an older version: assume the same sizes
         passes, done = (0, step) if endless else divmod(step, now.batches)
         return passes, done * (now.step or 0)
     before, passes, samples = saved_size(position), position["pass"], position["samples_done"]

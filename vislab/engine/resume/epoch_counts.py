@@ -1,4 +1,4 @@
-"""Refuses what counts epochs in a run that is counted in iterations: it would never act, or only once at the end."""
+"""Check for schedulers and hooks by epoch in runs by iterations, in which they would have no effect."""
 
 from collections.abc import Iterable
 
@@ -13,11 +13,11 @@ _LOOP = "but train_cfg counts iterations, and for hooks and schedules the whole 
 
 
 def check_schedules(schedulers: list[_ParamScheduler] | dict[str, list[_ParamScheduler]]) -> None:
-    """Raise ConfigError for schedules that count epochs. Call it for runs that are counted in iterations."""
+    """Raise ConfigError for schedulers by epoch; for runs by iterations."""
     for name, group in schedulers_of(schedulers).items():
         for number, scheduler in enumerate(group):
             kind = f"param_scheduler{f'.{name}' if name else ''}[{number}] ({type(scheduler).__name__})"
-            if isinstance(scheduler, ReduceOnPlateauParamScheduler):  # steps at each validation
+            if isinstance(scheduler, ReduceOnPlateauParamScheduler):  # updated at each validation
                 if scheduler.begin > 0:
                     raise ConfigError(f"{kind} has begin={scheduler.begin} in epochs, {_LOOP}: leave begin away")
             elif scheduler.by_epoch:
@@ -28,7 +28,7 @@ def check_schedules(schedulers: list[_ParamScheduler] | dict[str, list[_ParamSch
 
 
 def check_hooks(hooks: Iterable[Hook]) -> None:
-    """Raise ConfigError for hooks that count epochs. Call it for runs that are counted in iterations."""
+    """Raise ConfigError for hooks by epoch; for runs by iterations."""
     for hook in hooks:
         name = type(hook).__name__
         if getattr(hook, "by_epoch", False) is True:

@@ -1,9 +1,9 @@
-"""Saves the state of hooks in checkpoints and brings it back on a resume.
+"""Save and restore the states of hooks in checkpoints.
 
-A hook that has `state_dict()` and `load_state_dict(state)` decides itself. A user's hook without them has its changed
-attributes kept, as far as they are numbers, text, tensors and containers of these; settings that the run does not
-change stay those of the config. Hooks that write into the checkpoint themselves (`before_save_checkpoint`) are left to
-it. The state is that of the main process; every rank gets it.
+Hooks with `state_dict()` and `load_state_dict(state)` define their state. For user-defined hooks without them,
+attributes that changed are saved, if they are numbers, strings, tensors and containers of these. Hooks that save data
+in the checkpoint themselves (`before_save_checkpoint`) are skipped. The state of the main process is restored on all
+ranks.
 """
 
 import copy
@@ -16,15 +16,15 @@ import numpy as np
 import torch
 from mmengine.hooks import Hook
 
-_UNCHANGED_ROOMS = ("mmengine.", "vislab.")  # their hooks have been looked at: what must be kept has a state_dict
+_UNCHANGED_ROOMS = ("mmengine.", "vislab.")  # their hooks have state_dict if needed
 _SCALARS = (bool, int, float, complex, type(None), np.generic)
 
 
 class HookStates:
-    """The states of a run's hooks.
+    """The states of the hooks of a run.
 
     Args:
-        hooks: The hooks in the order of the run, after their `before_run`: what they hold now counts as their settings.
+        hooks: The hooks in order, after `before_run`; their current attributes are considered settings.
     """
 
     def __init__(self, hooks: Sequence[Hook]) -> None:
@@ -34,7 +34,7 @@ class HookStates:
         }
 
     def state_dict(self) -> dict[str, dict]:
-        """The state of each hook that has one, by class name; a second one of a class is called NAME#2."""
+        """Return the states of hooks by class name; a second hook of a class is called NAME#2."""
         states = {}
         for name, hook in self._hooks.items():
             if hasattr(hook, "state_dict"):
@@ -50,7 +50,7 @@ class HookStates:
         return states
 
     def load_state_dict(self, states: Mapping[str, dict]) -> list[str]:
-        """Give each hook its state back; returns the names of hooks with a `state_dict` for which there is none."""
+        """Restore the states of hooks; returns the names of hooks with `state_dict` but without a saved state."""
         without = []
         for name, hook in self._hooks.items():
             if hasattr(hook, "load_state_dict"):
@@ -88,7 +88,7 @@ def _plain_attributes(hook: Hook) -> dict[str, Any]:
 
 def _is_plain(value: Any) -> bool:
     if isinstance(value, str):
-        return os.sep not in value  # a path belongs to the place where the run is, not to its state
+        return os.sep not in value  # paths depend on the location of the run and are not part of its state
     if isinstance(value, Mapping):
         return all(isinstance(key, (str, int, float, tuple)) and _is_plain(item) for key, item in value.items())
     if isinstance(value, (list, tuple, set, frozenset, deque)):

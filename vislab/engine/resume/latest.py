@@ -1,8 +1,8 @@
-"""Which checkpoint a folder's run goes on from: the one that `last_checkpoint` points at.
+"""Find the checkpoint to resume from, to which the file `last_checkpoint` points.
 
-The pointer is the text of a path, of which only the file name counts, so that a folder can be copied or moved. A new
-run in a folder that contains another's checkpoints says so in the pointer before its first step: their step numbers may
-be larger than its own.
+`last_checkpoint` contains a path, of which only the file name is used, so that folders can be copied or moved. A new
+run in a folder with checkpoints of another run updates it before the first step, since their step numbers may be
+larger.
 """
 
 import os
@@ -20,7 +20,7 @@ _STARTED, _RESUMED = "no checkpoint yet", "no checkpoint yet; resumed from "
 
 
 def step_checkpoints(folder: str | os.PathLike) -> list[tuple[str, int, Path]]:
-    """(kind, step, path) of all files `epoch_N.pth` and `iter_N.pth` in `folder`."""
+    """Return (kind, step, path) of all files `epoch_N.pth` and `iter_N.pth` in `folder`."""
     found = []
     for path in Path(folder).glob("*.pth"):
         if match := _STEP_NAME.fullmatch(path.name):
@@ -29,39 +29,38 @@ def step_checkpoints(folder: str | os.PathLike) -> list[tuple[str, int, Path]]:
 
 
 def starting_pointer(resumed_from: str | None = None) -> str:
-    """The pointer's text between a run's start and its first checkpoint.
+    """Return the content of `last_checkpoint` before the first checkpoint of a run.
 
     Args:
-        resumed_from: A checkpoint outside the folder that the run went on from; None for a run from the beginning.
+        resumed_from: Checkpoint outside the folder that the run was resumed from, or None.
     """
     return _STARTED if resumed_from is None else _RESUMED + str(resumed_from)
 
 
 def resumable_checkpoints(folder: str | os.PathLike) -> list[Path]:
-    """The checkpoints to try for `--resume`, best first; they may turn out to be damaged.
+    """Return candidates for `--resume`, best first; they may be damaged.
 
-    The one that the pointer names comes first, then those of fewer steps. Without a pointer (folders of other tools, or
-    of which only some files were copied) the largest step comes first, of the kind that was written last.
+    The first one is that of `last_checkpoint`, followed by those with fewer steps. Without `last_checkpoint` the
+    largest step comes first, of the kind (epoch or iter) that was written last.
 
     Raises:
-        CheckpointError: the run that started last in this folder has saved nothing, and the checkpoints there belong to
-            another one.
+        CheckpointError: The last run in this folder has no checkpoint, and those in the folder are of another run.
     """
     found = step_checkpoints(folder)
     pointer = Path(folder) / POINTER_NAME
     text = pointer.read_text(errors="replace").strip() if pointer.is_file() else ""
     if text.startswith(_RESUMED):
         raise CheckpointError(
-            f"the run in {folder} went on from {text.removeprefix(_RESUMED)} and has saved nothing since. "
-            "Give that file again: --resume CKPT."
+            f"the run in {folder} was resumed from {text.removeprefix(_RESUMED)} and has saved no checkpoint since. "
+            "Pass that file again: --resume CKPT."
         )
     if text == _STARTED:
         if not found:
             return []
         names = ", ".join(path.name for _, _, path in sorted(found, key=lambda f: f[1])[-3:])
         raise CheckpointError(
-            f"the run that was started last in {folder} has saved no checkpoint; {names} there are of a run before it. "
-            "To go on with that one give its file: --resume CKPT; to start anew leave --resume away."
+            f"the run that was started last in {folder} has saved no checkpoint; {names} belong to an earlier run. "
+            "Pass a file to resume from it: --resume CKPT; omit --resume to start a new run."
         )
     if match := _STEP_NAME.fullmatch(Path(text.replace("\\", "/")).name):
         kind, step = match.group(1), int(match.group(2))
@@ -72,17 +71,17 @@ def resumable_checkpoints(folder: str | os.PathLike) -> list[Path]:
 
 
 def find_latest_checkpoint(folder: str | os.PathLike) -> Path | None:
-    """The newest complete checkpoint of the run in `folder`, or None. A damaged one is passed over with a warning.
+    """Return the latest complete checkpoint of the run in `folder`, or None. Damaged ones are skipped with a warning.
 
     Raises:
-        CheckpointError: the run that started last in this folder has saved nothing yet, see `resumable_checkpoints`.
+        CheckpointError: The last run in this folder has no checkpoint; see `resumable_checkpoints`.
     """
     for path in resumable_checkpoints(folder):
         try:
             check_readable(path)
-            load_tensors(path, "cpu", mmap=True)  # reads the structure only; the directory stands at the end
+            load_tensors(path, "cpu", mmap=True)  # reads the structure only, which is at the end of the file
         except CheckpointError as error:
-            print_log(f"passed over: {error}", logger="current", level=30)
+            print_log(f"skipped a checkpoint: {error}", logger="current", level=30)
         else:
             return path
     return None

@@ -1,8 +1,9 @@
-"""Optimizers and schedules across a resume: settings come from the config, state comes from the checkpoint.
+"""Restore optimizers and parameter schedulers on resume: settings from the config, state from the checkpoint.
 
-A checkpoint keeps what optimizer groups and schedules were set to when its run began. Where the config says the same
-now, everything goes on bit for bit. A changed setting takes effect and is said; a changed schedule, or one whose
-iterations have got another meaning, is followed anew from the run's first step up to the place of the checkpoint.
+A checkpoint contains the settings of the optimizer groups and schedulers at the start of its run. If the config has
+the same settings, training continues bit for bit. A changed setting takes effect and is logged. A scheduler whose
+settings changed, or whose iterations changed their meaning, is stepped again from the start of the run to the position
+of the checkpoint.
 """
 
 import copy
@@ -22,17 +23,20 @@ _PROGRESS = {"last_step", "_global_step", "_last_value", "base_values", "best", 
 
 
 def wrappers_of(wrapper: OptimWrapper | OptimWrapperDict) -> dict[str, OptimWrapper]:
-    """The optimizer wrappers by name; a single one has an empty name."""
+    """Return the optimizer wrappers by name; a single one has an empty name."""
     return dict(wrapper.items()) if isinstance(wrapper, OptimWrapperDict) else {_NAMELESS: wrapper}
 
 
 def schedulers_of(schedulers: list | dict | None) -> dict[str, list[_ParamScheduler]]:
-    """The schedules of each wrapper."""
+    """Return the schedulers of each wrapper."""
     return schedulers if isinstance(schedulers, dict) else {_NAMELESS: schedulers or []}
 
 
 def optimizer_settings(wrapper: OptimWrapper | OptimWrapperDict, model: torch.nn.Module) -> dict[str, dict]:
-    """Class, group settings and parameter names of each optimizer, as plain data; taken before schedules are built."""
+    """Return class, group settings and parameter names of each optimizer as plain data.
+
+    Called before the schedulers are built, because these change the settings.
+    """
     model = unwrap(model)  # the names are the same for any number of processes
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     return {
@@ -50,7 +54,7 @@ def _settings(group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def schedule_settings(schedulers: list | dict | None) -> dict[str, list[dict]]:
-    """Class and attributes of each schedule, as plain data; taken when they are built."""
+    """Return class and attributes of each newly built scheduler as plain data."""
     return {
         key: [{"type": type(one).__name__, **copy.deepcopy(_plain_state(one))} for one in group]
         for key, group in schedulers_of(schedulers).items()
@@ -58,25 +62,25 @@ def schedule_settings(schedulers: list | dict | None) -> dict[str, list[dict]]:
 
 
 def _plain_state(scheduler: _ParamScheduler) -> dict[str, Any]:
-    """A schedule's state without functions (OneCycle, anything with a lambda): these come from the config."""
+    """Return the state of a scheduler without functions (OneCycle, lambdas), which come from the config."""
     return {key: value for key, value in scheduler.state_dict().items() if not callable(value)}
 
 
 def schedule_states(schedulers: list | dict) -> list | dict:
-    """The states of all schedules, in the form in which they are nested."""
+    """Return the states of all schedulers, nested like `schedulers`."""
     if isinstance(schedulers, dict):
         return {key: [_plain_state(one) for one in group] for key, group in schedulers.items()}
     return [_plain_state(one) for one in schedulers]
 
 
 class OptimizationState:
-    """Brings optimizers and schedules of a built run to where a checkpoint stands.
+    """Restores the optimizers and schedulers of a built run from a checkpoint.
 
     Args:
         wrapper: Optimizers as built from the config.
-        schedulers: Schedules as built from the config; their first values are set in the optimizers.
+        schedulers: Schedulers as built from the config; their first values are set in the optimizers.
         now: `optimizer_settings` and `schedule_settings` of this run, as {"optimizers": ..., "schedules": ...}.
-        checkpoint: What the file contains.
+        checkpoint: Content of the checkpoint file.
     """
 
     def __init__(
@@ -92,7 +96,7 @@ class OptimizationState:
         }
 
     def check(self) -> None:
-        """Raise ValueError when the optimizers' states or the schedules belong to others than the config's."""
+        """Raise ValueError if the optimizers or schedulers of the checkpoint are not those of the config."""
         for key, saved in self.then.get("optimizers", {}).items():
             mine = self.now["optimizers"].get(key)
             if mine is None or saved["type"] != mine["type"]:
@@ -109,7 +113,7 @@ class OptimizationState:
                 raise ValueError(f"it has {theirs} parameter schedulers, the config has {mine}")
 
     def load_optimizers(self) -> list[str]:
-        """Load their states, with the settings that the config has changed; returns what has changed, for people."""
+        """Load the optimizer states with the settings of the config; return the changed settings as text."""
         changed, saved = [], self.checkpoint["optimizer"]
         for key, wrapper in self.wrappers.items():
             state = dict(saved if key == _NAMELESS else saved[key])
@@ -125,7 +129,7 @@ class OptimizationState:
     def _changed_settings(self, key: str, groups: list[dict]) -> Iterator[tuple[dict, str, Any]]:
         now = self.now["optimizers"][key]["groups"]
         then = self.then.get("optimizers", {}).get(key, {}).get("groups")
-        if then is None:  # an older version: a scheduled setting's first value is in the group
+        if then is None:  # written by an older version: the first value of a scheduled setting is in the group
             then = [{k: group.get(f"initial_{k}", value) for k, value in group.items()} for group in groups]
         for group, mine, theirs in zip(groups, now, then, strict=False):
             for name in mine:
@@ -133,13 +137,13 @@ class OptimizationState:
                     yield group, name, mine[name]
 
     def schedule_changes(self) -> list[str]:
-        """Differences between the schedules of the checkpoint and of the config, first values included, for people."""
+        """Return the differences between the schedulers of checkpoint and config, including first values, as text."""
         changed = []
         for key, group in self.schedulers.items():
             for number, (scheduler, mine) in enumerate(zip(group, self.now["schedules"][key], strict=True)):
                 theirs, known = self._saved_schedule(key, number), type(scheduler).__module__
                 if theirs is None and not known.startswith(("mmengine.", "vislab.")):
-                    continue  # an older version, and a class of which nobody knows what is a setting
+                    continue  # written by an older version, and the settings of this class are unknown
                 if theirs is None:
                     saved = self.checkpoint["param_schedulers"]
                     theirs = (saved if key == _NAMELESS else saved[key])[number]
@@ -175,7 +179,7 @@ class OptimizationState:
                     yield name, theirs[name], mine[name]
 
     def load_schedules(self) -> None:
-        """Give each schedule exactly the state it had."""
+        """Load the saved state of each scheduler."""
         saved = self.checkpoint.get("param_schedulers")
         for key, group in self.schedulers.items():
             for scheduler, state in zip(group, saved if key == _NAMELESS else saved[key], strict=True):
@@ -183,21 +187,21 @@ class OptimizationState:
                 scheduler.load_state_dict(state)
 
     def follow_schedules(self, epochs: int, iterations: int, epoch_length: int | None) -> None:
-        """Take all schedules through the run from its first step, as ParamSchedulerHook would have.
+        """Step all schedulers from the start of the run to the given position, as ParamSchedulerHook does.
 
         Args:
-            epochs: Finished ones.
-            iterations: Finished ones.
-            epoch_length: Iterations an epoch; None in a run counted in iterations.
+            epochs: Number of completed epochs.
+            iterations: Number of completed iterations.
+            epoch_length: Iterations per epoch; None in a run measured in iterations.
 
         Raises:
-            ValueError: one of them depends on the validations of the run.
+            ValueError: If a scheduler depends on validation results.
         """
         for key, group in self.schedulers.items():
             if any(isinstance(one, ReduceOnPlateauParamScheduler) for one in group):
                 raise ValueError(
                     "a schedule, its first value or the meaning of an iteration has changed, and ReduceOnPlateau "
-                    "cannot be followed anew, as it depends on past validations"
+                    "cannot be replayed because it depends on past validation results"
                 )
             for one, first in zip(self.wrappers[key].param_groups, self._fresh[key], strict=True):
                 for name in self._scheduled[key]:
@@ -206,7 +210,7 @@ class OptimizationState:
                         one[name] = first[name]
             by_iteration = [one for one in group if not one.by_epoch]
             by_epoch = [one for one in group if one.by_epoch]
-            with warnings.catch_warnings():  # that the optimizer has not stepped
+            with warnings.catch_warnings():  # "lr_scheduler.step() before optimizer.step()"
                 warnings.simplefilter("ignore", UserWarning)
                 for iteration in range(1, iterations + 1):
                     for one in by_iteration:
@@ -217,7 +221,7 @@ class OptimizationState:
 
 
 def _scheduled_keys(scheduler: _ParamScheduler) -> list[str]:
-    """The keys of an optimizer's groups that a schedule writes."""
+    """Return the keys of the parameter groups that a scheduler writes."""
     name = scheduler.param_name
     betas = ["betas"] if getattr(scheduler, "use_betas", False) else []
     return [name, f"initial_{name}", f"max_{name}", f"min_{name}", *betas]
@@ -232,7 +236,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return str(sorted(value)) if isinstance(value, Mapping) else str(value)  # milestones are counted in a mapping
+    return str(sorted(value)) if isinstance(value, Mapping) else str(value)  # milestones are stored in a Counter
 
 
 def _other_parameters(saved: list[list[str]], mine: list[list[str]]) -> str:

@@ -1,4 +1,4 @@
-"""The state of all random generators of this process, as plain data."""
+"""Get and set the states of all random generators of this process."""
 
 import random
 from typing import Any
@@ -10,7 +10,7 @@ from vislab.errors import CheckpointError
 
 
 def get_random_state() -> dict[str, Any]:
-    """Python's, numpy's, torch's and (if in use) the current GPU's generators, as tensors and plain Python."""
+    """Return the generator states of Python, NumPy, torch and the current GPU (if used), for a checkpoint."""
     version, internal, gauss = random.getstate()
     _, keys, position, has_gauss, cached_gauss = np.random.get_state(legacy=True)
     state = {
@@ -29,10 +29,10 @@ def get_random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put every generator back to what `get_random_state` saw.
+    """Restore the states returned by `get_random_state`.
 
     Raises:
-        CheckpointError: `state` is something else.
+        CheckpointError: `state` is invalid.
     """
     try:
         python, numpy = state["python"], state["numpy"]

@@ -1,4 +1,4 @@
-"""Going on with a run: which checkpoint, and everything in it back in its place before the first step."""
+"""Resume a run: find the checkpoint and restore its content before the first step."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,23 +18,23 @@ _MAX_TOLD = 20
 
 
 def newest_checkpoint(runner) -> str | None:
-    """The path of the newest whole checkpoint of the run in `runner.work_dir`; None when nothing was saved there.
+    """Return the path of the newest intact checkpoint in `runner.work_dir`, or None if there are no checkpoints.
 
     Raises:
-        CheckpointError: there are checkpoints, but none that this run may go on from.
+        CheckpointError: If there are checkpoints, but the run can be resumed from none of them.
     """
     for path in resumable_checkpoints(runner.work_dir):
         try:
             runner.read_checkpoint(path)
         except CheckpointError as error:
-            runner.logger.warning(f"passed over: {error}")
+            runner.logger.warning(f"skipped a checkpoint: {error}")
         else:
             return str(path)
     if found := step_checkpoints(runner.work_dir):
         raise CheckpointError(
             f"none of the checkpoints in {runner.work_dir} can be resumed from "
-            f"({', '.join(path.name for _, _, path in found[:5])}). Give another one with --resume CKPT, or leave "
-            "--resume away to start anew."
+            f"({', '.join(path.name for _, _, path in found[:5])}). Pass another one with --resume CKPT, or omit "
+            "--resume to start a new run."
         )
     best = sorted(path.name for path in Path(runner.work_dir).glob("best_*.pth"))
     runner.logger.warning(
@@ -45,38 +45,38 @@ def newest_checkpoint(runner) -> str | None:
 
 
 def last_checkpoint(runner) -> str | None:
-    """The path of the newest checkpoint that a trained run wrote, or of the one it went on from."""
+    """Return the path of the newest checkpoint written by the run, or of the checkpoint it was resumed from."""
     path = Path(runner.work_dir) / str(runner.message_hub.get_info("last_ckpt"))
     return str(path) if path.is_file() else runner.loaded_from
 
 
 def check_averages(hooks: Sequence[Hook], checkpoint: Mapping[str, Any], path: str) -> None:
-    """Raise CheckpointError where averaged weights would be taken for the trained ones.
+    """Raise CheckpointError if averaged weights would be loaded in place of the trained ones.
 
-    With EMAHook a checkpoint's `state_dict` is the average; the weights that were trained stand in `ema_state_dict`.
+    With EMAHook, `state_dict` of a checkpoint contains the average and `ema_state_dict` the trained weights.
     """
     if "ema_state_dict" in checkpoint and not any(isinstance(hook, EMAHook) for hook in hooks):
         raise CheckpointError(
             f"{path} is of a run with EMAHook, and this config has none: the weights being trained would be lost, and "
-            "training would go on from their average. Put EMAHook back into custom_hooks, or start a new run from the "
+            "training would continue from their average. Add EMAHook to custom_hooks, or start a new run from the "
             "averaged weights with --load-from."
         )
 
 
 def restore_counters(runner, checkpoint: Mapping[str, Any], path: str) -> None:
-    """Put the loop and the log where the checkpoint stands."""
+    """Set loop and message hub to the position of the checkpoint."""
     meta, loop = checkpoint["meta"], runner.train_loop
     with reading_part(path, "train_dataloader"):
         loop.resume_at(meta["epoch"], meta["iter"], meta.get("data"))
     with reading_part(path, "message hub"):
         runner.message_hub.load_state_dict(checkpoint["message_hub"])
-    if loop.iter != meta["iter"]:  # the same moment has another number now
+    if loop.iter != meta["iter"]:  # iterations are counted differently now
         seen = runner.message_hub.get_info("last_validation_iter")
         runner.message_hub.update_info("last_validation_iter", loop.iter if seen == meta["iter"] else None)
 
 
 def restore_hooks(runner, states: HookStates, checkpoint: Mapping[str, Any], path: str) -> None:
-    """Give hooks their states back; older checkpoints have none, or only what is in the message hub."""
+    """Restore the states of hooks; older checkpoints contain none, or only those in the message hub."""
     with reading_part(path, "run's hooks"):
         without = states.load_state_dict(checkpoint.get("hooks", {}))
     if "hooks" in checkpoint:
@@ -87,17 +87,17 @@ def restore_hooks(runner, states: HookStates, checkpoint: Mapping[str, Any], pat
                 hook.load_older_state(runner.message_hub)
         lost = [name for name in without if name not in ("CheckpointHook", "VisualizationHook")]
     if lost:
-        runner.logger.warning(f"{path} contains no state of {', '.join(lost)}: what they count begins anew")
+        runner.logger.warning(f"{path} contains no state of {', '.join(lost)}: they start from scratch")
 
 
 def restore_optimization(runner, checkpoint: Mapping[str, Any], path: str) -> None:
-    """Bring optimizers and schedules back; what the config has changed takes effect and is said.
+    """Restore optimizers and schedulers; settings changed in the config take effect and are logged.
 
     Raises:
-        CheckpointError: they are others than the checkpoint's.
+        CheckpointError: If the checkpoint has other optimizers or schedulers.
     """
     loop = runner.train_loop
-    if not isinstance(runner.optim_wrapper, OptimWrapper):  # Runner.resume was called on its own, not by train()
+    if not isinstance(runner.optim_wrapper, OptimWrapper):  # Runner.resume was called by the user, not by train()
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
         if runner.param_schedulers is not None:
@@ -123,7 +123,7 @@ def restore_optimization(runner, checkpoint: Mapping[str, Any], path: str) -> No
 
 
 def tell_differences(runner, checkpoint: Mapping[str, Any]) -> None:
-    """Say where the run stands and what is set differently than in the run being resumed."""
+    """Log the position of the run and the settings that differ from those of the resumed run."""
     loop = runner.train_loop
     runner.logger.info(f"resumed at epoch {runner.epoch}, iteration {runner.iter}")
     then = checkpoint.get("settings", {}).get("config")
@@ -143,7 +143,7 @@ def tell_differences(runner, checkpoint: Mapping[str, Any]) -> None:
     done, total = (loop.epoch, loop.max_epochs) if loop.by_epoch else (loop.iter, loop.max_iters)
     if done >= total:
         key = "max_epochs" if loop.by_epoch else "max_iters"
-        runner.logger.warning(f"nothing is left to train: {done} are done, and train_cfg.{key} is {total}")
+        runner.logger.warning(f"training is already complete: {done} of train_cfg.{key}={total} are done")
 
 
 def _first(rates: Mapping[str, list[float]]) -> str:

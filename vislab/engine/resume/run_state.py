@@ -1,4 +1,4 @@
-"""Checks that a checkpoint contains what a run can go on from; whatever goes wrong on the way becomes one message."""
+"""Check that a checkpoint can be resumed from, and convert errors during resuming to one message."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,15 +9,15 @@ import torch
 from vislab.engine.optim.layout import own_implementation
 from vislab.errors import CheckpointError, VislabError
 
-# Entries of an optimizer's state that have their parameter's shape; others (steps, factors of Adafactor) do not.
+# Entries of optimizer states with the shape of the parameter; others (steps, factors of Adafactor) have other shapes.
 _LIKE_PARAMETER = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum")
 
 
 def check_run_state(checkpoint: Mapping[str, Any], path: Any) -> None:
-    """Refuse a checkpoint whose parts for resuming are missing or are not what Runner writes.
+    """Check the parts of a checkpoint that are needed for resuming.
 
     Raises:
-        CheckpointError: names every part that is wrong.
+        CheckpointError: Parts are missing or invalid; the message names all of them.
     """
     lacking = [key for key in ("meta", "message_hub", "optimizer") if key not in checkpoint]
     if lacking:
@@ -59,16 +59,16 @@ def _wrong_parts(checkpoint: Mapping[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def reading_part(path: Any, what: str) -> Iterator[None]:
-    """Whatever is raised inside becomes a CheckpointError that names the file and `what` did not fit.
+    """Context manager that converts exceptions to a CheckpointError with the file and `what` did not match.
 
-    A checkpoint can hold anything, and the parts it is given to (optimizers, hooks, logs) check little.
+    Optimizers, hooks and logs do not check the states that they load.
     """
     try:
         yield
     except VislabError:
         raise
     except Exception as error:
-        told = isinstance(error, (ValueError, RuntimeError))  # the others say only "'a'" or "unhashable type"
+        told = isinstance(error, (ValueError, RuntimeError))  # messages of other types are not informative
         reason = " ".join(f"{error}".split() if told else f"{type(error).__name__}: {error}".split()).rstrip(".")
         raise CheckpointError(
             f"{path} does not fit this {what}: {reason}. Resume with the config the run was started with, or start a "
@@ -77,12 +77,12 @@ def reading_part(path: Any, what: str) -> Iterator[None]:
 
 
 def load_optimizer_state(optim_wrapper: Any, state: Mapping[str, Any]) -> None:
-    """Loads the state, keeps how this run computes updates, and compares what came with the parameters.
+    """Load the state of an optimizer, keep its implementation, and compare the state with the parameters.
 
-    torch itself checks the counts only.
+    torch compares only the numbers of groups and parameters.
 
     Raises:
-        ValueError: a state belongs to a parameter of another shape, or a setting is no number where one is expected.
+        ValueError: A state has another shape than its parameter, or a setting has the wrong type.
     """
     wrappers = optim_wrapper.optim_wrappers.values() if hasattr(optim_wrapper, "optim_wrappers") else [optim_wrapper]
     fresh = [[dict(group) for group in wrapper.optimizer.param_groups] for wrapper in wrappers]
@@ -110,10 +110,10 @@ def _check_parameter_state(parameter: torch.Tensor, entries: Mapping[str, Any]) 
 
 
 def check_settings(own: Mapping[str, Any], loaded: Mapping[str, Any], what: str) -> None:
-    """Compare the kinds of settings that were loaded with those a fresh object has: numbers stay numbers, lists lists.
+    """Compare the types of loaded settings with those of a new object.
 
     Raises:
-        ValueError: names the setting.
+        ValueError: A type differs; the message names the setting.
     """
     containers = (list, tuple, Mapping)
     for key in own.keys() & loaded.keys():

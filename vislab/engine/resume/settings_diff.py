@@ -1,10 +1,10 @@
-"""The settings of a run as plain data for its checkpoints, and what differs between two runs, in words."""
+"""Convert the settings of a run for checkpoints, and describe the differences between two runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-# Where a run is, what it prints, how fast it reads: no part of what is trained or measured.
+# Settings of locations, logging and data loading, which do not affect results.
 _ELSEWHERE = {
     "cfg", "work_dir", "resume", "load_from", "launcher", "experiment_name", "log_level", "log_processor", "visualizer",
     "env_cfg", "default_scope", "randomness", "auto_scale_lr", "test_dataloader", "test_cfg", "test_evaluator",
@@ -15,9 +15,9 @@ _ABSENT = object()
 
 
 def plain_settings(value: Any) -> Any:
-    """Nested settings as numbers, text, lists and dicts. Classes and functions become their names.
+    """Convert nested settings to numbers, strings, lists and dicts; classes and functions become their names.
 
-    Lists of components become dicts by class name, so that one more or less does not shift the others.
+    Lists of components become dicts by class name, so that additional components do not shift the others.
     """
     if isinstance(value, Mapping):
         return {str(key): plain_settings(item) for key, item in value.items() if str(key) not in _ELSEWHERE}
@@ -43,13 +43,13 @@ def _by_type(components: Sequence[Mapping]) -> dict[str, Any]:
 
 
 def _name_of(value: Any) -> str:
-    """A class or function by its name, anything else by that of its class: addresses change from run to run."""
+    """Return the name of a class or function, or of the class of another object."""
     named = value if hasattr(value, "__qualname__") else type(value)
     return f"{named.__module__}.{named.__qualname__}"
 
 
 def differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
-    """`place: old -> new` for every setting that differs, optimizers and schedules left out."""
+    """Return `place: old -> new` for each setting that differs, except for optimizers and schedulers."""
     if place in _TOLD_BY_OPTIMIZERS:
         return
     if isinstance(then, Mapping) and isinstance(now, Mapping):
@@ -62,7 +62,7 @@ def differences(then: Any, now: Any, place: str = "") -> Iterator[str]:
 
 
 def _same(one: Any, other: Any, key: str) -> bool:
-    if key == "type":  # a class, its dotted name and its registered name are one thing
+    if key == "type":  # a class, its dotted name and its registered name are equivalent
         return _last(str(one)) == _last(str(other))
     if {type(one), type(other)} <= {type(None), object}:
         return True

@@ -1,15 +1,15 @@
-"""ECO-M2F: Mask2Former whose pixel-decoder encoder stops early; a gate picks the depth for each image.
+"""ECO-M2F: Mask2Former with an adaptive number of pixel decoder layers per image, selected by a gate.
 
 Three steps, of which only the first trains a network:
 
-    A  SampleExitHook     the parent learns to be good at every exit: one is drawn for each step
-    B  derive.py          what each image would score at each exit, and what the gate would see, in one pass
-    C  gate.py            a linear gate fitted on that in seconds, and tables of quality against cost for any budget
+    A  SampleExitHook     train a model for all exits; one exit is sampled per step
+    B  derive.py          compute the quality of each image at each exit, and the features for the gate
+    C  gate.py            fit a linear gate in seconds, and compute quality against cost
 
-    model.py    EcoM2F: exits, gate, depth_penalty
+    model.py    EcoM2F: exits, gate, policies
     hooks.py    SampleExitHook
-    cost.py     multiply-accumulates of every part and exit
-    quality.py  PQ, mIoU and AP of one image
+    cost.py     multiply-accumulates of all exits
+    quality.py  PQ, mIoU and AP of single images
 
 Paper: Yao et al., "Efficient Transformer Encoders for Mask2Former-style models", arXiv 2404.15244. PRO-SCALE, Aich et
 al., arXiv 2404.14657, is an option of the pixel decoder (stages, recalibrate, light).

@@ -1,7 +1,7 @@
-"""Step B: the derived data set. For each image its quality at every exit, and the features the gate will see.
+"""Step B: the derived dataset, with the quality of each image at each exit and the features for the gate.
 
-The backbone runs once an image, the encoder's layers once, the decoder once an exit. What is done is kept in one file,
-written atomically from time to time: an interrupted run goes on where it was.
+Backbone and encoder layers run once per image, the decoder once per exit. Results are saved regularly, so that an
+interrupted run can continue.
 """
 
 import io
@@ -21,10 +21,15 @@ from vislab.systems.eco_m2f.quality import image_quality
 
 @dataclass
 class Derived:
-    """N images at E exits.
+    """Results of N images at E exits.
 
-    quality (N, E) in 0..1; features (N, dim) float32; exits (E,); names: N image paths; counts (N, E, C, 4 or 3), what
-    the quality of any subset is computed from, or None; measure.
+    Attributes:
+        quality: (N, E) in [0, 1].
+        features: (N, dim) float32.
+        exits: (E,) numbers of layers.
+        names: N image paths.
+        counts: (N, E, C, 4 or 3), statistics for computing the quality of subsets, or None.
+        measure: "pq", "miou" or "ap".
     """
 
     quality: np.ndarray
@@ -35,7 +40,7 @@ class Derived:
     measure: str
 
     def save(self, path: str | Path) -> None:
-        """Write to `path` (.npz), which contains either the old content or all of the new."""
+        """Save to `path` (.npz) atomically."""
         buffer = io.BytesIO()
         counts = {} if self.counts is None else {"counts": self.counts}
         np.savez_compressed(
@@ -50,10 +55,10 @@ class Derived:
 
     @classmethod
     def load(cls, path: str | Path) -> "Derived":
-        """Read what `save` wrote.
+        """Load a file written by `save`.
 
         Raises:
-            DataError: missing or broken.
+            DataError: The file is missing or damaged.
         """
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -66,7 +71,7 @@ class Derived:
                     measure=str(file["measure"]),
                 )
         except (OSError, ValueError, KeyError, EOFError) as error:
-            raise DataError(f"{path} contains no derived data set: {error}. Run derive again.") from error
+            raise DataError(f"{path} is not a derived dataset: {error}. Run derive again.") from error
 
 
 @torch.no_grad()
@@ -79,15 +84,15 @@ def derive(
     keep_counts: bool = True,
     save_every: int = 200,
 ) -> Derived:
-    """Measure every image at every exit.
+    """Compute the quality of all images at all exits.
 
     Args:
-        model: The parent of step A; its `tasks` give what `measure` needs.
-        batches: A loader without shuffling and augmentation, test-time sizes, with labels at the original size.
-        path: The file, .npz. What is in it already is not computed again; it must be of the same exits and measure.
+        model: The model of step A, whose `tasks` must include that of `measure`.
+        batches: Data loader without shuffling and augmentation, with labels at the original size.
+        path: Output file (.npz). Images in an existing file, which must have the same exits and measure, are skipped.
         measure: "pq", "miou" or "ap".
-        keep_counts: Keep what subsets' qualities are computed from (not for "ap").
-        save_every: Images between two writings.
+        keep_counts: Keep the statistics for computing the quality of subsets (not for "ap").
+        save_every: Number of images after which results are saved.
     """
     path = Path(path)
     rows: list[tuple[str, np.ndarray, np.ndarray, Any]] = []
@@ -95,9 +100,9 @@ def derive(
         old = Derived.load(path)
         if old.exits != model.exits or old.measure != measure:
             raise DataError(
-                f"{path} contains {old.measure} at exits {list(old.exits)}; wanted are {measure} at "
+                f"{path} contains {old.measure} at exits {list(old.exits)}; expected {measure} at "
                 f"{list(model.exits)}: "
-                "give another file"
+                "use another file"
             )
         counts = [None] * len(old.names) if old.counts is None else list(old.counts)
         rows = list(zip(old.names, old.quality, old.features, counts, strict=True))
@@ -145,7 +150,7 @@ def _measure(model: EcoM2F, batch: dict, measure: str, keep_counts: bool) -> lis
 
 def _collect(rows: list, exits: tuple[int, ...], measure: str) -> Derived:
     if not rows:
-        raise DataError("derive: there is not a single image")
+        raise DataError("derive: there are no images")
     names, quality, features, counts = zip(*rows, strict=True)
     kept = None if any(c is None for c in counts) else np.stack(counts)
     return Derived(np.stack(quality), np.stack(features).astype(np.float32), exits, list(names), kept, measure)

@@ -1,7 +1,7 @@
-"""Step C: fit the gate on the derived data set, and read off what any policy would score and cost.
+"""Step C: fit the gate on the derived dataset, and compute quality and cost of policies.
 
-The utility of exit k for an image is its quality there minus beta times k: a layer is worth running when it adds more
-than beta. Everything here works on the derived arrays; no image is looked at again.
+The utility of exit k for an image is its quality minus beta times k, so that a layer must add at least beta to the
+quality. The functions use the derived dataset only, no images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,12 +22,12 @@ Loss = Literal["regress", "expected", "soft", "hard"]
 
 
 def utility(quality: np.ndarray, exits: Sequence[int], beta: float) -> np.ndarray:
-    """(N, E) quality in 0..1 to (N, E) quality - beta * k."""
+    """Return the utility (N, E), quality - beta * k, of the quality (N, E) in [0, 1]."""
     return np.asarray(quality, np.float64) - beta * np.asarray(exits, np.float64)
 
 
 def best_exits(quality: np.ndarray, exits: Sequence[int], beta: float) -> np.ndarray:
-    """(N,) columns of the best exit; the shallowest of equals."""
+    """Return the columns of the best exits (N,); the first one of equals."""
     return utility(quality, exits, beta).argmax(1)
 
 
@@ -43,21 +43,22 @@ def fit_gate(
     published: bool = False,
     seed: int = 0,
 ) -> float:
-    """Fit the gate in place; takes seconds.
+    """Fit the gate in place.
 
     Args:
-        gate: EcoM2F.gate.
-        derived: Of the training images.
-        beta: Quality a layer must add, 0..1.
+        gate: `EcoM2F.gate`.
+        derived: Derived dataset of training images.
+        beta: Minimum gain in quality per layer, in [0, 1].
         loss: "regress": squared error of the utilities; "expected": minus the expected utility; "soft": cross entropy
             with softmax(utility / temperature); "hard": cross entropy with the best exit.
-        temperature: Of "soft".
-        weight_decay: Factor of the weights' squared norm, for standardized features. Default: the strongest of DECAYS
-            whose gate, fitted on four fifths of the images, is as good on the fifth as the best, but for chance.
-        steps: Of L-BFGS, on all images at once.
-        published: As the released code: AdamW 1e-4, weight decay 0.05, batches of 8, clipping at 0.01, "soft" as
-            squared error between softmaxes; `steps` is then the number of batches (published: 10,000 to 300,000).
-        seed: Of the batches' order.
+        temperature: Temperature of "soft".
+        weight_decay: Factor on the squared norm of the weights, for standardized features. Default: the largest of
+            DECAYS that is not significantly worse than the best one in five-fold cross-validation.
+        steps: Number of L-BFGS steps, on all images.
+        published: Use the procedure of the published code: AdamW 1e-4, weight decay 0.05, batches of 8, clipping at
+            0.01, "soft" as squared error between softmaxes; `steps` is then the number of batches (published: 10,000 to
+            300,000).
+        seed: Random seed.
 
     Returns:
         The final loss.
@@ -76,7 +77,7 @@ def fit_gate(
 def _fit(
     derived: Derived, beta: float, loss: str, temperature: float, weight_decay: float, steps: int
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Weight (E, dim) and bias (E,) for raw features, and the final loss."""
+    """Return weight (E, dim) and bias (E,) for raw features, and the final loss."""
     values = utility(derived.quality, derived.exits, beta)
     count, exits = values.shape
     if loss == "hard":
@@ -88,7 +89,7 @@ def _fit(
     features = derived.features.astype(np.float64)
     mean, std = features.mean(0), np.maximum(features.std(0), 1e-6)
     x = np.concatenate([(features - mean) / std, np.ones((count, 1))], axis=1)
-    decay = np.append(np.full(features.shape[1], weight_decay), 0.0)  # not of the bias
+    decay = np.append(np.full(features.shape[1], weight_decay), 0.0)  # none for the bias
 
     if loss == "regress":
         weight = np.linalg.solve(x.T @ x / count + np.diag(decay), x.T @ values / count).T
@@ -115,10 +116,10 @@ def _fit(
 
 
 def _choose_decay(derived: Derived, beta: float, loss: str, temperature: float, steps: int, seed: int) -> float:
-    """By five-fold cross-validation: the strongest that is within a standard error of the best, image by image.
+    """Return the largest weight decay within one standard error of the best in five-fold cross-validation.
 
-    The strongest of all leaves little but the bias: one exit for all images. So the gate goes from image to image only
-    as far as the features are seen to help.
+    A large weight decay leads to the same exit for all images, so the gate depends on the image only if the features
+    are predictive.
     """
     fold = np.random.default_rng(seed).permutation(len(derived.quality)) % 5
     values = utility(derived.quality, derived.exits, beta)
@@ -164,7 +165,7 @@ def _fit_published(gate: nn.Linear, derived: Derived, beta: float, loss: str, st
 
 
 def gate_choice(gate: nn.Linear, derived: Derived, depth_penalty: float = 0.0) -> np.ndarray:
-    """(N,) columns the gate would choose."""
+    """Return the columns (N,) selected by the gate."""
     with torch.no_grad():
         features = torch.from_numpy(derived.features).to(gate.weight)
         scores = gate(features).log_softmax(1).cpu().double()
@@ -179,19 +180,19 @@ def policies(
     depth_penalty: float = 0.0,
     costs: Mapping[int, float] | None = None,
 ) -> list[dict]:
-    """Expected quality and cost of the gate, the oracle, and random choice with the gate's shares.
+    """Return expected quality and cost of the gate, the oracle, and random selection with the gate's frequencies.
 
     Args:
         gate: A fitted gate.
-        derived: Of images that it was not fitted on.
-        beta: For the oracle's labels.
-        depth_penalty: Of the gate.
-        costs: Exit -> cost in any unit; default: the number of layers.
+        derived: Derived dataset of images that were not used for fitting.
+        beta: Minimum gain in quality per layer, for the oracle.
+        depth_penalty: Depth penalty of the gate.
+        costs: Cost by exit. Default: the number of layers.
     """
     chosen = gate_choice(gate, derived, depth_penalty)
     shares = np.bincount(chosen, minlength=len(derived.exits)) / len(chosen)
     gate_row = _row("gate", np.eye(len(derived.exits))[chosen], derived, costs)
-    over = derived.quality[np.arange(len(chosen)), chosen] - derived.quality @ shares  # random, in expectation
+    over = derived.quality[np.arange(len(chosen)), chosen] - derived.quality @ shares  # expected gain over random
     gate_row |= {"over_random": float(over.mean()), "error": float(over.std() / len(over) ** 0.5)}
     fixed = np.array([k if costs is None else costs[k] for k in derived.exits])
     mixed = float(np.interp(gate_row["cost"], fixed, derived.quality.mean(0)))
@@ -213,11 +214,11 @@ def frontier(
     costs: Mapping[int, float] | None = None,
     weight_decay: float | None = None,
 ) -> list[dict]:
-    """A table of quality against cost for fixed exits and for every beta, without running the model again.
+    """Return a table of quality against cost for fixed exits and for all betas, without running the model.
 
-    `random` mixes the same exits in the same shares without looking at the image: a gate that does not beat it has
-    learned nothing. Rows: policy, beta, depth (mean layers), cost, quality (mean over images), and set_quality (of all
-    images together, where the counts were kept; for random: of the mixed counts).
+    `random` selects exits with the frequencies of the gate, independently of the image. Columns: policy, beta, depth
+    (mean number of layers), cost, quality (mean over images), and set_quality (of the dataset, if the counts were
+    kept).
     """
     rows = []
     for column, k in enumerate(test.exits):
@@ -232,7 +233,7 @@ def frontier(
 
 
 def _row(name: str, shares: np.ndarray, derived: Derived, costs: Mapping[int, float] | None) -> dict:
-    """Expectation under (N, E) probabilities of exits."""
+    """Return a table row with expectations under the exit probabilities `shares` (N, E)."""
     exits = np.array(derived.exits, float)
     cost = exits if costs is None else np.array([costs[k] for k in derived.exits])
     row = {

@@ -1,4 +1,4 @@
-"""How good one image's prediction is, by the measure a depth is to be chosen for: PQ, mIoU or mask AP, in 0..1."""
+"""Quality of the prediction of single images: PQ, mIoU or mask AP, in [0, 1]."""
 
 from typing import Literal
 
@@ -16,16 +16,16 @@ MEASURES = ("pq", "miou", "ap")
 def image_quality(
     sample: DataSample, measure: Literal["pq", "miou", "ap"], num_classes: int
 ) -> tuple[float, np.ndarray | None]:
-    """Quality of one predicted sample, and for "pq" and "miou" the counts it comes from, which add up over images.
+    """Compute the quality of a sample, and for "pq" and "miou" its statistics, which can be summed over images.
 
-    Classes that are neither there nor predicted do not count.
+    Classes that are neither labeled nor predicted are excluded from the mean.
 
     Returns:
-        The quality, and for pq (num_classes, 4) as in evaluation.panoptic, for miou (num_classes, 3) pixels of
-        intersection, prediction and label; None for ap.
+        The quality, and the statistics: (num_classes, 4) as in evaluation.panoptic for pq; (num_classes, 3) pixels of
+        intersection, prediction and label for miou; None for ap.
 
     Raises:
-        DataError: the sample lacks the labels or predictions of the measure.
+        DataError: The sample lacks the labels or predictions of the measure.
     """
     needed = {"pq": "panoptic", "miou": "sem_seg", "ap": "instances"}
     if measure not in needed:
@@ -54,13 +54,13 @@ def image_quality(
 
 
 def set_quality(counts: np.ndarray, measure: str) -> float:
-    """Quality of a set from its images' counts (N, num_classes, 4 or 3)."""
+    """Return the quality of a dataset from the statistics of its images (N, num_classes, 4 or 3)."""
     total = counts.sum(0)
     return panoptic_quality(total)["pq"] if measure == "pq" else mean_iou(total)
 
 
 def mean_iou(counts: np.ndarray) -> float:
-    """(num_classes, 3) pixels of intersection, prediction and label to the mean IoU of the classes that occur."""
+    """Return the mean IoU of the occurring classes from areas (num_classes, 3) of intersection, prediction, label."""
     shared, predicted, labeled = np.asarray(counts, np.float64).T
     union = predicted + labeled - shared
     return float((shared[union > 0] / union[union > 0]).mean()) if (union > 0).any() else 0.0

@@ -54,7 +54,7 @@ class Dying(Dataset):
         (DataError("label.png: broken"), "label.png: broken"),
         (OSError(errno.ENOSPC, "No space left on device", "run/log.txt"), "run/log.txt: No space left on device"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied"),
-        (ImportError('Please run "pip install wandb" to install wandb'), "install it, or take what needs it out"),
+        (ImportError('Please run "pip install wandb" to install wandb'), "install it, or remove the part"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "lower train_dataloader.batch_size"),
         (MemoryError(), "lower the batch size"),
         (RuntimeError("The server socket has failed to listen: EADDRINUSE, address already in use"), "MASTER_PORT"),

@@ -42,9 +42,7 @@ def test_new_run_over_an_old_one(tmp_path):
 def test_new_run_that_saved_nothing_is_not_taken_for_the_old_one(tmp_path):
     make_runner(tmp_path, total=2).train()
     broken_run(tmp_path, 3, total=2)
-    with pytest.raises(
-        CheckpointError, match="saved no checkpoint; epoch_1.pth, epoch_2.pth belong to an earlier run"
-    ):
+    with pytest.raises(CheckpointError, match="saved no checkpoint; epoch_1.pth, epoch_2.pth belong to an earlier run"):
         make_runner(tmp_path, total=2, resume=True).train()
     resumed = make_runner(tmp_path, total=3, resume=str(tmp_path / "epoch_2.pth"))
     resumed.train()

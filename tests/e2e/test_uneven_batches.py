@@ -7,6 +7,7 @@ import torch
 
 from tests.helpers import HELPERS
 from tests.helpers.processes import run, run_two
+from tests.helpers.toy_run import ToyDataset, make_runner, plain
 
 SCRIPT = HELPERS / "uneven_batches.py"
 
@@ -22,3 +23,12 @@ def test_metrics_of_two_processes_are_those_of_one(tmp_path):
     for length, metrics in one["metrics"].items():
         assert two["metrics"][length] == pytest.approx(metrics, rel=1e-7), length
     assert one["iterations"] == 2 * 5 and two["iterations"] == 2 * 3
+    # the statistics of batch norms are the checkpoint's on both processes
+    loader = {
+        "dataset": {"type": ToyDataset, "length": 8, "pipeline": [plain]},
+        "sampler": {"type": "EpochSampler", "shuffle": False},
+        "batch_size": 2,
+    }
+    saved = str(tmp_path / "norms_2/epoch_2.pth")
+    runner = make_runner(tmp_path / "again", custom_hooks=[], val_dataloader=loader, load_from=saved)
+    assert two["with norms"] == pytest.approx(runner.val(), rel=1e-6)

@@ -4,9 +4,11 @@ import socket
 
 import pytest
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
 
-from vislab.engine.distributed import init_cpu_process_group, read_launcher, wrap_for_processes
+from vislab.engine import distributed
+from vislab.engine.distributed import init_cpu_process_group, read_launcher, synchronize_norms, wrap_for_processes
 from vislab.errors import ConfigError
 
 
@@ -62,3 +64,15 @@ def test_a_model_can_ask_for_unused_parameters(launched, monkeypatch):
         assert wrap_for_processes(model, find_unused_parameters=False).find_unused_parameters
     finally:
         torch.distributed.destroy_process_group()
+
+
+def test_synchronized_norms_keep_the_activation_of_timms(monkeypatch):
+    model = nn.Sequential(nn.BatchNorm2d(2), BatchNormAct2d(2))
+    assert synchronize_norms(model, None) is model
+    if not torch.cuda.is_available():
+        assert synchronize_norms(model, "torch") is model  # torch has none for the CPU
+    monkeypatch.setattr(distributed, "get_device", lambda: "cuda")
+    plain, act = synchronize_norms(model, "torch")
+    assert type(plain) is nn.SyncBatchNorm and isinstance(act, nn.SyncBatchNorm) and isinstance(act.act, nn.ReLU)
+    with pytest.raises(ConfigError, match="sync_bn='mmcv'; expected 'torch'"):
+        synchronize_norms(model, "mmcv")

@@ -49,5 +49,10 @@ if __name__ == "__main__":
     runner = make_runner(args.out / "train", total=2, **options)
     runner.train()
     found["iterations"] = runner.iter
+    train = options["train_dataloader"] | {"dataset": {"type": ToyDataset, "length": 12, "pipeline": [jitter]}}
+    options |= {"model": {"type": ToyModel}, "train_dataloader": train}
+    runner = make_runner(args.out / f"norms_{runner.world_size}", total=2, **options)
+    runner.train()
+    found["with norms"] = runner.last_metrics
     if runner.rank == 0:
         (args.out / f"{runner.world_size}.json").write_text(json.dumps(found))

@@ -1,5 +1,6 @@
 """Process groups on machines without a GPU, where mmengine would select a CUDA device; work for rank 0 alone."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Mapping
@@ -8,7 +9,8 @@ from typing import Any, TypeVar
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import broadcast, broadcast_object_list, is_main_process
+from mmengine.dist import broadcast, broadcast_object_list, get_world_size, is_main_process
+from mmengine.logging import print_log
 from mmengine.model import BaseTTAModel, MMDistributedDataParallel, is_model_wrapper
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -116,6 +118,37 @@ def call_on_main(function: Callable[[], T]) -> T:
     if error is not None:
         raise error
     return result
+
+
+def synchronize_norms(model: nn.Module, kind: str | None) -> nn.Module:
+    """`model` with batch norms over all processes, for `sync_bn="torch"`; unchanged for None.
+
+    Raises:
+        ConfigError: another `kind`.
+    """
+    if kind is None:
+        return model
+    if kind != "torch":
+        raise ConfigError(f"sync_bn={kind!r}; expected 'torch' or None")
+    if get_device() == "cpu":
+        print_log("sync_bn needs GPUs: each process keeps its own batch statistics", "current", logging.WARNING)
+        return model
+    from timm.layers import convert_sync_batchnorm  # torch's own drops the activation in timm's norms
+
+    return convert_sync_batchnorm(model)
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Give the running statistics of batch norms on process 0 to all processes: what checkpoints hold.
+
+    Each process gathers statistics of its own batches, and metrics are to be those of one model.
+    """
+    if get_world_size() == 1:
+        return
+    for part in model.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            for statistics in part.buffers(recurse=False):
+                broadcast(statistics)
 
 
 def wrap_for_processes(model: nn.Module, find_unused_parameters: bool) -> nn.Module:

@@ -19,6 +19,7 @@ from mmengine.runner.utils import calc_dynamic_intervals
 from torch.utils.data import BatchSampler, DataLoader
 
 from vislab.datasets.samplers import sample_seed
+from vislab.engine.distributed import share_statistics
 from vislab.engine.resume.data_position import epoch_position, loader_size, saved_size, stream_position
 from vislab.errors import ConfigError, TrainingError
 from vislab.registry import LOOPS
@@ -330,6 +331,8 @@ class _EvaluationMixin:
     stage: str
 
     def run_iter(self, idx: int, data_batch: Any) -> None:
+        if idx == 0:  # EMAHook has put its weights in by now
+            share_statistics(self.runner.model)
         _check_ends(self.dataloader, idx, f"{'val' if self.stage == 'validation' else 'test'}_dataloader")
         super().run_iter(idx, data_batch)
 

@@ -35,6 +35,5 @@ def split_like(value: Any, like: Any) -> Any:
     """
     if not isinstance(like, DTensor) or isinstance(value, DTensor) or getattr(value, "shape", None) != like.shape:
         return value
-    whole = value.to(like.device)
-    split = distribute_tensor(whole, like.device_mesh, like.placements, src_data_rank=None)  # without communication
-    return split.clone()  # a part of `whole` would keep all of it in memory
+    value = value.to(like.device)
+    return distribute_tensor(value, like.device_mesh, like.placements, src_data_rank=None)  # no communication

@@ -170,32 +170,35 @@ def wrap_for_processes(model: nn.Module, find_unused_parameters: bool) -> nn.Mod
         )
 
 
-def build_wrapper(
-    model: nn.Module, config: Mapping[str, Any], *, run: Mapping[str, Any], initialize: bool
+def distribute(
+    model: nn.Module, wrapper: Mapping[str, Any] | None, run: Mapping[str, Any], *, training: bool
 ) -> nn.Module:
-    """The wrapper that `model_wrapper_cfg` describes, around `model`.
+    """`model` in the wrapper that a config describes, DistributedDataParallel by default.
 
     Args:
         model: On its device.
-        config: The wrapper's class and arguments; without `type`, DistributedDataParallel.
+        wrapper: The config's `model_wrapper_cfg`; without `type`, arguments of DistributedDataParallel.
         run: The whole config.
-        initialize: Call the model's `init_weights()` before a FullyShard splits its weights.
+        training: Call the model's `init_weights()` before a FullyShard splits its weights.
 
     Raises:
         ConfigError: the wrapper does not take these arguments, or does not go with this model or config.
     """
-    config = {"type": MMDistributedDataParallel, **config}
-    kind = config["type"] if isinstance(config["type"], type) else MODEL_WRAPPERS.get(config["type"])
+    model = synchronize_norms(model, run.get("sync_bn"))
+    if wrapper is None:
+        return wrap_for_processes(model, run.get("find_unused_parameters", False))
+    wrapper = {"type": MMDistributedDataParallel, **wrapper}
+    kind = wrapper["type"] if isinstance(wrapper["type"], type) else MODEL_WRAPPERS.get(wrapper["type"])
     if isinstance(kind, type) and issubclass(kind, DistributedDataParallel) and get_device() != "cpu":
-        config.setdefault("device_ids", [int(os.environ["LOCAL_RANK"])])
+        wrapper.setdefault("device_ids", [int(os.environ["LOCAL_RANK"])])
     if isinstance(kind, type) and issubclass(kind, FullyShard):
         if refused := [key for key in ("compile", "find_unused_parameters") if run.get(key)]:
             raise ConfigError(f"model_wrapper_cfg: FullyShard does not go with {refused[0]}: remove one of the two")
-        if initialize and hasattr(model, "init_weights"):
+        if training and hasattr(model, "init_weights"):
             model.init_weights()
         for value in model.state_dict().values():
             broadcast(value)
     try:
-        return MODEL_WRAPPERS.build(config, default_args={"module": model})
+        return MODEL_WRAPPERS.build(wrapper, default_args={"module": model})
     except TypeError as error:
         raise ConfigError(f"model_wrapper_cfg: {error}") from error

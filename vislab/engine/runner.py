@@ -31,14 +31,7 @@ from vislab.engine.checkpoint_content import checkpoint_content
 from vislab.engine.class_lists import build_dataset, check_loaded, check_loop
 from vislab.engine.compilation import compile_networks
 from vislab.engine.config.defaults import set_test_defaults
-from vislab.engine.distributed import (
-    build_wrapper,
-    call_on_main,
-    prepare_processes,
-    synchronize_norms,
-    unwrap,
-    wrap_for_processes,
-)
+from vislab.engine.distributed import call_on_main, distribute, prepare_processes, unwrap
 from vislab.engine.environment import collect_environment
 from vislab.engine.hooks import DEFAULT_HOOKS, EarlyStoppingHook
 from vislab.engine.message_hub import MessageHub
@@ -149,10 +142,7 @@ class Runner(MMEngineRunner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: torch.nn.Module) -> torch.nn.Module:
         if not self.distributed or is_model_wrapper(model):
             return super().wrap_model(None, model)
-        model = synchronize_norms(model.to(get_device()), self.cfg.get("sync_bn"))
-        if model_wrapper_cfg is None:
-            return wrap_for_processes(model, self.cfg.get("find_unused_parameters", False))
-        return build_wrapper(model, model_wrapper_cfg, run=self.cfg, initialize=self._train_loop is not None)
+        return distribute(model.to(get_device()), model_wrapper_cfg, self.cfg, training=self._train_loop is not None)
 
     def _init_model_weights(self) -> None:
         if not isinstance(self.model, FullyShard):  # its weights were there before they were split

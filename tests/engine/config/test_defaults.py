@@ -74,6 +74,12 @@ def test_an_explicit_section_is_not_based_on_validation(tmp_path):
     assert (cfg.test_dataloader.batch_size, cfg.test_dataloader.num_workers) == (8, 0)
 
 
+def test_a_section_that_no_base_sets_cannot_be_updated(tmp_path):
+    message = r"config\.py, line \d+: 'test_dataloader' is not defined: .* set test_dataloader = dict\(val_dataloader, "
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, VALIDATION + "test_dataloader.update(batch_size=2)\n"))
+
+
 def test_check_knows_what_testing_uses(tmp_path):
     check_config(load_config(write(tmp_path, VALIDATION + 'test_evaluator = dict(type="SemSegMetric")\n')), files=False)
     part = VALIDATION.replace("val_", "test_").replace("test_evaluator", "val_evaluator").replace("ValL", "TestL")

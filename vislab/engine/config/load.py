@@ -142,7 +142,12 @@ def _execute(source: ConfigFile, overrides: _Overrides, executed: dict[Path, dic
         lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(source.path)]
         place = source.at(lines[-1]) if lines else relative(source.path)
         if isinstance(error, NameError) and error.name:
-            hint = did_you_mean(error.name, {*run, *RUNNER_KEYS} - {"__override__", "__builtins__"})
+            hint = did_you_mean(error.name, {*run, *RUNNER_KEYS} - {"__override__", "__builtins__", error.name})
+            if error.name in TEST_KEYS:
+                used = error.name.replace("test", "val")
+                hint = (
+                    f": no base sets it, so testing uses {used}. Change that, or set {error.name} = dict({used}, ...)"
+                )
             raise ConfigError(f"{place}: {error.name!r} is not defined{hint}") from error
         if type(error) is RuntimeError and not str(error):  # calling a LazyObject
             raise ConfigError(

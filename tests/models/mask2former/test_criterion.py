@@ -28,7 +28,7 @@ def target(*states: int | None):
 
 def losses(targets):
     torch.manual_seed(1)
-    return Mask2FormerLoss(num_classes=CLASSES, num_points=64)(*outputs(), targets)
+    return Mask2FormerLoss(num_points=64)(*outputs(), targets)
 
 
 def test_open_states_give_the_losses_of_targets_sorted_out_before():

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce, get_world_size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import DataError
 from vislab.layers.recompute import recompute
-from vislab.models.matcher import assign, fetch
+from vislab.models.set_criterion import Pairs, class_loss, match_outputs, mean_count, name_outputs
 from vislab.ops.point_sample import point_sample, point_sample_rows
 
 _ROWS = 16  # masks whose candidate points are looked at together
@@ -38,7 +36,6 @@ class Mask2FormerLoss(nn.Module):
     """Cross entropy, point BCE and point dice of every output, after a one-to-one matching of its own.
 
     Args:
-        num_classes: Without "no object".
         class_weight, mask_weight, dice_weight: Of the three losses and of the same terms in the matching cost.
         no_object_weight: Of "no object" in the cross entropy.
         num_points: Points a mask.
@@ -49,7 +46,6 @@ class Mask2FormerLoss(nn.Module):
     def __init__(
         self,
         *,
-        num_classes: int,
         class_weight: float = 2.0,
         mask_weight: float = 5.0,
         dice_weight: float = 5.0,
@@ -59,16 +55,13 @@ class Mask2FormerLoss(nn.Module):
         importance_sample_ratio: float = 0.75,
     ) -> None:
         super().__init__()
-        self.num_classes = num_classes
         self.class_weight, self.mask_weight, self.dice_weight = class_weight, mask_weight, dice_weight
         self.num_points, self.oversample_ratio, self.importance_sample_ratio = (
             num_points,
             oversample_ratio,
             importance_sample_ratio,
         )
-        weight = torch.ones(num_classes + 1)
-        weight[-1] = no_object_weight
-        self.register_buffer("empty_weight", weight, persistent=False)
+        self.no_object_weight = no_object_weight
 
     def forward(
         self,
@@ -93,35 +86,35 @@ class Mask2FormerLoss(nn.Module):
             embeddings = torch.stack([_wide(x) for x in embeddings], dim=1)  # (B, L, Q, D)
             features = _wide(mask_features)
             targets, pairs = self.assign(logits, embeddings, features, targets)
-            class_losses = self._class_losses(logits, targets, pairs)
+            labels = [target.labels for target in targets]
+            class_losses = [
+                class_loss(x, labels, matched, no_object_weight=self.no_object_weight)
+                for x, matched in zip(logits, pairs, strict=True)
+            ]
             mask_losses, dice_losses = self._mask_losses(embeddings, features, targets, pairs)
-        names = [f"d{i}." for i in range(len(logits) - 1)] + [""]
-        losses = {}
-        for i, name in enumerate(names):
-            losses[f"{name}loss_cls"] = self.class_weight * class_losses[i]
-            losses[f"{name}loss_mask"] = self.mask_weight * mask_losses[i]
-            losses[f"{name}loss_dice"] = self.dice_weight * dice_losses[i]
-        return losses
+        return name_outputs(
+            [
+                {
+                    "loss_cls": self.class_weight * class_losses[i],
+                    "loss_mask": self.mask_weight * mask_losses[i],
+                    "loss_dice": self.dice_weight * dice_losses[i],
+                }
+                for i in range(len(logits))
+            ]
+        )
 
     @torch.no_grad()
     def assign(
         self, logits: Sequence[Tensor], embeddings: Tensor, features: Tensor, targets: Sequence[Target]
-    ) -> tuple[list[Target], list[list[tuple[Tensor, Tensor]]]]:
-        """The targets without what is none, and matched (queries, targets) as [output][image].
-
-        All outputs of all images leave the device in one copy, and with them the targets' states.
-        """
-        costs = []
-        for output in range(len(logits)):
-            for image, target in enumerate(targets):
-                costs.append(self._cost(logits[output][image], embeddings[image, output], features[image], target))
-        count = len(targets)
+    ) -> tuple[list[Target], list[Pairs]]:
+        """Entries that are targets, and the matched pairs of every output."""
+        costs = [
+            [self._cost(x[i], embeddings[i, output], features[i], target) for i, target in enumerate(targets)]
+            for output, x in enumerate(logits)
+        ]
         states = [t.labels.new_ones(len(t.labels)) if t.state is None else t.state for t in targets]
-        matrices = fetch([*costs, *states])
-        kept = [_kept(state, self.num_classes) for state in matrices[-count:]]
-        pairs = assign([m[:, kept[i % count]] for i, m in enumerate(matrices[:-count])], features.device)
-        targets = [_only(target, rows) for target, rows in zip(targets, kept, strict=True)]
-        return targets, [pairs[i : i + count] for i in range(0, len(pairs), count)]
+        kept, pairs = match_outputs(costs, states, logits[0].shape[2] - 1)
+        return [_only(target, rows) for target, rows in zip(targets, kept, strict=True)], pairs
 
     def _cost(self, logits: Tensor, embeddings: Tensor, features: Tensor, target: Target) -> Tensor:
         """(Q, T)"""
@@ -146,25 +139,12 @@ class Mask2FormerLoss(nn.Module):
             return point_sample_rows(masks, points).T
         return embeddings @ point_sample_rows(features, points).T
 
-    def _class_losses(self, logits: list[Tensor], targets: Sequence[Target], pairs: list) -> list[Tensor]:
-        losses = []
-        for output, x in enumerate(logits):
-            classes = torch.full(x.shape[:2], x.shape[2] - 1, dtype=torch.int64, device=x.device)
-            for image, (rows, columns) in enumerate(pairs[output]):
-                classes[image, rows] = targets[image].labels[columns]
-            losses.append(F.cross_entropy(x.transpose(1, 2), classes, self.empty_weight.to(x.dtype)))
-        return losses
-
     def _mask_losses(
         self, embeddings: Tensor, features: Tensor, targets: Sequence[Target], pairs: list
     ) -> tuple[Tensor, Tensor]:
         """(L,) each: BCE and dice, summed over masks and divided by their mean number a process."""
         outputs = len(pairs)
-        count = torch.full((), float(sum(len(t.labels) for t in targets)), device=features.device)
-        if get_world_size() > 1:
-            all_reduce(count)
-            count = count / get_world_size()
-        count = count.clamp(min=1)
+        count = mean_count(sum(len(t.labels) for t in targets), features.device)
         # without a single mask the losses are 0, and still reach every parameter
         bce = embeddings.new_zeros(outputs) + 0 * (embeddings.sum() + features.sum())
         dice = bce
@@ -204,16 +184,6 @@ class Mask2FormerLoss(nn.Module):
             anywhere = torch.rand(len(rows), self.num_points - certain, 2, device=x.device).to(x.dtype)
             chosen.append(torch.cat((candidates.gather(1, nearest[..., None].expand(-1, -1, 2)), anywhere), dim=1))
         return torch.cat(chosen)
-
-
-def _kept(state: np.ndarray, num_classes: int) -> np.ndarray:
-    """Places of the targets among the entries of one image."""
-    if (state < 0).any():
-        raise DataError(
-            f"a label of the batch is not among the model's {num_classes} classes (0..{num_classes - 1}): num_classes "
-            "and the data disagree"
-        )
-    return np.flatnonzero(state)
 
 
 def _only(target: Target, rows: np.ndarray) -> Target:

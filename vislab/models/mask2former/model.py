@@ -80,7 +80,7 @@ class Mask2Former(BaseModel):
             )
         self.pixel_decoder = PixelDecoder(in_channels=self.backbone.channels, **(pixel_decoder or {}))
         self.decoder = MaskDecoder(num_classes=num_classes, num_queries=num_queries, **(decoder or {}))
-        self.criterion = Mask2FormerLoss(num_classes=num_classes, **(loss or {}))
+        self.criterion = Mask2FormerLoss(**(loss or {}))
         self.num_classes = num_classes
         self.tasks = tuple(tasks)
         self.score_threshold, self.overlap_threshold = score_threshold, overlap_threshold

@@ -14,11 +14,11 @@ Shapes = Sequence[tuple[int, int]]
 
 
 class MSDeformAttention(nn.Module):
-    """Each query reads `num_points` points per head and level, placed around its reference.
+    """Multi-scale deformable attention: each query samples `num_points` points per head and level around its reference.
 
     Args:
         dim: Channels of queries, values and the output.
-        num_heads: Divides `dim`.
+        num_heads: Number of heads; must divide `dim`.
         num_levels: Number of maps.
         num_points: Points per head and level.
     """
@@ -38,7 +38,7 @@ class MSDeformAttention(nn.Module):
         nn.init.zeros_(self.sampling_offsets.weight)
         angle = torch.arange(self.num_heads) * (2 * torch.pi / self.num_heads)
         direction = torch.stack((angle.cos(), angle.sin()), dim=1)
-        direction = direction / direction.abs().amax(1, keepdim=True)  # (heads, 2): the compass, on a square
+        direction = direction / direction.abs().amax(1, keepdim=True)  # (heads, 2), on a square
         reach = torch.arange(1, self.num_points + 1)[:, None]
         bias = (direction[:, None, None] * reach).expand(-1, self.num_levels, -1, -1)
         self.sampling_offsets.bias.data = bias.flatten().clone()
@@ -58,15 +58,15 @@ class MSDeformAttention(nn.Module):
         position: Tensor | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        """Attend to the maps around the references.
+        """Attend to points of the maps around the references.
 
         Args:
             query: (B, N, dim).
-            reference: Points, boxes or rotated boxes of the queries, see `sampling_locations`.
-            value: (B, S, dim): the maps' positions row by row, level after level.
-            shapes: (height, width) of each level; their areas add up to S.
-            position: Added to `query` where offsets and weights are predicted; broadcastable to its shape.
-            mask: (B, S) bool, False where `value` is padding, which is read as 0.
+            reference: Points, boxes or rotated boxes of the queries; see `sampling_locations`.
+            value: (B, S, dim), pixels of all levels, flattened row by row and concatenated.
+            shapes: (height, width) of each level; the sum of their areas is S.
+            position: Position encoding added to `query` for the prediction of offsets and weights; broadcastable.
+            mask: (B, S) bool, False at padding, where `value` is replaced by 0.
 
         Returns:
             (B, N, dim), of the dtype of `query`.
@@ -77,7 +77,7 @@ class MSDeformAttention(nn.Module):
         if mask is not None:
             maps = maps.masked_fill(~mask[..., None], 0)
         maps = maps.unflatten(2, (heads, -1))  # (B, S, heads, dim / heads)
-        # the sum with the position is worked out again in backward: nothing but the query is kept
+        # the sum with the position is recomputed in the backward pass, so that only the query is stored
         offsets = recompute(lambda x: self._offsets(_add(x, position)), query)
         weights = recompute(lambda x: self.attention_weights(_add(x, position)), query)
         offsets = offsets.view(b, n, heads, levels, points, 2)
@@ -87,20 +87,22 @@ class MSDeformAttention(nn.Module):
         return self.output_proj(out.to(query.dtype))
 
     def _offsets(self, queries: Tensor) -> Tensor:
-        """(B, N, dim) to (B, N, heads * levels * points * 2), in float32 or float64 whatever autocast says: bfloat16
-        has steps of 1/16 pixel from 8 pixels on."""
+        """Predict the offsets (B, N, heads * levels * points * 2) of queries (B, N, dim).
+
+        Computed in float32 or float64 also under autocast, since bfloat16 rounds offsets above 8 pixels to 1/16 pixel.
+        """
         with torch.autocast(queries.device.type, enabled=False):
             return self.sampling_offsets(queries if queries.dtype == torch.float64 else queries.float())
 
 
 class DeformableEncoderLayer(nn.Module):
-    """Deformable self-attention and a feed-forward block, each followed by its residual and norm.
+    """Encoder layer with deformable self-attention and a feed-forward network, each with a residual and a post-norm.
 
     Args:
         dim: Channels.
         num_heads, num_levels, num_points: See MSDeformAttention.
-        ffn_dim: Hidden channels of the feed-forward block.
-        dropout: Rate on the output of the attention and of the feed-forward block.
+        ffn_dim: Hidden channels of the feed-forward network.
+        dropout: Dropout rate of the outputs of the attention and the feed-forward network.
     """
 
     def __init__(
@@ -119,7 +121,7 @@ class DeformableEncoderLayer(nn.Module):
     def forward(
         self, tokens: Tensor, position: Tensor, reference: Tensor, shapes: Shapes, mask: Tensor | None = None
     ) -> Tensor:
-        """(B, S, dim) -> (B, S, dim); `position` is added to the query only, the rest as in MSDeformAttention."""
+        """Update tokens (B, S, dim); `position` is added to the queries only. See MSDeformAttention."""
         seen = self.self_attn(tokens, reference, tokens, shapes, position=position, mask=mask)
         tokens = tokens + self._drop(seen)
         tokens, hidden = recompute(self._widen, tokens)
@@ -129,22 +131,24 @@ class DeformableEncoderLayer(nn.Module):
         return F.dropout(x, self.dropout, self.training) if self.dropout else x
 
     def _widen(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Tokens (B, S, dim) and hidden values (B * S, ffn_dim): of three axes a linear layer makes a view, which to
-        change in place costs backward three copies."""
+        """Return the normalized tokens (B, S, dim) and hidden activations (B * S, ffn_dim).
+
+        Tokens are flattened to two axes, since the output of a linear layer on three axes is a view, and an in-place
+        ReLU on a view costs three copies in the backward pass.
+        """
         tokens = self.norm1(tokens)
         return tokens, self.linear1(tokens.flatten(0, 1))
 
 
 def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Tensor:
-    """Where the points lie, in float32 or float64.
+    """Return the sampling locations in float32 or float64.
 
-    Coordinates of a reference are shares of the maps' width and height:
+    References are in relative coordinates, with x and y in [0, 1] over the width and height of the maps:
 
     - a point (x, y): offsets are pixels of each level;
-    - a box (cx, cy, w, h): offset `num_points` is the box's edge, half its width and height away from the center;
-    - a rotated box (cx, cy, w, h, theta): like the box, turned by theta clockwise on the screen, as in
-      `structures.rotated_boxes`. It is turned in pixels of the largest level, so that angles stay angles in images that
-      are not square. Exchanging w and h with a quarter turn gives the same rectangle, read at other points.
+    - a box (cx, cy, w, h): an offset of `num_points` is the edge of the box, half its width or height from the center;
+    - a rotated box (cx, cy, w, h, theta): as a box, rotated clockwise by theta as in `structures.rotated_boxes`. The
+      rotation is applied in pixels of the largest level, so that angles are preserved in images that are not square.
 
     Args:
         reference: (N, K), (B, N, K) or, with one reference per level, (B, N, levels, K); K = 2, 4 or 5 as above.
@@ -152,7 +156,7 @@ def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Te
         shapes: (height, width) of each level.
 
     Returns:
-        (B, N, heads, levels, points, 2): x, y; 0..1 spans a map from edge to edge.
+        (B, N, heads, levels, points, 2): (x, y) in [0, 1] from edge to edge of a map.
     """
     kind = reference.shape[-1]
     if kind not in (2, 4, 5) or not 2 <= reference.ndim <= 4:
@@ -165,7 +169,7 @@ def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Te
     if kind != 2:
         offsets = _box_offsets(reference, offsets, shapes)
     _, _, heads, levels, points, _ = offsets.shape
-    # in one row of levels x points x (x, y), which a loop over short axes would slow down
+    # computed on one axis of levels * points * 2 elements, since loops over short axes are slow
     center = reference[..., :2] if reference.ndim == 4 else reference[..., None, :2]  # (..., N, levels or 1, 2)
     start = center[..., None, :].expand(*center.shape[:-2], levels, points, 2).flatten(-3).unsqueeze(-2)
     offsets = offsets.flatten(3)
@@ -178,7 +182,7 @@ def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Te
 
 
 def _box_offsets(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Tensor:
-    """Offsets (B, N, heads, levels, points, 2) from the centers of boxes, in shares of the maps' width and height."""
+    """Return the offsets (B, N, heads, levels, points, 2) from the centers of boxes in relative coordinates."""
     box = reference if reference.ndim == 4 else reference[..., None, :]
     box = box[..., None, :, None, :]  # (..., N, 1, levels or 1, 1, K)
     offsets = offsets * (box[..., 2:4] * (0.5 / offsets.shape[4]))

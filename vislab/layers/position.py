@@ -1,4 +1,4 @@
-"""Sine position encoding of 2-D maps, as DETR's family uses it; always float32."""
+"""Sine position encoding of feature maps, as in DETR."""
 
 import math
 
@@ -15,9 +15,10 @@ def sine_position(
     scale: float = 2 * math.pi,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """(height * width, 2 * dim): `dim` numbers of y, then `dim` of x; sine and cosine take turns.
+    """Return the position encoding (height * width, 2 * dim) in float32: `dim` values of y, then `dim` of x.
 
-    Positions run from scale / size to scale. Nothing is kept: it takes less than a thousandth of a forward pass.
+    Sine and cosine alternate; positions range from scale / size to scale. Not cached, since it takes less than a
+    thousandth of a forward pass.
     """
     with torch.autocast(torch.device(device).type, enabled=False):
         index = torch.arange(dim, dtype=torch.float32, device=device)
@@ -34,7 +35,7 @@ def sine_position(
 
 
 def pixel_centers(shapes: tuple[tuple[int, int], ...], *, device: torch.device | str = "cpu") -> Tensor:
-    """(S, 2): x, y in 0..1 of the pixel centers of maps of these (height, width), level after level; float32."""
+    """Return the pixel centers (S, 2) of maps of these (height, width), concatenated: x, y in [0, 1], float32."""
     levels = []
     for h, w in shapes:
         y = (torch.arange(h, dtype=torch.float32, device=device) + 0.5) / h

@@ -1,6 +1,6 @@
-"""Tensors that FSDP2 has split over processes: whole again for files, split again from what a file holds.
+"""Gather tensors that FSDP2 shards over processes for saving, and shard loaded tensors.
 
-Checkpoints hold whole tensors, so that a file does not depend on the number of processes that wrote it.
+Checkpoints contain whole tensors, so that a file does not depend on the number of processes that wrote it.
 """
 
 from typing import Any
@@ -9,14 +9,13 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def gather_whole(tree: Any, *, keep: bool = True) -> Any:
-    """The same nested dicts, lists and tuples with each split tensor whole and on the CPU.
+    """Return the same nested dicts, lists and tuples with sharded tensors gathered to the CPU.
 
-    Every process calls this with the same structure, since gathering a tensor takes all of them. One tensor at a time
-    is whole on the device.
+    Must be called by all processes with the same structure. Only one tensor at a time is whole on the device.
 
     Args:
-        tree: For example the `state_dict()` of a model or an optimizer.
-        keep: False on the processes that do not need the result: split tensors become None there.
+        tree: Nested structure, e.g. the `state_dict()` of a model or an optimizer.
+        keep: Whether this process needs the result. If False, sharded tensors are replaced by None.
     """
     if isinstance(tree, DTensor):
         whole = tree.detach().full_tensor()
@@ -29,9 +28,9 @@ def gather_whole(tree: Any, *, keep: bool = True) -> Any:
 
 
 def split_like(value: Any, like: Any) -> Any:
-    """`value`, the same whole tensor on every process, split as `like` is; as it is where `like` is not split.
+    """Shard `value`, the same whole tensor on every process, like `like`.
 
-    What is no tensor of the shape of `like` is returned as it is.
+    Returns `value` unchanged if `like` is not sharded or `value` is not a tensor of its shape.
     """
     if not isinstance(like, DTensor) or isinstance(value, DTensor) or getattr(value, "shape", None) != like.shape:
         return value

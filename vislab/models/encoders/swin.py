@@ -1,9 +1,8 @@
-"""timm's Swin as dense prediction uses it: windows in every block shifted, whatever size the model was made for, and
-maps padded before they are shifted.
+"""Changes of timm's Swin for dense prediction: shifted windows in every second block, and padding before shifting.
 
-timm rolls the map first and pads it then, and leaves out the shift where the map was one window at the size of
-classification. Published weights of Mask2Former were trained the other way: at sizes that are no multiple of the
-window, its outputs would be others.
+timm shifts maps before padding them, and does not shift maps that had the size of one window in classification. The
+published weights of Mask2Former were trained with padding first, so that outputs would differ at sizes that are not
+multiples of the window.
 """
 
 import functools
@@ -17,7 +16,7 @@ from vislab.layers.recompute import recompute
 
 
 def use_dense_windows(model: torch.nn.Module) -> None:
-    """Change a timm SwinTransformer in place; other models stay as they are."""
+    """Change a timm SwinTransformer in place; other models are unchanged."""
     if not isinstance(model, SwinTransformer):
         return
     for module in model.modules():
@@ -31,8 +30,11 @@ def use_dense_windows(model: torch.nn.Module) -> None:
 
 
 def block(self: SwinTransformerBlock, x: Tensor) -> Tensor:
-    """A block on a (B, H, W, C) map. What norms and the activation give is worked out again in backward: it is a third
-    of what would be kept, and cheap next to the products. (Attention weights are small, and twice as dear.)"""
+    """Apply a block to a map (B, H, W, C).
+
+    Norms and activations, a third of the stored tensors, are recomputed in backward, which is cheap compared to the
+    matrix products. Attention weights are stored, since they are smaller and twice as expensive.
+    """
     x = x + self.drop_path1(window_attention(self, x))
     mlp = self.mlp
     hidden = recompute(lambda x: mlp.fc1(self.norm2(x)), x)
@@ -41,7 +43,7 @@ def block(self: SwinTransformerBlock, x: Tensor) -> Tensor:
 
 
 def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
-    """Attention of a block within windows of the norm of a (B, H, W, C) map."""
+    """Apply norm and window attention of a block to a map (B, H, W, C)."""
     b, h, w, c = x.shape
     attn, (wh, ww), shift = self.attn, self.window_size, self.shift_size
     below, right = -h % wh, -w % ww
@@ -49,7 +51,7 @@ def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
     area, heads = wh * ww, attn.num_heads
 
     def project(x: Tensor) -> Tensor:
-        """(B, windows, area, 3 * C)"""
+        """Return queries, keys and values (B, windows, area, 3 * C)."""
         x = self.norm1(x)
         if below or right:
             x = F.pad(x, (0, 0, 0, right, 0, below))
@@ -73,12 +75,14 @@ def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
 
 
 def _shift_mask(height: int, width: int, window: tuple[int, int], shift: tuple[int, int], device) -> Tensor:
-    """(windows, area, area): 0 within a region, -inf between regions that the shift brought side by side. The usual
-    -100 leaves weights near 1e-44, which a CPU multiplies ten times slower than zeros."""
+    """Return the attention mask (windows, area, area): 0 within a region, -inf between regions.
+
+    The usual value of -100 leads to weights near 1e-44, which are ten times slower to multiply on a CPU than zeros.
+    """
     (wh, ww), (below, right) = window, (window[0] - shift[0], window[1] - shift[1])
     rows, columns = height // wh, width // ww
     mask = torch.zeros(rows, columns, wh, ww, wh, ww, device=device)
-    # the shift brings rows from the top below those of the last windows, and columns likewise
+    # the shift moves rows from the top below those of the last windows, and columns likewise
     mask[-1, :, :below, :, below:] = mask[-1, :, below:, :, :below] = float("-inf")
     mask[:, -1, :, :right, :, right:] = mask[:, -1, :, right:, :, :right] = float("-inf")
     return mask.view(rows * columns, wh * ww, wh * ww)

@@ -1,8 +1,9 @@
-"""Any timm model as an encoder: a list of 2-D maps with known channels and strides, classifier removed.
+"""timm models as encoders, which return a list of feature maps with known channels and strides.
 
-Hierarchical models (ResNet, ConvNeXt, Swin, EfficientNet ...) give their stages of stride 4 and more; plain vision
-transformers give evenly spaced blocks, their tokens put back on the grid. Parameter names are timm's own under
-`model.`, so timm checkpoints, timm's layer grouping and this encoder agree.
+Hierarchical models (ResNet, ConvNeXt, Swin, EfficientNet, ...) return their stages of stride 4 and more; plain vision
+transformers
+return the tokens of evenly spaced blocks as maps. Parameters have timm's names with the prefix `model.`, as needed for
+timm's checkpoints and layer groups.
 """
 
 from collections.abc import Sequence
@@ -17,43 +18,43 @@ from vislab.models.encoders.timm_models import create_model, enable_grad_checkpo
 from vislab.ops.images import normalize
 from vislab.registry import MODELS
 
-# What lets a transformer take images of any size; a family knows at most one of them.
+# Arguments that enable images of any size; each family of transformers supports at most one of them.
 _ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
 
 @MODELS.register_module()
 class TimmEncoder(nn.Module):
-    """Maps of a timm model: `encoder(images)` gives a list of (B, channels[i], ~H/strides[i], ~W/strides[i]).
+    """Encoder with a timm model: `encoder(images)` returns maps (B, channels[i], ~H/strides[i], ~W/strides[i]).
 
-    Sizes that are no multiple of a stride are legal; a side is then rounded up or down as the timm model does.
+    Images can have any size; if a side is not a multiple of a stride, it is rounded up or down as in the timm model.
 
     Args:
         name: timm model name, e.g. "resnet50" or "vit_small_patch16_224".
-        pretrained: True: timm's own weights (downloaded once); False: random; a path: a .safetensors or .pth file with
-            timm's names, `$VISLAB_DATA` in it is expanded; a classifier in the file is ignored. A whole vislab
-            checkpoint with such an encoder works too.
-        out_indices: which entries of timm's feature list to give, negative from the end. Default: all of stride 4 and
-            more; for a plain transformer four evenly spaced blocks, the last included. Later layers are removed.
-        in_channels: of the input; timm adapts pre-trained first layers.
-        img_size: side or (H, W) that position embeddings are made for; other sizes are interpolated in any case.
-        drop_path_rate: stochastic depth rate, rising from 0 to this over the layers. Default: the timm model's own.
-        out_norm: "final": timm's last norm, on the outputs that timm defines it for (every block of a plain
-            transformer); "layer": a new LayerNorm over the channels of each output; "none".
-        frozen_stages: how many leading groups get no gradient and stay in eval mode; the stem is the first; -1: all.
-        norm_eval: keep batch norms in eval mode while training; their weight and bias still learn.
-        frozen_norms: keep batch norms as they are: statistics, weight and bias ("FrozenBN" in detectron2).
-        grad_checkpointing: recompute activations in backward instead of keeping them (batch-norm statistics then count
-            each batch twice).
-        normalize: subtract `mean` and divide by `std` inside, for images in [0, 1].
-        model_args: further arguments of the timm model.
+        pretrained: True for timm's weights (downloaded once), False for random weights, or the path of a .safetensors
+            or .pth file with timm's names or of a vislab checkpoint with such an encoder; `$VISLAB_DATA` in the path is
+            expanded. A classifier in the file is ignored.
+        out_indices: Indices into timm's list of features; negative indices count from the end. Default: all of stride 4
+            and more, or four evenly spaced blocks of a plain transformer including the last. Later layers are removed.
+        in_channels: Number of input channels; timm adapts the weights of the first layer.
+        img_size: Side or (H, W) of the position embeddings, which are interpolated for other sizes.
+        drop_path_rate: Maximum stochastic depth rate, increasing over the layers. Default: that of the timm model.
+        out_norm: "final" for the final norm of the timm model on the outputs that it supports (all blocks of a plain
+            transformer), "layer" for a new LayerNorm over the channels of each output, or "none".
+        frozen_stages: Number of leading groups, starting with the stem, without gradient and in eval mode; -1 for all.
+        norm_eval: Keep batch norms in eval mode during training, with trained weight and bias.
+        frozen_norms: Keep statistics, weight and bias of batch norms ("FrozenBN" in detectron2).
+        grad_checkpointing: Recompute activations in backward instead of storing them; batch norm statistics are then
+            updated twice per batch.
+        normalize: Normalize images in [0, 1] with `mean` and `std` inside the encoder.
+        model_args: Additional arguments of the timm model.
 
     Attributes:
-        channels, strides: tuples, one entry an output.
-        mean, std: per channel, in [0, 1] units, that the weights were trained with.
+        channels, strides: Tuples with one entry per output.
+        mean, std: Statistics of the pre-training per channel, in [0, 1] units.
 
     Raises:
-        ConfigError: unknown name, argument, or index.
-        CheckpointError: the file is missing or fits another model.
+        ConfigError: Unknown name, argument, or index.
+        CheckpointError: The file is missing or does not match the model.
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class TimmEncoder(nn.Module):
         self._freeze(frozen_stages)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, in_channels, H, W) float -> the maps, from fine to coarse."""
+        """Return the feature maps, fine to coarse, of images (B, in_channels, H, W)."""
         if self.normalize:
             stats = (torch.tensor(x, dtype=images.dtype) for x in (self.mean, self.std))
             images = normalize(images, *(x.to(images.device, non_blocking=True) for x in stats))
@@ -141,12 +142,12 @@ class TimmEncoder(nn.Module):
         return [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
 
     def layer_ids(self) -> dict[str, int]:
-        """Depth of each parameter for layer-wise learning rates: 0 = stem; what is not named is as deep as the head."""
+        """Return the depth of parameters for layer-wise learning rates: 0 = stem; others have the depth of the head."""
         ids = layer_groups(self.model, coarse=False)
         return {f"model.{name}": depth for name, depth in ids.items()}
 
     def no_weight_decay(self) -> set[str]:
-        """Names of parameters that timm trains without weight decay (position embeddings, class token ...)."""
+        """Return names of parameters that timm trains without weight decay (position embeddings, class token, ...)."""
         names = self.model.no_weight_decay() if hasattr(self.model, "no_weight_decay") else ()
         return {f"model.{name}" for name in names}
 
@@ -189,6 +190,6 @@ def _choose_outputs(name: str, strides: list[int], wanted: Sequence[int] | None)
 
 
 def _patch_size(model: nn.Module) -> tuple[int, int]:
-    """What the sides must be multiples of: transformers cut the image into patches, others take any size."""
+    """Return the patch size, of which the sides must be multiples; 1 for models without patches."""
     size = getattr(getattr(model, "patch_embed", None), "patch_size", 1)
     return (size, size) if isinstance(size, int) else tuple(size)

@@ -1,9 +1,9 @@
-"""Mask2Former: universal segmentation by mask classification, with an encoder that may stop early.
+"""Mask2Former: universal image segmentation by mask classification.
 
-    pixel_decoder.py   deformable attention over three scales, exits, PRO-SCALE's options
-    mask_decoder.py    queries with masked attention
-    criterion.py       matching cost and losses at points
-    inference.py       panoptic, instance and semantic rules in bounded memory
+    pixel_decoder.py   deformable attention over three scales, early exits, options of PRO-SCALE
+    mask_decoder.py    transformer decoder with masked attention
+    criterion.py       matching costs and point-sampled losses
+    inference.py       panoptic, instance and semantic postprocessing
     convert.py         names of the weights in the official project, transformers and mmdet
     model.py           Mask2Former with modes loss | predict | tensor
 

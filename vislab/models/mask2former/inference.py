@@ -181,7 +181,7 @@ def instances(
         rle_masks: Return masks as COCO RLE, so that only a few are in memory at full size.
 
     Returns:
-        labels (N,), scores (N,), bboxes (N, 4) xyxy of the masks, masks (N, H, W) bool or a list of N RLE.
+        Labels (N,), scores (N,), bboxes (N, 4) xyxy of the masks, masks (N, H, W) bool or a list of N RLE.
     """
     probability = class_logits.float().softmax(-1)[:, :-1]
     scores, chosen = probability.flatten().topk(min(max_instances, probability.numel()))

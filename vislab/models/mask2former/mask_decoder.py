@@ -1,4 +1,4 @@
-"""Mask2Former's decoder: queries that look only where their own last mask was, and predict a class and a mask each."""
+"""Transformer decoder of Mask2Former, with cross-attention masked by the predictions of the previous layer."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from vislab.layers.mlp import MLP
 
 
 class DecoderLayer(nn.Module):
-    """Masked cross-attention, self-attention, feed-forward; each followed by its residual and norm."""
+    """Masked cross-attention, self-attention and feed-forward block, each with residual connection and post-norm."""
 
     def __init__(self, *, dim: int, num_heads: int, ffn_dim: int) -> None:
         super().__init__()
@@ -26,7 +26,15 @@ class DecoderLayer(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
 
     def forward(self, queries: Tensor, place: Tensor, memory: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
-        """(B, Q, dim) queries at places (Q, dim); memory (B, S, dim), keys: memory + positions; mask (B, 1, Q, S)."""
+        """Update queries (B, Q, dim).
+
+        Args:
+            queries: (B, Q, dim).
+            place: Query embeddings (Q, dim), added to queries for attention.
+            memory: (B, S, dim).
+            keys: Memory with position encodings (B, S, dim).
+            mask: (B, 1, Q, S) bool, True where a query may attend.
+        """
         queries = self.norm1(queries + self.cross_attn(queries + place, keys, memory, mask))
         placed = queries + place
         queries = self.norm2(queries + self.self_attn(placed, placed, queries))
@@ -34,15 +42,16 @@ class DecoderLayer(nn.Module):
 
 
 class MaskDecoder(nn.Module):
-    """Classes and masks of `num_queries` queries, predicted once before the first layer and after each.
+    """Predicts classes and mask embeddings of `num_queries` queries, before the first layer and after each layer.
 
-    Masks come as embeddings (B, Q, mask_dim): a mask is their product with the map of stride 4, taken only for the
-    queries and at the places where it is needed.
+    Masks are the product of the embeddings (B, Q, mask_dim) and the map of stride 4, which is computed only where
+    needed.
 
     Args:
-        num_classes: Without "no object", which becomes the last one.
-        dim, mask_dim, num_heads, ffn_dim: Widths.
-        num_layers: Layer i looks at level i mod 3, coarse to fine.
+        num_classes: Number of classes without "no object", which is the last one.
+        num_queries: Number of queries.
+        dim, mask_dim, num_heads, ffn_dim: Number of channels, mask embedding channels, heads and hidden channels.
+        num_layers: Number of layers; layer i attends to level i mod 3, coarse to fine.
     """
 
     def __init__(
@@ -74,14 +83,22 @@ class MaskDecoder(nn.Module):
         positions: Sequence[Tensor],
         shapes: Sequence[tuple[int, int]],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The map of stride 4 (B, mask_dim, H/4, W/4) and three levels of tokens (B, S, dim), coarse to fine, with
-        their position encodings (S, dim) and (height, width), to num_layers + 1 class logits (B, Q, num_classes + 1)
-        and mask embeddings (B, Q, mask_dim)."""
+        """Predict classes and mask embeddings.
+
+        Args:
+            mask_features: Map of stride 4 (B, mask_dim, H/4, W/4).
+            levels: Three levels of tokens (B, S, dim), coarse to fine.
+            positions: Position encoding of each level (S, dim).
+            shapes: (height, width) of each level.
+
+        Returns:
+            num_layers + 1 class logits (B, Q, num_classes + 1) and mask embeddings (B, Q, mask_dim).
+        """
         memory, keys, small = [], [], []
         for i, (tokens, position, (h, w)) in enumerate(zip(levels, positions, shapes, strict=True)):
             memory.append(tokens + self.level_embed.weight[i])
             keys.append(memory[-1] + position)
-            # resizing a product with the map is the product with the resized map: nothing is made at full size
+            # resizing a mask is the product with the resized map, so masks are not computed at full size
             resized = F.interpolate(mask_features.detach(), size=(h, w), mode="bilinear", align_corners=False)
             small.append(resized.flatten(2))
         queries = self.query_feat.weight.repeat(len(mask_features), 1, 1)
@@ -99,8 +116,10 @@ class MaskDecoder(nn.Module):
 
 
 def _where_masked(embeddings: Tensor, features: Tensor) -> Tensor:
-    """(B, Q, D) and (B, D, S) to bool (B, 1, Q, S): where the mask's probability is at least a half; everywhere for an
-    empty mask."""
+    """Return the attention mask (B, 1, Q, S) bool for embeddings (B, Q, D) and features (B, D, S).
+
+    True where the mask probability is at least 0.5, and everywhere for empty masks.
+    """
     with torch.autocast(embeddings.device.type, enabled=False):
         wide = torch.promote_types(torch.promote_types(embeddings.dtype, features.dtype), torch.float32)
         mask = torch.bmm(embeddings.to(wide), features.to(wide)) >= 0

@@ -1,7 +1,7 @@
-"""Mask2Former (Cheng et al., CVPR 2022): one architecture for panoptic, instance and semantic segmentation.
+"""Mask2Former (Cheng et al., CVPR 2022), for panoptic, instance and semantic segmentation.
 
-Any timm backbone with maps of stride 4 to 32, the pixel decoder, the masked-attention decoder; point-sampled losses;
-the official inference. `num_layers=k` stops the pixel decoder's encoder after k layers.
+A timm backbone with maps of stride 4 to 32, pixel decoder, masked-attention decoder, point-sampled losses, and the
+official postprocessing. `num_layers=k` stops the pixel decoder after k encoder layers.
 """
 
 from collections.abc import Sequence
@@ -27,15 +27,15 @@ TASKS = ("panoptic", "instance", "semantic")
 
 @MODELS.register_module()
 class Mask2Former(BaseModel):
-    """Modes: "loss" (dict of weighted losses), "predict" (DataSamples with pred_*), "tensor" (raw outputs).
+    """Mask2Former with modes "loss" (dict of weighted losses), "predict" (DataSamples with pred_*) and "tensor".
 
     Args:
         backbone: Arguments of TimmEncoder, or an encoder with `channels` and four maps of stride 4, 8, 16, 32.
-        num_classes: Without "no object".
-        thing_classes: Which classes are things: their number, when they come first, or their indices. Default: all.
-        num_queries: Most segments in an image.
-        pixel_decoder: Further arguments of PixelDecoder.
-        decoder: Further arguments of MaskDecoder.
+        num_classes: Number of classes without "no object".
+        thing_classes: Number of thing classes, if they come first, or their indices. Default: all classes.
+        num_queries: Number of queries, the maximum number of segments per image.
+        pixel_decoder: Additional arguments of PixelDecoder.
+        decoder: Additional arguments of MaskDecoder.
         loss: Further arguments of Mask2FormerLoss.
         tasks: What "predict" gives: pred_panoptic, pred_instances, pred_sem_seg.
         score_threshold, overlap_threshold: Of panoptic inference.
@@ -45,7 +45,7 @@ class Mask2Former(BaseModel):
         data_preprocessor: Makes batches of the loader's lists.
 
     Raises:
-        ConfigError: the parts do not fit together.
+        ConfigError: The parts do not fit together.
     """
 
     compiled_parts = ("backbone", "pixel_decoder.layers", "decoder")
@@ -100,13 +100,13 @@ class Mask2Former(BaseModel):
             inputs: (B, 3, H, W) preprocessed.
             data_samples: Labels for "loss"; for "predict" the samples to be filled, with img_shape and ori_shape.
             mode: "loss", "predict" or "tensor".
-            num_layers: How many encoder layers: one number, or (B,) one an image; None: all.
+            num_layers: Number of encoder layers, or one per image (B,). Default: all.
 
         Returns:
             "loss": scalars. "predict": the samples. "tensor": class_logits (B, Q, C + 1) and mask_logits
-            (B, Q, H/4, W/4) of the last decoder layer; mask_features (B, D, H/4, W/4); and of all outputs, the last
-            included, layer_class_logits (L, B, Q, C + 1) and layer_mask_embeddings (L, B, Q, D), whose products with
-            mask_features are the masks.
+            (B, Q, H/4, W/4) of the last decoder layer; mask_features (B, D, H/4, W/4); and layer_class_logits (L, B, Q,
+            C + 1) and layer_mask_embeddings (L, B, Q, D) of all layers, whose products with mask_features are the
+            masks.
         """
         if mode not in ("loss", "predict", "tensor"):
             raise ValueError(f"mode={mode!r} is not one of loss, predict, tensor")
@@ -119,7 +119,7 @@ class Mask2Former(BaseModel):
         return self.outputs(maps[0], state)
 
     def outputs(self, finest: Tensor, state: Tokens) -> dict[str, Tensor]:
-        """What mode "tensor" returns."""
+        """Return the outputs of mode "tensor"."""
         classes, embeddings, features = self.decode(finest, state)
         return {
             "class_logits": classes[-1],
@@ -130,19 +130,19 @@ class Mask2Former(BaseModel):
         }
 
     def decode(self, finest: Tensor, state: Tokens) -> tuple[list[Tensor], list[Tensor], Tensor]:
-        """Class logits and mask embeddings of every output, and the map for masks."""
+        """Return class logits and mask embeddings of each decoder output, and the mask features."""
         features, levels = self.pixel_decoder.finish(state, finest)
         classes, embeddings = self.decoder(features, levels, state.sine, state.shapes)
         return classes, embeddings, features
 
     def loss(self, finest: Tensor, state: Tokens, targets: list[Target]) -> dict[str, Tensor]:
-        """The losses of all outputs."""
+        """Return the losses of all decoder outputs."""
         return self.criterion(*self.decode(finest, state), targets)
 
     def predict(
         self, finest: Tensor, state: Tokens, inputs: Tensor, samples: Sequence[DataSample] | None
     ) -> list[DataSample]:
-        """Predictions in the original images' frames, put into `samples`."""
+        """Return the samples with predictions in the frame of the original images."""
         classes, embeddings, features = self.decode(finest, state)
         require_finite(classes[-1], "class logits")
         samples = [DataSample() for _ in inputs] if samples is None else list(samples)
@@ -153,7 +153,7 @@ class Mask2Former(BaseModel):
         return samples
 
     def postprocess(self, classes: Tensor, masks: Tensor, sample: DataSample, padded: tuple[int, int]) -> None:
-        """Fill one sample from class logits (Q, C + 1) and mask logits (Q, h, w) of one image."""
+        """Set the predictions of a sample from class logits (Q, C + 1) and mask logits (Q, h, w)."""
         image = tuple(sample.get("img_shape", padded))
         frames = inference.Frames(padded, image, tuple(sample.get("ori_shape", image)))
         if "panoptic" in self.tasks:
@@ -176,10 +176,10 @@ class Mask2Former(BaseModel):
             sample.pred_sem_seg = PixelData(data=labels[None])
 
     def targets(self, samples: Sequence[DataSample] | None, inputs: Tensor) -> list[Target]:
-        """Labels and masks of the samples, checked.
+        """Return the targets of the samples.
 
         Raises:
-            DataError: no labels, masks of another size than the batch, classes out of range.
+            DataError: Labels are missing, masks have another size than the batch, or classes are out of range.
         """
         if samples is None:
             raise DataError("Mask2Former learns from data_samples, and there are none")
@@ -198,11 +198,11 @@ class Mask2Former(BaseModel):
                     f"{name} has masks of {tuple(masks.shape[-2:])} pixels in a batch of {tuple(inputs.shape[-2:])}: "
                     "ImagePreprocessor pads them when pad_labels=True"
                 )
-            wanted = masks.flatten(1).any(1).bool()  # an object without a pixel is no target
-            if "ignore" in instances:  # nor is a crowd
+            wanted = masks.flatten(1).any(1).bool()  # skip empty masks
+            if "ignore" in instances:  # and crowds
                 wanted = wanted & ~instances.ignore
             valid = (labels >= 0) & (labels < self.num_classes)
-            if labels.device.type != "cpu":  # the criterion reads it, in the one copy that a step waits for
+            if labels.device.type != "cpu":  # checked by the criterion, without another synchronization
                 state = wanted * torch.where(valid, 1, -1)
                 found.append(Target(labels.clamp(0, self.num_classes - 1), masks, state))
                 continue
@@ -218,7 +218,7 @@ class Mask2Former(BaseModel):
 
 
 def mask_logits(embeddings: Tensor, features: Tensor) -> Tensor:
-    """(B, Q, D) and (B, D, h, w) to (B, Q, h, w), in float32 or float64."""
+    """Return mask logits (B, Q, h, w) of embeddings (B, Q, D) and features (B, D, h, w), in float32 or float64."""
     with torch.autocast(features.device.type, enabled=False):
         wide = torch.promote_types(torch.promote_types(embeddings.dtype, features.dtype), torch.float32)
         return torch.bmm(embeddings.to(wide), features.to(wide).flatten(2)).unflatten(2, features.shape[2:])

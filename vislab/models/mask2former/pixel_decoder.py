@@ -1,7 +1,7 @@
-"""Mask2Former's pixel decoder: deformable attention over three scales, which may stop early, and a map at stride 4.
+"""Pixel decoder of Mask2Former: an encoder with deformable attention over three scales, and a map of stride 4.
 
-An early exit adds no parameter: what layer k gives goes the same way as what the last layer gives. PRO-SCALE's options
-(fewer tokens in early layers, a lighter map at stride 4) are here too, since they change the same layers.
+The encoder can stop after any layer, without additional parameters. Options of PRO-SCALE (fewer tokens in early layers,
+a lighter map at stride 4) are included.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,8 +19,15 @@ from vislab.layers.recompute import recompute
 
 @dataclass(frozen=True)
 class Tokens:
-    """What the encoder's layers work on: tokens (B, S, dim) of all levels, coarse to fine, their position encodings
-    (S, dim), pixel centers (S, 2), the levels' (height, width), and each level's sine encoding (h * w, dim)."""
+    """Tokens (B, S, dim) of all levels, coarse to fine.
+
+    Attributes:
+        tokens: (B, S, dim).
+        position: Position encodings (S, dim).
+        centers: Pixel centers (S, 2).
+        shapes: (height, width) of each level.
+        sine: Sine encoding (h * w, dim) of each level.
+    """
 
     tokens: Tensor
     position: Tensor
@@ -29,24 +36,25 @@ class Tokens:
     sine: tuple[Tensor, ...]
 
     def count(self, levels: int) -> int:
-        """Tokens of the `levels` coarsest levels."""
+        """Return the number of tokens of the `levels` coarsest levels."""
         return sum(h * w for h, w in self.shapes[:levels])
 
 
 class PixelDecoder(nn.Module):
-    """Encoder over the maps of stride 32, 16 and 8, and one map of stride 4 that masks are predicted from.
+    """Encoder over maps of stride 32, 16 and 8, and a map of stride 4 for the prediction of masks.
 
     Args:
-        in_channels: Channels of the backbone's maps, fine to coarse (strides 4, 8, 16, 32).
-        dim: Channels of all that follows; `mask_dim` those of the map for masks.
-        num_layers: Encoder layers, K; ignored with `stages`.
-        num_heads, num_points, ffn_dim: Of a layer.
-        stages: PRO-SCALE: how many layers work on the coarsest level alone, on two, on all three. None: all on all.
-        recalibrate: PRO-SCALE: weigh coarse tokens by what the finest level sees at their place, before the first and
-            second stage.
-        light: PRO-SCALE: max pooling in place of the 3x3 convolution at stride 4.
-        norm_groups: Of all group norms; default: groups of 8 channels. With one channel a group, a token map's mean
-            would say nothing about the image, and it is what the gate of ECO-M2F sees.
+        in_channels: Channels of the backbone maps, fine to coarse (strides 4, 8, 16, 32).
+        dim: Channels of the encoder.
+        mask_dim: Channels of the map for masks.
+        num_layers: Number of encoder layers; ignored if `stages` is set.
+        num_heads, num_points, ffn_dim: Heads, points per head and level, and hidden channels of the layers.
+        stages: PRO-SCALE: number of layers on the coarsest level, on two levels, and on all three. Default: all layers
+            on all levels.
+        recalibrate: PRO-SCALE: weight coarse tokens with the finest level before the first and second stage.
+        light: PRO-SCALE: use max pooling instead of the 3x3 convolution at stride 4.
+        norm_groups: Number of groups of the group norms. Default: groups of 8 channels. With one channel per group, the
+            mean over tokens, which is the input of the gate of ECO-M2F, would not depend on the image.
     """
 
     def __init__(
@@ -100,7 +108,7 @@ class PixelDecoder(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def project(self, maps: Sequence[Tensor]) -> Tokens:
-        """The backbone's maps, fine to coarse, to tokens before the first layer."""
+        """Convert the backbone maps, fine to coarse, to tokens."""
         pairs = zip(self.input_proj, maps[:0:-1], strict=True)
         coarse_to_fine = [norm(_pointwise(conv, x)) for (conv, norm), x in pairs]
         shapes = tuple((x.shape[2], x.shape[3]) for x in coarse_to_fine)
@@ -111,7 +119,7 @@ class PixelDecoder(nn.Module):
         return Tokens(tokens, torch.cat(position), pixel_centers(shapes, device=device), shapes, sine)
 
     def layer(self, state: Tokens, index: int) -> Tokens:
-        """`state` after layer `index`, counted from 0."""
+        """Apply layer `index` (0-based)."""
         layer = self.layers[index]
         if self.recalibration is not None and layer.num_levels < 3:
             first = index == 0 or self.layers[index - 1].num_levels < layer.num_levels
@@ -124,7 +132,7 @@ class PixelDecoder(nn.Module):
         return replace(state, tokens=torch.cat((head, state.tokens[:, n:]), dim=1))
 
     def walk(self, state: Tokens, exits: Sequence[int]) -> Iterator[tuple[int, Tokens]]:
-        """(k, tokens after k layers) for each k of `exits`, in rising order; every layer runs once."""
+        """Yield (k, tokens after k layers) for each k in `exits`, in increasing order; each layer runs once."""
         wanted = set(exits)
         for k in range(1, max(wanted) + 1):
             state = self.layer(state, k - 1)
@@ -132,8 +140,10 @@ class PixelDecoder(nn.Module):
                 yield k, state
 
     def encode(self, state: Tokens, num_layers: int | Sequence[int] | Tensor | None = None) -> Tokens:
-        """Tokens after `num_layers` layers: one number for the batch, or one per image; None: all layers. A tensor (B,)
-        on an accelerator makes the host wait for it."""
+        """Return the tokens after `num_layers` layers, one number for the batch or one per image. Default: all layers.
+
+        A tensor (B,) on an accelerator leads to a synchronization.
+        """
         if num_layers is None or isinstance(num_layers, int):
             for index in range(self.check_num_layers(self.num_layers if num_layers is None else num_layers)):
                 state = self.layer(state, index)
@@ -151,7 +161,7 @@ class PixelDecoder(nn.Module):
         return state
 
     def finish(self, state: Tokens, finest: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Tokens and the backbone's map of stride 4 to (B, mask_dim, H/4, W/4) and the three levels' tokens."""
+        """Return the map for masks (B, mask_dim, H/4, W/4) and the tokens of the three levels."""
         levels = list(state.tokens.split([h * w for h, w in state.shapes], dim=1))
         fine = levels[-1].unflatten(1, state.shapes[-1]).permute(0, 3, 1, 2)
 
@@ -160,15 +170,14 @@ class PixelDecoder(nn.Module):
             conv, norm = self.adapter
             return self.merge[0](norm(_pointwise(conv, finest)) + up)
 
-        # these are the largest maps of all, and cheap up to the convolution and between the two products; channels lie
-        # together, as in the tokens
+        # recompute the operations on these large maps, which are cheap except for the products; maps are channels-last
         merged = recompute(merge, finest, fine)
         return recompute(lambda x: _pointwise(self.mask_features, F.relu(self.merge[1](x))), merged), levels
 
     def forward(
         self, maps: Sequence[Tensor], num_layers: int | Sequence[int] | Tensor | None = None
     ) -> tuple[Tensor, Tokens]:
-        """Maps of the backbone to the map for masks and the tokens after `num_layers` layers."""
+        """Return the map for masks and the tokens after `num_layers` layers, for the maps of the backbone."""
         state = self.encode(self.project(maps), num_layers)
         return self.finish(state, maps[0])[0], state
 
@@ -190,6 +199,5 @@ class PixelDecoder(nn.Module):
 
 
 def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution as a matrix product, (B, C, H, W) of any memory format to channels last: on CPUs torch's own
-    copies the map first."""
+    """Apply a 1x1 convolution to (B, C, H, W) as a matrix product, which is faster on CPUs."""
     return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)

@@ -17,7 +17,7 @@ from vislab.io.sharded import gather_whole
 def checkpoint_content(
     runner: Any, meta: dict[str, Any], *, save_optimizer: bool, save_param_scheduler: bool
 ) -> dict[str, Any] | None:
-    """Returns everything to write on the main process, None on the others. Called on every process.
+    """Return everything to write on the main process, None on the others. Called on every process.
 
     What is split over the processes (FullyShard) is gathered: the content is the same as that of any other run.
 
@@ -28,7 +28,7 @@ def checkpoint_content(
         save_param_scheduler: Needed to resume.
 
     Raises:
-        CheckpointError: something cannot be saved as plain data.
+        CheckpointError: Something cannot be saved as plain data.
     """
     sharded, main = isinstance(runner.model, FullyShard), is_main_process()
     if sharded:

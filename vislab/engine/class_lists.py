@@ -1,7 +1,7 @@
-"""Compares class lists by name: of the training, validation and test data, the model's count, and the checkpoint.
+"""Compare the class names of training, validation and test data, the model, and the checkpoint.
 
-A label is a place in a list of names. Two lists of one length can mean different classes, so that counts cannot tell
-whether a prediction and a label mean the same.
+Labels are indices into a list of names. Lists of the same length can have different classes, so comparing their lengths
+is not sufficient.
 """
 
 import logging
@@ -18,7 +18,7 @@ from vislab.registry import DATASETS
 
 
 class ClassList(NamedTuple):
-    """Class names in label order, and whose they are."""
+    """Class names in label order, and the name of their owner for messages."""
 
     owner: str
     names: tuple[str, ...]
@@ -28,8 +28,7 @@ class ClassList(NamedTuple):
 
 
 def class_lists(dataset: Any) -> list[ClassList]:
-    """The class lists of a dataset: one, or one for each part of a concatenation; wrappers and subsets are opened, and
-    data that names no classes has none."""
+    """Return the class lists of a dataset or of the datasets it wraps; none for a dataset without classes."""
     parts = getattr(dataset, "datasets", None)
     if isinstance(parts, Sequence):
         return [found for part in parts for found in class_lists(part)]
@@ -44,7 +43,7 @@ def class_lists(dataset: Any) -> list[ClassList]:
 
 
 def dataset_meta(dataset: Any) -> dict | None:
-    """The metainfo of a dataset, or of the first one behind wrappers that have none."""
+    """Return the metainfo of a dataset, or of the first wrapped dataset that has one."""
     while dataset is not None:
         meta = getattr(dataset, "metainfo", None)
         if meta is not None:
@@ -55,7 +54,7 @@ def dataset_meta(dataset: Any) -> dict | None:
 
 
 def difference(expected: ClassList, found: ClassList) -> str | None:
-    """In words, how two lists differ; None when they are equal."""
+    """Return a description of the difference of two lists; None if they are equal."""
     if expected.names == found.names:
         return None
     lacking = [name for name in expected.names if name not in found.names]
@@ -69,13 +68,13 @@ def difference(expected: ClassList, found: ClassList) -> str | None:
 
 
 def build_dataset(config: Mapping[str, Any]) -> Any:
-    """Build a dataset from its config; parts of a concatenation that name other classes are one clear error."""
+    """Build a dataset from its config; raises ConfigError if the parts of a concatenation have different classes."""
     try:
         dataset = DATASETS.build(config)
         if hasattr(dataset, "full_init"):
             dataset.full_init()
         return dataset
-    except (ValueError, TypeError, KeyError) as error:  # how mmengine's ConcatDataset says it
+    except (ValueError, TypeError, KeyError) as error:  # raised by mmengine's ConcatDataset
         parts = config.get("datasets") or ()
         if isinstance(error, VislabError) or not parts:
             raise
@@ -84,22 +83,22 @@ def build_dataset(config: Mapping[str, Any]) -> Any:
 
 
 def compare_parts(lists: Sequence[ClassList]) -> None:
-    """Raises ConfigError when datasets that are read as one name other classes."""
+    """Raise ConfigError if datasets that are concatenated have different classes."""
     for found in lists[1:]:
         _compare(lists[0], found, "datasets that are read as one name other classes")
 
 
 def check_class_lists(cfg: Config | Mapping[str, Any], datasets: Mapping[str, Any]) -> None:
-    """Compare the class lists of the datasets of one run with one another and with the model's `num_classes`.
+    """Compare the class lists of the datasets of a run with each other and with `num_classes` of the model.
 
-    Nothing is compared for a model without `num_classes`: it predicts no classes.
+    Models without `num_classes` are not checked.
 
     Args:
         cfg: The run's config.
         datasets: Built datasets by split: "training", "validation", "test".
 
     Raises:
-        ConfigError: lists differ, or their length is not the model's number of classes.
+        ConfigError: The lists differ, or their length is not the number of classes of the model.
     """
     if not _predicts_classes(cfg):
         return
@@ -121,7 +120,7 @@ def check_class_lists(cfg: Config | Mapping[str, Any], datasets: Mapping[str, An
 
 
 def check_loop(runner: Any, loop: BaseLoop) -> BaseLoop:
-    """Returns `loop`, just built, after `check_class_lists` of its data and of the loops `runner` has built before."""
+    """Return a new `loop` after `check_class_lists` of its dataset and of the loops that were built before."""
     split = next(name for name, kind in _SPLITS.items() if isinstance(loop, kind))
     before = {"training": runner._train_loop, "validation": runner._val_loop, "test": runner._test_loop}
     datasets = {name: other.dataloader.dataset for name, other in before.items() if isinstance(other, BaseLoop)}
@@ -130,7 +129,7 @@ def check_loop(runner: Any, loop: BaseLoop) -> BaseLoop:
 
 
 def check_loaded(runner: Any, checkpoint: Mapping[str, Any], path: str, *, strict: bool) -> None:
-    """`check_checkpoint_classes` with the data that `runner` has built; a difference that is no error is a warning."""
+    """Call `check_checkpoint_classes` with the dataset of the runner; differences that are not errors are logged."""
     loops = (runner._train_loop, runner._test_loop, runner._val_loop)
     dataset = next((loop.dataloader.dataset for loop in loops if isinstance(loop, BaseLoop)), None)
     text = check_checkpoint_classes(runner.cfg, dataset, checkpoint, path, strict=strict)
@@ -141,20 +140,20 @@ def check_loaded(runner: Any, checkpoint: Mapping[str, Any], path: str, *, stric
 def check_checkpoint_classes(
     cfg: Config | Mapping[str, Any], dataset: Any, checkpoint: Mapping[str, Any], path: str, *, strict: bool
 ) -> str | None:
-    """Compare the classes that a checkpoint was trained on with those of the data it is used for.
+    """Compare the classes of a checkpoint with those of the dataset it is used for.
 
     Args:
         cfg: The run's config.
-        dataset: The built dataset: of the test, or of the training that is resumed.
-        checkpoint: As `load_checkpoint` returns it; without class names nothing is compared.
-        path: Its path, for the message.
-        strict: Whether other classes are an error. They are none for weights that a new training starts from.
+        dataset: The dataset for testing, or for resumed training.
+        checkpoint: Return value of `load_checkpoint`; it is not checked without class names.
+        path: Its path, for messages.
+        strict: Whether different classes are an error, which they are not for weights to initialize a new training run.
 
     Returns:
-        The difference in words where it is no error, else None.
+        A description of the difference if it is not an error, else None.
 
     Raises:
-        CheckpointError: the lists differ.
+        CheckpointError: The lists differ.
     """
     names = checkpoint_classes(checkpoint)
     lists = class_lists(dataset)
@@ -174,13 +173,13 @@ def check_checkpoint_classes(
 
 
 def checkpoint_classes(checkpoint: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The class names that the run which wrote a checkpoint was trained on, where it contains them."""
+    """Return the class names in a checkpoint, if any."""
     meta = checkpoint.get("meta")
     return _names(meta.get("dataset_meta")) if isinstance(meta, Mapping) else None
 
 
 def warn_other_classes(config_meta: Mapping[str, Any], trained_meta: Mapping[str, Any], path: str) -> None:
-    """Warn when a config names other classes than the checkpoint that predicts; its own names are the right ones."""
+    """Warn if the classes of a config differ from those of the checkpoint, which are used."""
     names, trained = _names(config_meta), _names(trained_meta)
     if names is not None and trained is not None and names != trained:
         expected, found = ClassList(f"trained on ({path})", trained), ClassList("the config's test data", names)
@@ -193,7 +192,7 @@ def warn_other_classes(config_meta: Mapping[str, Any], trained_meta: Mapping[str
 
 
 def compare_counts(cfg: Config | Mapping[str, Any], classes: Any, owner: str) -> Iterator[tuple[str, int, str]]:
-    """Place, value and a remedy for every `num_classes` in the model's config that is not the number of `classes`."""
+    """Yield place, value and fix of each `num_classes` in the model config that is not the number of `classes`."""
     if not isinstance(classes, (list, tuple)):
         return
     for place, count in _numbers(cfg.get("model"), "model"):

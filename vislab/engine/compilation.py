@@ -1,7 +1,8 @@
-"""`compile=True` in a config: torch.compile on a model's networks, and on nothing else.
+"""Apply torch.compile to the networks of a model for `compile=True` in a config.
 
-What surrounds a network in a step (samples of every size, matching on the host, losses over as many objects as there
-are) would be compiled anew for each batch. A model names its networks as `compiled_parts`.
+Only the networks are compiled, since the other operations of a step (samples of different sizes, matching on the CPU,
+losses over a varying number of objects) would be recompiled for each batch. A model declares its networks in
+`compiled_parts`.
 """
 
 import inspect
@@ -15,17 +16,18 @@ from vislab.errors import ConfigError, did_you_mean
 
 
 def compile_networks(model: nn.Module, settings: bool | Mapping[str, Any] | None) -> list[str]:
-    """Compile the networks of `model` in place; names of parameters stay, and copies of the model are not compiled.
+    """Compile the networks of `model` in place; parameter names do not change, and copies are not compiled.
 
     Args:
-        model: Its `compiled_parts` are names of modules, or of lists of them. Without any, all of it is one network.
-        settings: True, or arguments of torch.compile; None and False compile nothing.
+        model: Model whose `compiled_parts` are names of modules or module lists. Without it, the whole model is
+            compiled.
+        settings: True or a dict of arguments of torch.compile; None and False disable compilation.
 
     Returns:
-        The names of the compiled modules; empty when there is nothing left to compile.
+        Names of the compiled modules; empty if all are compiled already.
 
     Raises:
-        ConfigError: `settings` are not what torch.compile takes.
+        ConfigError: If `settings` are not valid arguments of torch.compile.
     """
     if settings is None or settings is False:
         return []
@@ -58,7 +60,7 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
             )
     backend = settings.get("backend", "inductor")
     if isinstance(backend, str):
-        from torch._dynamo import list_backends  # seconds of import time, spared where nothing is compiled
+        from torch._dynamo import list_backends  # takes seconds to import
 
         if backend not in (backends := list_backends(exclude_tags=())):
             raise ConfigError(f"compile.backend={backend!r} is not one of {', '.join(backends)}")

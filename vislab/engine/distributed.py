@@ -1,4 +1,4 @@
-"""Process groups on machines without a GPU, where mmengine would select a CUDA device; work for rank 0 alone."""
+"""Distributed training, including CPU process groups, which mmengine does not support."""
 
 import logging
 import os
@@ -21,7 +21,7 @@ from vislab.registry import MODEL_WRAPPERS
 
 T = TypeVar("T")
 
-_VARIABLES = {  # how each launcher names (rank, local rank, world size)
+_VARIABLES = {  # environment variables of each launcher: (rank, local rank, world size)
     "pytorch": ("RANK", "LOCAL_RANK", "WORLD_SIZE"),
     "slurm": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"),
     "mpi": ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"),
@@ -29,20 +29,20 @@ _VARIABLES = {  # how each launcher names (rank, local rank, world size)
 
 
 def unwrap(model: nn.Module) -> nn.Module:
-    """Returns the model inside the wrappers for several processes and for test-time augmentation."""
+    """Return the model without wrappers for distributed training and test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         model = model.module
     return model
 
 
 def read_launcher(launcher: str) -> None:
-    """Check what the launcher tells this process, and put it where torch.distributed looks for it.
+    """Check the environment variables of the launcher, and set those of torch.distributed.
 
     Args:
         launcher: "pytorch" (torchrun), "slurm" or "mpi".
 
     Raises:
-        ConfigError: unknown launcher, or its environment variables are not set, no numbers, or contradict the machine.
+        ConfigError: Unknown launcher, or its environment variables are missing, invalid, or do not match the machine.
     """
     if launcher not in _VARIABLES:
         raise ConfigError(f"launcher={launcher!r}; expected one of none, {', '.join(_VARIABLES)}")
@@ -70,7 +70,7 @@ def read_launcher(launcher: str) -> None:
 
 
 def prepare_processes(launcher: str, timeout: float | None = None) -> None:
-    """Check what the launcher tells, and join the group on the CPU; on GPUs mmengine joins afterwards."""
+    """Check the environment variables of the launcher, and initialize the process group on the CPU."""
     if not torch.cuda.is_available() and get_device() == "cpu":
         init_cpu_process_group(launcher, timeout)
     else:
@@ -78,14 +78,14 @@ def prepare_processes(launcher: str, timeout: float | None = None) -> None:
 
 
 def init_cpu_process_group(launcher: str, timeout: float | None = None) -> None:
-    """Join the gloo group that a launcher set up.
+    """Initialize the gloo process group of a launcher.
 
     Args:
         launcher: "pytorch" (torchrun), "slurm" or "mpi".
-        timeout: Seconds a collective may take.
+        timeout: Timeout of collectives in seconds.
 
     Raises:
-        ConfigError: as `read_launcher`, or the processes cannot meet at MASTER_ADDR:MASTER_PORT.
+        ConfigError: As in `read_launcher`, or the processes cannot connect to MASTER_ADDR:MASTER_PORT.
     """
     read_launcher(launcher)
     address = os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
@@ -102,10 +102,10 @@ def init_cpu_process_group(launcher: str, timeout: float | None = None) -> None:
 
 
 def call_on_main(function: Callable[[], T]) -> T:
-    """Call `function` on the main process and return its result on every rank.
+    """Call `function` on the main process and return its result on all ranks.
 
     Raises:
-        VislabError: what `function` raised, on every rank, so that none waits for the others.
+        VislabError: The error of `function`, on all ranks, so that none of them waits.
     """
     outcome: list = [None, None]
     if is_main_process():
@@ -121,10 +121,10 @@ def call_on_main(function: Callable[[], T]) -> T:
 
 
 def synchronize_norms(model: nn.Module, kind: str | None) -> nn.Module:
-    """`model` with batch norms over all processes, for `sync_bn="torch"`; unchanged for None.
+    """Convert batch norms of `model` to synchronized ones for `sync_bn="torch"`; None returns `model` unchanged.
 
     Raises:
-        ConfigError: another `kind`.
+        ConfigError: If `kind` is unknown.
     """
     if kind is None:
         return model
@@ -139,9 +139,9 @@ def synchronize_norms(model: nn.Module, kind: str | None) -> nn.Module:
 
 
 def share_statistics(model: nn.Module) -> None:
-    """Give the running statistics of batch norms on process 0 to all processes: what checkpoints hold.
+    """Broadcast the running statistics of batch norms from rank 0, whose statistics are saved in checkpoints.
 
-    Each process gathers statistics of its own batches, and metrics are to be those of one model.
+    Each process collects statistics of its own batches, but all processes must evaluate the same model.
     """
     if get_world_size() == 1:
         return
@@ -152,12 +152,12 @@ def share_statistics(model: nn.Module) -> None:
 
 
 def wrap_for_processes(model: nn.Module, find_unused_parameters: bool) -> nn.Module:
-    """DistributedDataParallel around `model`, on the CPU or this process's GPU.
+    """Wrap `model` with DistributedDataParallel, on the CPU or the GPU of this process.
 
     Args:
-        model: On its device.
-        find_unused_parameters: Steps leave parameters without a gradient. A model of which this is always true has an
-            attribute `find_unused_parameters`, which counts as well.
+        model: The model, on its device.
+        find_unused_parameters: Whether parameters may have no gradient in a step. Models can also set it as an
+            attribute.
     """
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     with warnings.catch_warnings():
@@ -173,16 +173,16 @@ def wrap_for_processes(model: nn.Module, find_unused_parameters: bool) -> nn.Mod
 def distribute(
     model: nn.Module, wrapper: Mapping[str, Any] | None, run: Mapping[str, Any], *, training: bool
 ) -> nn.Module:
-    """`model` in the wrapper that a config describes, DistributedDataParallel by default.
+    """Wrap `model` with the wrapper of a config, DistributedDataParallel by default.
 
     Args:
-        model: On its device.
-        wrapper: The config's `model_wrapper_cfg`; without `type`, arguments of DistributedDataParallel.
+        model: The model, on its device.
+        wrapper: `model_wrapper_cfg` of the config; without `type`, arguments of DistributedDataParallel.
         run: The whole config.
         training: Call the model's `init_weights()` before a FullyShard splits its weights.
 
     Raises:
-        ConfigError: the wrapper does not take these arguments, or does not go with this model or config.
+        ConfigError: The wrapper does not take these arguments, or does not go with this model or config.
     """
     model = synchronize_norms(model, run.get("sync_bn"))
     if wrapper is None:

@@ -1,4 +1,4 @@
-"""One message for what parts of a config raise that do not fit together, up to the first step."""
+"""Convert exceptions before the first completed step into one message about incompatible parts of a config."""
 
 import traceback
 from collections.abc import Callable, Iterator
@@ -11,14 +11,14 @@ from vislab.errors import ConfigError, VislabError
 
 @contextmanager
 def one_message(what: str, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
-    """Turns what parts of a config raise that do not fit together into one message with its place.
+    """Context manager that converts exceptions of incompatible parts of a config into one ConfigError.
 
     Args:
-        what: What was being done.
-        when: Asked when something is raised; False leaves it as it is.
+        what: Description of the step, for the message.
+        when: Called on an exception; if it returns False, the exception is not converted.
 
     Raises:
-        ConfigError: in place of any error that is no VislabError and has no remedy outside the config.
+        ConfigError: In place of an exception that is not a VislabError and has no known fix outside the config.
     """
     try:
         yield

@@ -87,7 +87,7 @@ class ProcessWatch:
         """Connect to process 0 (all others).
 
         Raises:
-            OSError: it cannot be reached.
+            OSError: It cannot be reached.
         """
         connection = socket.create_connection((host, port), timeout=20)
         connection.settimeout(None)

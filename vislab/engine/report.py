@@ -1,4 +1,4 @@
-"""What a run leaves behind for programs to read: metrics.json."""
+"""Write metrics.json and the config of a run."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from vislab.io.atomic import write_text_atomically
 
 
 def write_config(cfg: Config, folder: str | os.PathLike, timestamp: str) -> None:
-    """Write the whole config into `folder`, under its own name or that of the start; the main process does."""
+    """Write the config to `folder` on the main process, with its own name or the timestamp of the run."""
     if is_main_process():
         cfg.dump(Path(folder) / (Path(cfg.filename).name if cfg.filename else f"{timestamp}.py"))
 
@@ -23,19 +23,18 @@ def write_config(cfg: Config, folder: str | os.PathLike, timestamp: str) -> None
 def write_metrics(
     path: Path, metrics: Mapping[str, Any], *, config: str | None, checkpoint: str | None, seconds: float, test: bool
 ) -> None:
-    """Write {"metrics", "config", "checkpoint", "seconds"} in one step; numbers of numpy and torch become Python's.
+    """Write {"metrics", "config", "checkpoint", "seconds"} atomically; NumPy and torch numbers are converted.
 
-    A test never replaces what a training in the same folder has written: it is added to the list "tests", each entry
-    with the four keys and the time of the day. The four at the top are the training's, or, in a folder that only tests
-    have written to, the last test's.
+    Tests do not replace the results of training in the same folder: they are added to the list "tests", with the same
+    four keys and the time. The top-level keys are those of training, or of the last test if there was no training.
 
     Args:
-        path: metrics.json; what stands there already is kept as described.
-        metrics: By name.
+        path: Path of metrics.json; existing content is kept as described.
+        metrics: Metrics by name.
         config: Path of the config file.
         checkpoint: Path of the weights.
-        seconds: Of the whole run, its earlier parts included.
-        test: Whether this is a test's.
+        seconds: Duration of the whole run, including parts before resuming.
+        test: Whether these are results of a test.
     """
     report = {
         "metrics": _as_json(metrics),
@@ -53,7 +52,7 @@ def write_metrics(
 
 
 def _read_report(path: Path) -> dict[str, Any]:
-    """Returns the content of a metrics.json; one that cannot be read is put aside, not written over."""
+    """Return the content of metrics.json; an invalid file is renamed."""
     if not path.is_file():
         return {}
     try:
@@ -67,19 +66,19 @@ def _read_report(path: Path) -> dict[str, Any]:
 
 
 def seconds_before(checkpoint: Mapping[str, Any]) -> float:
-    """How long the run had trained when this checkpoint was written; 0 where that was not kept."""
+    """Return the training time in a checkpoint in seconds; 0 if it is unknown."""
     seconds = checkpoint["meta"].get("seconds", 0.0)
     return seconds if isinstance(seconds, (int, float)) and 0 <= seconds < float("inf") else 0.0
 
 
 def closing_lines(path: Path, log_dir: str | Path, cfg: Mapping[str, Any], checkpoint: str | None) -> str:
-    """Returns the last lines of the log: what the run has written, and the next command.
+    """Return the last lines of the log: the written files, and the next command.
 
     Args:
-        path: The metrics.json that was written.
-        log_dir: Folder of this run's log and pictures.
+        path: Path of metrics.json.
+        log_dir: Folder of the log and images of the run.
         cfg: The config.
-        checkpoint: The weights that a training ended with; None after a test.
+        checkpoint: The final weights of training; None after a test.
     """
     lines = [f"wrote {path}"]
     pictures = [*sorted(path.parent.glob("*.png")), *Path(log_dir).glob("vis_data/vis_image")]
@@ -96,7 +95,7 @@ def closing_lines(path: Path, log_dir: str | Path, cfg: Mapping[str, Any], check
 
 
 def logged_metrics(hub: MessageHub) -> dict[str, float]:
-    """What a finished, resumed run validated last, from its log; without validation, the last training losses."""
+    """Return the last validation metrics, or training losses without validation, of a finished run from its log."""
     for prefix in ("val/", "train/loss"):
         found = {k.split("/", 1)[1]: float(v.current()) for k, v in hub.log_scalars.items() if k.startswith(prefix)}
         found = {k: v for k, v in found.items() if k not in ("time", "data_time")}
@@ -106,7 +105,7 @@ def logged_metrics(hub: MessageHub) -> dict[str, float]:
 
 
 def _as_json(value: Any) -> Any:
-    """What JSON has no form for becomes text."""
+    """Convert values that JSON does not support to strings."""
     if isinstance(value, Mapping):
         return {str(k): _as_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,8 +1,8 @@
-"""The Runner: mmengine's, with safe checkpoints, exact resume, CPU process groups, and metrics.json at the end.
+"""Runner based on mmengine's, with safe checkpoints, exact resuming, CPU process groups, and metrics.json.
 
-A checkpoint contains `meta`, `state_dict`, `message_hub`, `optimizer`, `param_schedulers`, `random_state` and what
-hooks add, as tensors and plain Python. Training N steps equals training k, resuming, and going on to N, bit for bit on
-the CPU.
+Checkpoints contain `meta`, `state_dict`, `message_hub`, `optimizer`, `param_schedulers`, `random_state` and the states
+of hooks, as tensors and Python objects. Training for N steps is equal to training for k steps and resuming to N, bit
+for bit on the CPU.
 """
 
 import copy
@@ -64,22 +64,22 @@ from vislab.registry import LOOPS, RUNNERS
 
 @RUNNERS.register_module()
 class Runner(MMEngineRunner):
-    """Trains, validates and tests what a config describes. Arguments are those of mmengine's Runner.
+    """Trains, validates and tests the model of a config. Accepts the arguments of mmengine's Runner.
 
-    Differences: `default_scope` is "vislab"; `resume` may be True or "auto" (the newest complete checkpoint of the work
-    directory, if there is one) or a path; the default hooks are DEFAULT_HOOKS, of which a config changes or drops
-    (None) any; test settings that are left out are those of validation.
+    Differences: `default_scope` is "vislab"; `resume` can be True or "auto" (the newest complete checkpoint of the work
+    directory, if there is one) or a path; the default hooks are DEFAULT_HOOKS, which a config can change or disable
+    (None); test settings default to those of validation.
     """
 
     def __init__(self, *args, resume: bool | str = False, default_scope: str = "vislab", **kwargs) -> None:
         self._start_from: str | None = None
         if resume == "auto":
-            resume, self._start_from = True, kwargs.pop("load_from", None)  # for a run that finds nothing to go on from
+            resume, self._start_from = True, kwargs.pop("load_from", None)  # without a checkpoint
         elif isinstance(resume, str):
             resume, kwargs["load_from"] = True, resume
         self.last_metrics: dict[str, Any] | None = None
         self.loaded_from: str | None = None
-        self._began = time.time()  # a resumed run counts on from what its earlier parts took
+        self._began = time.time()  # includes the time before resuming
         self.settings: dict[str, dict] = {}  # of optimizers and schedules, as built
         self._config_settings = plain_settings(kwargs)
         self._resumed: tuple[str, dict] | None = None
@@ -88,20 +88,21 @@ class Runner(MMEngineRunner):
 
     @property
     def resumed(self) -> bool:
-        """Whether this run goes on from a checkpoint, with its counters and states."""
+        """Whether this run was resumed from a checkpoint."""
         return self._resume and self.loaded_from is not None
 
     @cached_property
     def config_text(self) -> str:
-        """The config as Python code. Formatting it takes as long as many steps, so it is done once."""
+        """The config as Python code, which is formatted once."""
         return self.cfg.pretty_text
 
     @classmethod
     def from_cfg(cls, cfg: Config | dict) -> "Runner":
-        """Build from a config. Without `work_dir`, it is `work_dirs/` and the name of the config file.
+        """Build a Runner from a config. The default `work_dir` is work_dirs/<config name>.
 
         Raises:
-            ConfigError: there is no model in it, neither a work_dir nor a file name, or the work_dir cannot be written.
+            ConfigError: The config has no model, has neither a work_dir nor a file name, or the work_dir is not
+                writable.
         """
         cfg = copy.deepcopy(cfg)
         if cfg.get("model") is None:
@@ -131,7 +132,7 @@ class Runner(MMEngineRunner):
 
     def build_message_hub(self, message_hub: dict | None = None) -> MessageHub:
         hub = super().build_message_hub(message_hub)
-        hub.__class__ = MessageHub  # the instance stays in mmengine's list, where get_current_instance finds it
+        hub.__class__ = MessageHub  # keep the instance, which mmengine's get_current_instance returns
         return hub
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
@@ -155,21 +156,21 @@ class Runner(MMEngineRunner):
                 self.register_hook(hook)
 
     def dump_config(self) -> None:
-        """Nothing at construction: only a run that has the work folder to itself may write its config there."""
+        """Do nothing at construction; the config is written when the work directory is locked."""
 
     def register_hook(self, hook: Hook | dict, priority: str | int | Priority | None = None) -> None:
         try:
             super().register_hook(hook, priority)
-        except (AssertionError, KeyError, TypeError, ValueError) as error:  # how mmengine's hooks refuse their settings
+        except (AssertionError, KeyError, TypeError, ValueError) as error:  # invalid settings
             raise ConfigError(f"hook {hook} cannot be built: {error}") from error
         if isinstance(self.model, FullyShard):
             check_hooks_for_sharding(self.hooks)
         for registered in self.hooks:
-            if type(registered) is MMEngineEarlyStoppingHook:  # a config may name mmengine's class itself
+            if type(registered) is MMEngineEarlyStoppingHook:  # mmengine's class used in a config
                 registered.__class__ = EarlyStoppingHook
 
     def get_hooks_info(self) -> str:
-        """One line for the log instead of a page."""
+        """Return the hooks in one line for the log."""
         return ", ".join(type(hook).__name__ for hook in self.hooks)
 
     # ------------------------------------------------------------------------------------------------ loops and loaders
@@ -178,7 +179,7 @@ class Runner(MMEngineRunner):
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """Build a loader with a generator of its own, so that reading data never moves the global random state."""
+        """Build a data loader with its own generator, so that it does not change the global random state."""
         if isinstance(dataloader, Mapping):
             dataloader = copy.deepcopy(dataloader)
             if "sampler" not in dataloader and "batch_sampler" not in dataloader:
@@ -189,7 +190,7 @@ class Runner(MMEngineRunner):
             dataloader.setdefault("sampler", None)
             if isinstance(dataloader.get("dataset"), Mapping):
                 dataloader["dataset"] = build_dataset(dataloader["dataset"])
-            if dataloader.get("num_workers", 0) == 0:  # torch refuses these two without workers
+            if dataloader.get("num_workers", 0) == 0:  # torch does not accept these without workers
                 dataloader.pop("persistent_workers", None)
                 dataloader.pop("prefetch_factor", None)
         loader = MMEngineRunner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
@@ -236,7 +237,7 @@ class Runner(MMEngineRunner):
     # ------------------------------------------------------------------------------------------------------------- runs
 
     def train(self) -> torch.nn.Module:
-        """Train, then write metrics.json with the last validation's metrics."""
+        """Train, and write metrics.json with the metrics of the last validation."""
         self._began = time.time()
         with hold_work_dir(self.work_dir):
             write_config(self.cfg, self.work_dir, self.timestamp)
@@ -247,15 +248,15 @@ class Runner(MMEngineRunner):
         return model
 
     def test(self) -> dict:
-        """Test, then add to metrics.json; weights that do not fit the model exactly are an error."""
+        """Test, and add the metrics to metrics.json; the weights must match the model exactly."""
         self._began = time.time()
-        write_config(self.cfg, self.log_dir, self.timestamp)  # the training's stays as it is
+        write_config(self.cfg, self.log_dir, self.timestamp)  # does not replace that of training
         metrics = super().test()
         self._report(metrics, self.loaded_from, test=True)
         return metrics
 
     def _maybe_compile(self, target: str) -> None:
-        """Compile the model's networks, once for training, validation and testing."""
+        """Compile the networks of the model once for training, validation and testing."""
         names = compile_networks(unwrap(self.model), self.cfg.get("compile"))
         if names:
             self.logger.info(f"compiling {', '.join(names)}: the first iterations take longer")
@@ -278,18 +279,18 @@ class Runner(MMEngineRunner):
         meta: Mapping[str, Any] | None = None,
         by_epoch: bool = True,
     ) -> None:
-        """Write one checkpoint. Called on every rank; rank 0 writes.
+        """Save a checkpoint. Called on all ranks; rank 0 writes.
 
         Args:
-            out_dir: Folder.
-            filename: Name in it.
-            save_optimizer: Needed to resume.
-            save_param_scheduler: Needed to resume.
-            meta: `epoch` and `iter` that are finished at this point, and anything else worth keeping.
-            by_epoch: When `meta` does not say: whether an epoch or an iteration is being finished.
+            out_dir: Output folder.
+            filename: Name of the file.
+            save_optimizer: Save the optimizer state, which is needed to resume.
+            save_param_scheduler: Save the scheduler states, which are needed to resume.
+            meta: Numbers of finished epochs and iterations, `epoch` and `iter`, and additional entries.
+            by_epoch: Whether an epoch or an iteration was finished, if `meta` does not have the numbers.
 
         Raises:
-            CheckpointError: something cannot be saved as plain data, or the disk is full.
+            CheckpointError: An object is not supported in checkpoints, or the file cannot be written.
         """
         content = checkpoint_content(
             self, {"epoch": self.epoch + by_epoch, "iter": self.iter + (not by_epoch), **(meta or {})},
@@ -314,7 +315,7 @@ class Runner(MMEngineRunner):
             self.load_checkpoint(self._load_from, strict=not training)
 
     def _read_resumed_checkpoint(self) -> None:
-        """Find and read what to resume from, and take over its seed before anything is built with another one."""
+        """Load the checkpoint to resume from, and use its seed."""
         path = self._load_from or call_on_main(lambda: newest_checkpoint(self))
         if path is None:
             self._resume, self._load_from = False, self._start_from
@@ -330,7 +331,7 @@ class Runner(MMEngineRunner):
         self._resumed = (str(path), checkpoint)
 
     def read_checkpoint(self, path: str | os.PathLike, map_location: Any = "cpu") -> dict:
-        """Load a file into the shape hooks expect, without `meta.config`: mmengine would run that text as Python."""
+        """Load a checkpoint for hooks, without `meta.config`, which mmengine would execute as Python code."""
         checkpoint = from_plain(load_checkpoint(path, map_location))
         if "state_dict" not in checkpoint:
             checkpoint = {"state_dict": get_weights(checkpoint, path)}
@@ -348,13 +349,14 @@ class Runner(MMEngineRunner):
         """Load weights.
 
         Args:
-            filename: Path or http(s) address.
+            filename: Path or http(s) URL.
             map_location: As in `torch.load`.
-            strict: Missing weights and other shapes are errors; otherwise these keep their values, with one warning.
-            revise_keys: Must be None: names are changed by the zoo's converters, not while loading.
+            strict: Whether missing weights and other shapes are errors; otherwise they keep their values, with a
+                warning.
+            revise_keys: Must be None; names are converted by vislab.zoo.
 
         Raises:
-            CheckpointError: unreadable, or of another model.
+            CheckpointError: The file is invalid, or of another model.
         """
         if revise_keys is not None:
             raise ValueError("revise_keys is not supported: convert the checkpoint's names once, into a new file")
@@ -364,9 +366,9 @@ class Runner(MMEngineRunner):
             checkpoint = self.read_checkpoint(filename, map_location)
         check_loaded(self, checkpoint, str(filename), strict=strict)
         try:
-            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMAHook swaps its weights with the model's
+            self.call_hook("after_load_checkpoint", checkpoint=checkpoint)  # EMAHook swaps weights
         except Exception:
-            load_state(unwrap(self.model), checkpoint, filename, partial=not strict)  # says what is wrong with it
+            load_state(unwrap(self.model), checkpoint, filename, partial=not strict)  # raises the error
             with reading_part(filename, "run's hooks"):
                 raise
         load_state(unwrap(self.model), checkpoint, filename, partial=not strict)
@@ -376,10 +378,10 @@ class Runner(MMEngineRunner):
         return checkpoint
 
     def resume(self, filename: str, map_location: str | Callable = "cpu") -> None:
-        """Bring weights, optimizer, schedulers, logs and counters back; random states follow before the first batch.
+        """Restore weights, optimizer, schedulers, logs and counters; random states are restored before the first batch.
 
         Raises:
-            CheckpointError: unreadable, of another model, or of a run with other optimizers or schedules.
+            CheckpointError: The file is invalid, of another model, or of a run with other optimizers or schedulers.
         """
         self._resume = True
         if self._resumed is None or self._resumed[0] != str(filename):

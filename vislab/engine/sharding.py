@@ -1,4 +1,4 @@
-"""Shards parameters, gradients and optimizer state over the processes of a run, by FSDP2."""
+"""Fully sharded data parallel training with FSDP2."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,29 +18,28 @@ from vislab.registry import MODEL_WRAPPERS
 
 @MODEL_WRAPPERS.register_module()
 class FullyShard(nn.Module):
-    """Wraps a model so that each process keeps 1/N of its parameters, gradients and optimizer state (FSDP2).
+    """Model wrapper that shards parameters, gradients and optimizer state over the N processes of a run (FSDP2).
 
-    `model_wrapper_cfg=dict(type=FullyShard)` in a config takes the place of DistributedDataParallel; a run of one
-    process does without either. The parameters of one unit are gathered when it runs and freed after it. Units are the
-    blocks of the model's encoders; what is outside them is one more unit.
+    Set `model_wrapper_cfg=dict(type=FullyShard)` in a config to use it in place of DistributedDataParallel. A run of
+    one process uses neither. The parameters of a unit are gathered before its forward pass and freed afterwards. Units
+    are the blocks of the encoders of the model; all other parameters form one more unit.
 
-    For evaluation all parameters are gathered and stay so until the next training step: the number of times a network
-    runs may then differ between processes, as it does with sliding windows.
+    For evaluation, all parameters are gathered and kept until the next training step, so that the number of forward
+    passes may differ between processes, as with sliding windows.
 
-    Checkpoints hold the whole model and the whole optimizer state, as those of any other run.
+    Checkpoints contain the whole model and optimizer state, as in other runs.
 
     Args:
-        module: The model, with its initial weights and on its device.
-        units: Names of the classes whose modules become units, e.g. ["Block"]. None: the blocks of the encoders (the
-            innermost repeated modules of everything that has `layer_ids()`).
-        reshard_after_forward: Free a unit's parameters after its forward pass and gather them again for its backward
-            pass. False takes more memory and less communication.
-        defer_gradient_sync: With gradient accumulation reduce gradients at the end of a window only: less
-            communication, but each process keeps whole gradients meanwhile, and a checkpoint inside a window lacks
-            them.
+        module: Model with its initial weights, on its device.
+        units: Names of the classes whose modules become units, e.g. ["Block"]. None: the blocks of the encoders, which
+                are the innermost repeated modules within modules that have `layer_ids()`.
+        reshard_after_forward: Whether to free the parameters of a unit after its forward pass and to gather them again
+                for its backward pass. False uses more memory and less communication.
+        defer_gradient_sync: Whether to reduce gradients only at the end of a gradient accumulation window. This reduces
+                communication, but each process stores whole gradients, and checkpoints within a window lack them.
 
     Raises:
-        ConfigError: a step of this model leaves parameters without a gradient, or no module is of a class in `units`.
+        ConfigError: If steps of this model leave parameters without gradient, or no module is of a class in `units`.
     """
 
     def __init__(
@@ -82,7 +81,7 @@ class FullyShard(nn.Module):
         return self.module(*args, **kwargs)
 
     def train_step(self, data: Any, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
-        """The model's training step; gradients are averaged over the processes."""
+        """Run the training step of the model; gradients are averaged over the processes."""
         if self._whole:
             self.reshard()
         if self.defer_gradient_sync:
@@ -100,7 +99,7 @@ class FullyShard(nn.Module):
         return self.module.test_step(data)
 
     def unshard(self) -> None:
-        """Gather all parameters and keep them: forward passes do not communicate from here on."""
+        """Gather and keep all parameters, so that forward passes do not communicate."""
         if self._whole:
             return
         self._set_reshard(False)
@@ -109,7 +108,7 @@ class FullyShard(nn.Module):
         self._whole = True
 
     def reshard(self) -> None:
-        """Free what is gathered; `named_parameters()` gives the split parameters again."""
+        """Free gathered parameters; `named_parameters()` returns the sharded parameters again."""
         if self._whole:
             self._set_reshard(self._reshard_after_forward)
         for unit in self._sharded():
@@ -126,7 +125,7 @@ class FullyShard(nn.Module):
 
 
 def check_hooks_for_sharding(hooks: Iterable[Hook]) -> None:
-    """Raise ConfigError for hooks that read or copy whole parameters: EMAHook and those with `needs_whole_model`."""
+    """Raise ConfigError for hooks that use whole parameters: EMAHook and hooks with `needs_whole_model`."""
     for hook in hooks:
         if isinstance(hook, EMAHook) or getattr(hook, "needs_whole_model", False):
             raise ConfigError(
@@ -135,18 +134,18 @@ def check_hooks_for_sharding(hooks: Iterable[Hook]) -> None:
             )
 
 
-def find_units(model: nn.Module, kinds: Sequence[str] | None = None) -> dict[str, nn.Module]:
-    """Returns the modules to shard one by one, by name: those of the classes named `kinds`, else encoder blocks.
+def find_units(model: nn.Module, class_names: Sequence[str] | None = None) -> dict[str, nn.Module]:
+    """Return the modules to shard separately, by name: those of the classes `class_names`, by default encoder blocks.
 
-    Blocks are the members of the innermost lists of modules of one class, within parts that have `layer_ids()`:
-    transformer blocks, residual blocks, whatever the encoder calls them.
+    Blocks are the elements of the innermost lists of modules of one class, within modules that have `layer_ids()`, such
+    as transformer or residual blocks.
 
     Raises:
-        ConfigError: no module of the model is of a class named in `kinds`.
+        ConfigError: If the model has no module of a class in `class_names`.
     """
-    if kinds is not None:
-        named = {name: part for name, part in model.named_modules() if type(part).__name__ in kinds}
-        lacking = sorted(set(kinds) - {type(part).__name__ for part in named.values()})
+    if class_names is not None:
+        named = {name: part for name, part in model.named_modules() if type(part).__name__ in class_names}
+        lacking = sorted(set(class_names) - {type(part).__name__ for part in named.values()})
         if lacking:
             known = sorted({type(part).__name__ for part in model.modules() if any(True for _ in part.children())})
             raise ConfigError(
@@ -159,7 +158,7 @@ def find_units(model: nn.Module, kinds: Sequence[str] | None = None) -> dict[str
 
 
 def _blocks(encoder: nn.Module) -> dict[str, nn.Module]:
-    """The members of the innermost lists of modules of one class, by name."""
+    """Return the elements of the innermost lists of modules of one class, by name."""
     lists = {name: part for name, part in encoder.named_modules() if _is_repetition(part)}
     inner = [name for name in lists if not any(other.startswith(f"{name}.") for other in lists)]
     return {f"{name}.{key}": block for name in inner for key, block in lists[name].named_children()}
@@ -171,7 +170,7 @@ def _is_repetition(part: nn.Module) -> bool:
         isinstance(part, (nn.Sequential, nn.ModuleList))
         and len(members) > 1
         and len({type(member) for member in members}) == 1
-        and not isinstance(members[0], nn.ModuleList)  # called one by one, never as a whole
+        and not isinstance(members[0], nn.ModuleList)  # its elements are called separately
         and all(any(True for _ in member.children()) for member in members)
         and all(any(True for _ in member.parameters()) for member in members)
     )

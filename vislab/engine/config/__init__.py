@@ -1,1 +1,1 @@
-"""Config files: reading them, changing them from the command line, and checking them before data is touched."""
+"""Config files: reading, overriding from the command line, and validation before any data is read."""

@@ -68,7 +68,7 @@ def check_class_count(cfg: Config | dict, dataset: Any) -> None:
     """Compare `num_classes` in the model's config with a dataset that is built: its files have named the classes.
 
     Raises:
-        ConfigError: they disagree.
+        ConfigError: They disagree.
     """
     plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
     classes = (getattr(dataset, "metainfo", None) or {}).get("classes")

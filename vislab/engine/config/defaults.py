@@ -1,4 +1,4 @@
-"""Test settings that a config leaves out are those of validation."""
+"""Default the test settings of a config to those of validation."""
 
 import copy
 from collections.abc import Iterable, Mapping, MutableMapping
@@ -9,14 +9,14 @@ TEST_KEYS = ("test_dataloader", "test_cfg", "test_evaluator")
 
 
 def set_test_defaults(cfg: Settings, keys: Iterable[str] = TEST_KEYS) -> Settings:
-    """Set each test section that is missing (or None) to a copy of validation's, in place, and return `cfg`.
+    """Set each test section that is missing or None to a copy of the validation section, in place, and return `cfg`.
 
-    `test_cfg` takes what `val_cfg` holds except its `type`, which is a validation loop. Where validation has no such
-    section either, the test section stays missing.
+    `test_cfg` is a copy of `val_cfg` without `type`, which is a validation loop. If there is no validation section, the
+    test section remains missing.
 
     Args:
-        cfg: A config, or the arguments of a Runner.
-        keys: Sections to fill in.
+        cfg: Config or the arguments of a Runner.
+        keys: Test sections to set.
     """
     for key in keys:
         validation = cfg.get(key.replace("test", "val"))

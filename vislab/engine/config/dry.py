@@ -1,6 +1,6 @@
-"""Builds what is cheap with stand-ins for what only a run has: one parameter, a dataset of numbers, a model of shapes.
+"""Build cheap components with stand-ins: an optimizer on one parameter, a loader without data, a meta-device model.
 
-What is refused here would be refused by the run, only later: after data was read, or at the first checkpoint.
+Errors found here would otherwise occur later in the run: after data was read, or at the first checkpoint.
 """
 
 import itertools
@@ -25,11 +25,11 @@ from vislab.errors import ConfigError, did_you_mean
 from vislab.registry import MODELS, PARAM_SCHEDULERS
 
 _MOST_PARAMETERS = 50_000
-EPOCH = 1000  # iterations, where the length of the data is not known
+EPOCH = 1000  # iterations per epoch; the length of the data is not known
 
 
 class _Dataset:
-    """A dataset of a million samples that nobody has."""
+    """Stand-in for a dataset with a million samples."""
 
     metainfo: Mapping = {}
 
@@ -41,7 +41,7 @@ class _Dataset:
 
 
 class _Runner:
-    """What a loop or hook may ask of the Runner when it is built."""
+    """Stand-in for the Runner that loops and hooks can access when they are built."""
 
     def __init__(self) -> None:
         self.visualizer, self.model = SimpleNamespace(), nn.Linear(1, 1)
@@ -55,15 +55,15 @@ def sampler(kind: Callable, given: dict) -> Any:
 
 
 def loader(walk: Walk, config: dict, place: str) -> Any:
-    """The loader with a dataset of numbers; None when it cannot be built."""
+    """Return the loader built with a stand-in dataset; None if it cannot be built."""
     return walk.attempt(lambda: Runner.build_dataloader({**config, "dataset": _Dataset()}, seed=0), place, config)
 
 
 def loop(**parts: Any) -> Callable[[Callable, dict], Any]:
-    """How a loop is built on a loader, and an evaluator."""
+    """Return a function that builds a loop with a loader and an evaluator."""
 
     def build(kind: Callable, given: dict) -> Any:
-        if None in parts.values():  # it has problems of its own
+        if None in parts.values():  # a part has problems of its own
             raise NeedsRun
         return kind(runner=_Runner(), **parts, **given)
 
@@ -79,7 +79,7 @@ def optimizer(kind: Callable, given: dict) -> torch.optim.Optimizer:
 
 
 def scheduler(config: dict, optim: Any, length: int | None, by_epoch: bool) -> Callable[[Callable, dict], Any]:
-    """How a schedule is built, and taken to its last step: the length of the run is its `end`, as the Runner says."""
+    """Return a function that builds a scheduler and steps it to its end, by default the end of the run."""
 
     def build(kind: Callable, given: dict) -> Any:
         if length is None or optim is None:
@@ -102,7 +102,7 @@ def scheduler(config: dict, optim: Any, length: int | None, by_epoch: bool) -> C
 
 
 def hook(built: Any, by_epoch: bool | None) -> None:
-    """Raise for a hook that would fail, or never act, once the run has begun."""
+    """Raise if a hook would fail or never act during the run."""
     if isinstance(built, EMAHook):
         ROOT_MODELS.build(built.ema_cfg, default_args={"model": nn.Linear(1, 1)})
     if by_epoch is False:
@@ -110,7 +110,7 @@ def hook(built: Any, by_epoch: bool | None) -> None:
 
 
 def model(walk: Walk, config: dict) -> nn.Module | None:
-    """The model on the meta device: every layer with its shape, no memory, no weights from anywhere."""
+    """Return the model on the meta device, which has shapes but no memory, without loading pretrained weights."""
     count = itertools.count()
 
     def limit(*_: Any) -> None:
@@ -121,7 +121,7 @@ def model(walk: Walk, config: dict) -> nn.Module | None:
     try:
         with torch.device("meta"):
             return MODELS.build(_without_weights(config))
-    except NotImplementedError:  # an operation that needs values
+    except NotImplementedError:  # an operation needs values
         return None
     except Exception as error:
         if "meta" not in str(error):
@@ -132,7 +132,7 @@ def model(walk: Walk, config: dict) -> nn.Module | None:
 
 
 def _at_constructor(walk: Walk, error: Exception, config: dict) -> Problem:
-    """The problem at the innermost component of the config whose constructor was running."""
+    """Return the problem at the innermost component of the config whose constructor raised the error."""
     trace, kinds = error.__traceback__, []
     while trace is not None:
         code, names = trace.tb_frame.f_code, trace.tb_frame.f_locals
@@ -157,7 +157,7 @@ def _without_weights(node: Any) -> Any:
 
 
 def parameter_rules(walk: Walk, constructor: Callable, config: dict, network: nn.Module) -> None:
-    """Put the model's parameters into groups, as `constructor` would; names in the rules must be the model's."""
+    """Build the parameter groups with `constructor`; report names in the rules that match no parameter."""
     names = [name for name, _ in network.named_parameters()]
     rules, place = config.get("paramwise_cfg") or {}, "optim_wrapper.paramwise_cfg"
     if not names:
@@ -166,6 +166,6 @@ def parameter_rules(walk: Walk, constructor: Callable, config: dict, network: nn
     for key in rules.get("custom_keys") or ():
         if not any(key in name for name in names):
             walk.add(f"{place}.custom_keys.{key}", f"no parameter has this in its name{did_you_mean(key, starts)}")
-    settings = {k: v for k, v in config["optimizer"].items() if k != "fused"}  # fused kernels refuse the meta device
+    settings = {k: v for k, v in config["optimizer"].items() if k != "fused"}  # not on meta
     plain = {"type": OptimWrapper, "optimizer": settings}
     walk.attempt(lambda: constructor(plain, rules or None)(network), place, rules)

@@ -1,6 +1,6 @@
-"""The top-level keys of a config, and what older styles call them."""
+"""Top-level keys of a config, and hints for the keys of older styles."""
 
-# What Runner.__init__ takes, what it reads from `cfg` itself, and what test-time augmentation reads.
+# Arguments of Runner.__init__, keys it reads from `cfg`, and keys of test-time augmentation.
 _KEYS = """
 model work_dir train_dataloader val_dataloader test_dataloader train_cfg val_cfg test_cfg auto_scale_lr optim_wrapper
 param_scheduler val_evaluator test_evaluator default_hooks custom_hooks data_preprocessor load_from resume launcher
@@ -9,7 +9,7 @@ find_unused_parameters activation_checkpointing efficient_conv_bn_eval compile t
 """
 RUNNER_KEYS = frozenset(_KEYS.split())
 
-# Names of older config styles -> what is written instead
+# Names in older config styles -> hint
 OLD_KEYS = {
     "_base_": "Bases are read by `from mmengine.config import read_base`, then `with read_base():` and in it "
     "`from .folder.name import *`",

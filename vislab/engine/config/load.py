@@ -1,9 +1,9 @@
 """Read a config file into an mmengine `Config` that contains the Runner's arguments and nothing else.
 
 A config is a Python file: bases are read by `with read_base(): from .x import *`, components are named by class
-(`type=HNeRV`), and a top-level name is an argument of the Runner or a variable that is read further on (`data_root`,
-`train_pipeline`). A name that is neither has no effect, so it is refused here. Variables are gone from the result, and
-`cfg_options` on a variable sets it where it is defined, so that everything computed from it follows.
+(`type=HNeRV`), and a top-level name is an argument of the Runner or a variable that is read later (`data_root`,
+`train_pipeline`). A name that is neither has no effect and raises an error. The result contains no variables.
+`cfg_options` on a variable sets it where it is defined, so that values computed from it change too.
 """
 
 import ast
@@ -28,16 +28,16 @@ from vislab.errors import ConfigError, did_you_mean, nearest
 
 
 def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> Config:
-    """Read the config at `path` and its bases, and change what `cfg_options` says.
+    """Read the config at `path` with its bases and apply `cfg_options`.
 
     Args:
-        path: a `.py` config: one of configs/, or one that a run wrote into its work_dir.
-        cfg_options: new values by dotted key, list positions included: `{"optim_wrapper.optimizer.lr": 0.1,
-            "train_pipeline.0.size": 32}`. A dict as value is merged into what is there.
+        path: A `.py` config: one from configs/, or one that a run wrote to its work_dir.
+        cfg_options: New values by dotted key, which may include list indices: `{"optim_wrapper.optimizer.lr": 0.1,
+            "train_pipeline.0.size": 32}`. A dict value is merged into the existing dict.
 
     Raises:
-        ConfigError: the file is missing or broken, sets a name without effect, imports what does not exist, or an
-            option's key does not exist and is no argument of the component at that place.
+        ConfigError: If the file is missing or invalid, sets a name without effect or has a failing import, or if the
+                key of an option neither exists nor is an argument of the component at that place.
 
     An option inside a test section that the config leaves out changes a copy of validation's, in which every other
     option already counts.
@@ -74,7 +74,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
 
 @contextmanager
 def _lazy() -> Iterator[None]:
-    """Imported objects stay names while dicts are read and copied, so that the config can be printed and dumped."""
+    """Keep imported objects lazy while dicts are read and copied, so that the config can be printed and saved."""
     ConfigDict.lazy = True
     try:
         yield
@@ -88,13 +88,13 @@ def _defaulted_last(options: dict[str, Any], cfg: dict) -> list[tuple[str, Any]]
 
 
 def _fresh(value: Any) -> Any:
-    """A copy with every dict a ConfigDict, none shared with another place. Under `_lazy` only."""
+    """Return a copy in which every dict is a separate ConfigDict. Only valid within `_lazy`."""
     return Config._dict_to_config_dict_lazy(value)
 
 
 @dataclass
 class _Overrides:
-    """`cfg_options` that name a variable: applied right after each statement that assigns it."""
+    """`cfg_options` on variables, applied right after each statement that assigns the variable."""
 
     options: dict[str, Any]
     names: set[str] = field(init=False)
@@ -111,9 +111,9 @@ class _Overrides:
 
 
 def _execute(source: ConfigFile, overrides: _Overrides, executed: dict[Path, dict[str, Any]]) -> dict[str, Any]:
-    """Run one file after its bases; imported objects stay LazyObjects. Dicts become fresh ConfigDicts, never shared.
+    """Execute a file after its bases. Imported objects remain LazyObjects; dicts become separate ConfigDicts.
 
-    `executed` collects the names of every file that was run.
+    `executed` collects the names of each executed file.
     """
     taken = []
     for base in source.bases:
@@ -162,7 +162,7 @@ def _execute(source: ConfigFile, overrides: _Overrides, executed: dict[Path, dic
 
 
 def _check_imports(source: ConfigFile) -> None:
-    """Import what the file imports: a wrong name is reported with its line, not when a run gets there."""
+    """Execute the imports of the file, so that a wrong name is reported with its line."""
     for base in source.bases:
         _check_imports(base.file)
     for modules, attribute, line in source.imports.values():
@@ -202,10 +202,10 @@ def _check_attributes(source: ConfigFile, node: Any) -> None:
 
 
 def _set(node: Any, keys: list[str], value: Any, option: str, check: bool = False, done: int = 0) -> list[str]:
-    """Set a dotted key inside `node`, in place. Returns the part of the key that did not exist before, if any.
+    """Set a dotted key in `node`, in place. Returns the parts of the key that did not exist before.
 
-    With `check` a key that does not exist must be an argument of the component it is given to; without, the caller
-    checks what is returned against the whole config.
+    With `check`, a new key must be an argument of its component; without, the caller checks the returned keys against
+    the whole config.
     """
     key, place = keys[done], ".".join(keys[:done])
     if isinstance(node, dict):
@@ -225,7 +225,7 @@ def _set(node: Any, keys: list[str], value: Any, option: str, check: bool = Fals
     if done + 1 == len(keys):
         node[key] = value
         return [] if exists else [option]
-    if child is None:  # a section that is not there yet
+    if child is None:  # a new section
         child, exists = ConfigDict(), False
     elif isinstance(child, tuple):
         child = list(child)
@@ -266,7 +266,7 @@ def _flatten(options: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, A
 
 
 def _suggest(key: str, cfg: dict, variables: set[str]) -> str:
-    """The nearest top-level name, or the places inside the config that end in the same name."""
+    """Return a hint with the most similar top-level name, or with the keys of the config that end in the same name."""
     leaf = key.split(".")[-1]
     close = nearest(key.split(".")[0], {*RUNNER_KEYS, *variables})
     inside = [path for path in _paths(cfg) if path == key or path.endswith("." + key)]

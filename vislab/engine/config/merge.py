@@ -1,7 +1,7 @@
-"""Put the names of a config's bases together, and refuse when one base takes back what another has changed.
+"""Merge the names of the bases of a config, and raise an error if one base reverts a change of another.
 
-Bases are run one by one, each with its own copy of the bases below it. Where two bring the same base, the second brings
-its untouched copy, too: all that the first has changed in it would be gone without a word.
+Each base is executed with its own copy of its bases. If two bases share a base, the second one contains its unchanged
+copy, so that changes of the first one would be silently lost.
 """
 
 import ast
@@ -21,17 +21,17 @@ def merge_bases(
     executed: dict[Path, dict[str, Any]],
     keys: frozenset[str],
 ) -> dict[str, Any]:
-    """The names that the bases of `source` give it; a later base replaces the names of an earlier one.
+    """Return the names that `source` gets from its bases; a later base replaces names of an earlier one.
 
     Args:
-        source: the config that reads the bases.
-        taken: each base with the names that are read from it, in order.
-        executed: the names of every base that has been run, by path.
-        keys: names that have an effect by themselves; others count only where `source` reads them.
+        source: Config that reads the bases.
+        taken: Each base with the names read from it, in order.
+        executed: Names of every executed base, by path.
+        keys: Names that always have an effect; other names are considered only if `source` reads them.
 
     Raises:
-        ConfigError: a name with an effect has a value in an earlier base that the replacing base neither has nor builds
-            on, and `source` does not set it anew.
+        ConfigError: If a later base replaces the value of such a name without being based on it, and `source` does
+                not set the name itself.
     """
     namespace: dict[str, Any] = {}
     givers: dict[str, Base] = {}
@@ -52,7 +52,7 @@ def merge_bases(
 
 
 def _untouched(name: str, value: Any, earlier: Base, later: Base, executed: dict[Path, dict[str, Any]]) -> bool:
-    """Whether the earlier base has the name as it stands in a base of both: then nothing of its own is lost."""
+    """Return whether the earlier base has the same value as a base shared by both, so that no change is lost."""
     return any(
         name in executed[path] and not _difference(executed[path][name], value, name)
         for path in _paths(earlier.file) & _paths(later.file)
@@ -64,7 +64,7 @@ def _paths(file: ConfigFile) -> set[Path]:
 
 
 def _set_anew(source: ConfigFile, name: str) -> bool:
-    """Whether the first statement with this name assigns it, so that no base's value matters."""
+    """Return whether the first statement with this name assigns it, so that the values of bases are not used."""
     for node in source.body:
         mentions = [part for part in ast.walk(node) if isinstance(part, ast.Name) and part.id == name]
         if mentions:
@@ -73,7 +73,7 @@ def _set_anew(source: ConfigFile, name: str) -> bool:
 
 
 def _difference(first: Any, second: Any, place: str) -> str:
-    """The first place where two values differ, with both; empty when they are equal."""
+    """Return the first place where two values differ, with both values; empty if they are equal."""
     return next(_differences(first, second, place), "")
 
 
@@ -90,7 +90,7 @@ def _differences(first: Any, second: Any, place: str) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    """A value as text; of an imported object, which is not imported yet, its full name."""
+    """Return a value as text; for a lazy import, its full name."""
     return f"{value.module}.{value}" if isinstance(value, (LazyObject, LazyAttr)) else repr(value)
 
 

@@ -1,7 +1,7 @@
-"""What a config file says before it is run: its bases, its imports, the names it sets and the names it reads.
+"""Static analysis of a config file: its bases, its imports, the names it sets and the names it reads.
 
-`scan` parses the file and its bases; nothing is executed or imported. A file that cannot be a config is refused here,
-with its line: broken syntax, a missing base, an import of the standard library (mmengine's lazy imports break on them).
+`scan` parses the file and its bases without executing or importing anything. It reports invalid files with the line:
+syntax errors, missing bases, imports of the standard library (which mmengine's lazy imports do not support).
 """
 
 import ast
@@ -18,7 +18,7 @@ from vislab.errors import ConfigError, did_you_mean, nearest
 
 @dataclass
 class Base:
-    """One `from x import ...` under `read_base()`; `names` maps name to alias, None for `*`."""
+    """One `from x import ...` within `read_base()`; `names` maps names to aliases, None for `*`."""
 
     file: "ConfigFile"
     names: dict[str, str] | None
@@ -45,13 +45,13 @@ class ConfigFile:
             yield from base.file.all_bases()
 
     def variables(self) -> set[str]:
-        """Every name that this file or a base sets."""
+        """Return all names set by this file or a base."""
         return {name for file in [self, *self.all_bases()] for name in file.sets}
 
     def names_without_effect(
         self, keys: frozenset[str], read_later: frozenset[str] = frozenset()
     ) -> Iterator[tuple["ConfigFile", str, int]]:
-        """Names that are set but are none of `keys`, and are read neither in their file nor in a file built on it."""
+        """Yield names that are set, not in `keys`, and read neither in their file nor in a file based on it."""
         read = self.reads | read_later
         for base in self.bases:
             yield from base.file.names_without_effect(keys, frozenset(read))
@@ -61,12 +61,12 @@ class ConfigFile:
 
     @staticmethod
     def targets(node: ast.stmt) -> set[str]:
-        """Names that a statement assigns."""
+        """Return the names assigned by a statement."""
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         return {n.id for t in targets if t is not None for n in ast.walk(t) if isinstance(n, ast.Name) and _stores(n)}
 
     def find_attribute(self, name: str) -> str:
-        """Where `something.name` is written: for errors about attributes of imported modules."""
+        """Return the place of `something.name`, for errors about attributes of imported modules."""
         for file in [self, *self.all_bases()]:
             for node in (n for statement in file.body for n in ast.walk(statement)):
                 if isinstance(node, ast.Attribute) and node.attr == name:
@@ -78,7 +78,7 @@ def scan(path: Path, importer: str = "") -> ConfigFile:
     """Parse the config at `path` and, recursively, its bases.
 
     Raises:
-        ConfigError: missing file (with the nearest names there are), not a `.py` file, syntax error, forbidden import.
+        ConfigError: Missing file (with similar names), not a `.py` file, syntax error, forbidden import.
     """
     path = Path(os.path.abspath(path.expanduser()))
     if not path.is_file():
@@ -105,7 +105,7 @@ def scan(path: Path, importer: str = "") -> ConfigFile:
 
 
 def renamed(path: Path) -> Path:
-    """The path itself, or of a shipped config that once had "-" in its name, the name it has now, with a warning."""
+    """Return the path, or with a warning the new name of a config that formerly had "-" in its name."""
     new = path.with_name(path.name.replace("-", "_"))
     if path.is_file() or not new.is_file():
         return path
@@ -132,16 +132,16 @@ def _read_bases(file: ConfigFile, node: ast.With) -> None:
         star = statement.names[0].name == "*"
         names = None if star else {alias.name: alias.asname or alias.name for alias in statement.names}
         file.bases.append(Base(base, names, statement.lineno))
-        if names:  # importing a name is reading it; under its alias it is a name of this file
+        if names:  # an imported name counts as read; its alias is a name of this file
             file.reads |= set(names)
             file.sets |= {alias: statement.lineno for name, alias in names.items() if alias != name}
 
 
 def _installed(module: str, importer: str) -> Path:
-    """The place of a config within an installed package, without its suffix. Only packages above it are imported.
+    """Return the path of a config in an installed package, without suffix. Imports its parent packages only.
 
     Raises:
-        ConfigError: there is no package with this folder.
+        ConfigError: If there is no such package.
     """
     package, _, name = module.rpartition(".")
     try:
@@ -201,7 +201,7 @@ def _read_statement(file: ConfigFile, node: ast.stmt) -> None:
 
 
 def _changed_in_place(node: ast.stmt) -> ast.Name | None:
-    """`x` of `x.update(...)`, `x.a.b = 1`, `x[0] = 1` and `del x.a`: the name is changed, not read."""
+    """Return `x` of `x.update(...)`, `x.a.b = 1`, `x[0] = 1` and `del x.a`: the name is modified, not read."""
     target: ast.expr | None = None
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Attribute):
         target = node.value.func
@@ -226,7 +226,7 @@ def _in_comprehension(statement: ast.stmt, name: ast.Name) -> bool:
 
 
 def relative(path: str | Path) -> str:
-    """The path as seen from the current directory when it lies inside, else as it is."""
+    """Return the path relative to the current directory if it is inside of it, else unchanged."""
     path = Path(path)
     try:
         return str(path.absolute().relative_to(Path.cwd()))
@@ -235,7 +235,7 @@ def relative(path: str | Path) -> str:
 
 
 def _similar_files(path: Path) -> str:
-    """The nearest names of configs in the same folder, else anywhere below the nearest folder that exists."""
+    """Return a hint with similar names of configs in the same folder, else below the nearest existing folder."""
     folder = path.parent
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent

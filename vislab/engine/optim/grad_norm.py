@@ -1,6 +1,6 @@
-"""Clips gradients without waiting for the device: their norm is logged as a tensor, which is read with the others.
+"""Clip gradients without device synchronization: the norm is logged as a tensor and read with the other values.
 
-The class of mmengine is changed, since configs name that class.
+Patches mmengine's OptimWrapper, since configs name that class.
 """
 
 from mmengine.optim import OptimWrapper

@@ -1,7 +1,7 @@
-"""What an exit costs, in multiply-accumulates: analytic for an encoder layer, counted for the rest of the model.
+"""Multiply-accumulates of ECO-M2F exits: analytic for encoder layers, counted by torch for the rest of the model.
 
-Sampling inside deformable attention is left out unless asked for, as the published figures leave it out; a norm counts
-five operations an element, as they count it.
+Sampling in deformable attention is not counted by default, and norms count as five operations per element, as in the
+published results.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,10 @@ from vislab.models.mask2former.model import mask_logits
 
 
 def layer_macs(layer: DeformableEncoderLayer, height: int, width: int, *, sampling: bool = False) -> int:
-    """Multiply-accumulates of one encoder layer for an image of height x width pixels. With `sampling`, also those of
-    the points, four corners each."""
+    """Return the multiply-accumulates of an encoder layer for an image of height x width pixels.
+
+    With `sampling`, those of bilinear sampling with four corners per point are included.
+    """
     tokens = sum(-(-height // s) * -(-width // s) for s in (32, 16, 8)[: layer.num_levels])
     linears = sum(m.weight.numel() for m in layer.modules() if isinstance(m, nn.Linear))
     norms = sum(5 * m.weight.numel() for m in layer.modules() if isinstance(m, nn.LayerNorm))
@@ -29,10 +31,10 @@ def layer_macs(layer: DeformableEncoderLayer, height: int, width: int, *, sampli
 def exit_costs(
     model: Mask2Former, height: int, width: int, exits: Sequence[int], *, sampling: bool = False
 ) -> dict[int, float]:
-    """Giga-multiply-accumulates of the whole model for each exit, one image of height x width pixels.
+    """Return the GMACs of the whole model for each exit, for an image of height x width pixels.
 
-    The part that all exits share, from the backbone to the masks of the last output at stride 4, is counted by torch's
-    FLOP counter on one blank image, the layers analytically.
+    The parts shared by all exits, from the backbone to the masks of the last output at stride 4, are counted by torch's
+    FLOP counter.
     """
     from torch.utils.flop_counter import FlopCounterMode
 

@@ -1,4 +1,4 @@
-"""Step A's one change to training: the exit is drawn for each optimizer step, the same on all processes."""
+"""Hook for step A, which samples an exit for each optimizer step, the same on all processes."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ from vislab.registry import HOOKS
 
 @HOOKS.register_module()
 class SampleExitHook(Hook):
-    """Set the model's `train_exit` before each step, from the run's seed and the number of the optimizer step alone.
+    """Sets `train_exit` of the model before each step, depending only on the seed of the run and the optimizer step.
 
-    So all processes draw the same exit, a resumed run goes on with the exits of the uninterrupted one, and the
-    iterations of one accumulated step share theirs.
+    All processes use the same exit, resumed runs use the exits of uninterrupted runs, and the iterations of an
+    accumulated step have the same exit.
 
     Args:
-        weights: Share of each of the model's exits; default: equal.
+        weights: Sampling weight of each exit. Default: uniform.
     """
 
     only_one = True  # read by the config check
@@ -45,7 +45,7 @@ class SampleExitHook(Hook):
 
 
 def draw_exit(exits: Sequence[int], seed: int, step: int, weights: Sequence[float] | None = None) -> int:
-    """One of `exits`, a function of seed and step only."""
+    """Sample one of `exits`, depending on seed and step only."""
     share = None if weights is None else np.asarray(weights, float) / np.sum(weights)
     return int(np.random.default_rng([0xEC0, seed, step]).choice(exits, p=share))
 

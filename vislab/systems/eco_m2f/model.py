@@ -1,4 +1,4 @@
-"""EcoM2F: a Mask2Former with several exits, and a gate that chooses among them for every image."""
+"""EcoM2F: Mask2Former with early exits, and a gate that selects one of them for each image."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -17,26 +17,26 @@ _ALPHA = {"constant": lambda k: 1.0, "linear": float, "quadratic": lambda k: k *
 
 @MODELS.register_module()
 class EcoM2F(Mask2Former):
-    """Mask2Former whose encoder stops after a number of layers that depends on the image.
+    """Mask2Former with a number of encoder layers that depends on the image.
 
-    Training is step A: the loss at exit k counts alpha(k) times. With `exit_mode="sample"` k is `train_exit`, which
-    SampleExitHook draws anew for each optimizer step (without the hook: all layers); with "all" every exit is trained
-    in every step, and "full" trains the last alone. The gate is fitted afterwards (gate.fit_gate).
+    In training (step A), the loss at exit k is weighted with alpha(k). With `exit_mode="sample"`, k is `train_exit`,
+    which is set by SampleExitHook in each optimizer step (without the hook: all layers); "all" trains all exits in each
+    step, and "full" the last one only. The gate is fitted afterwards with `gate.fit_gate`.
 
     Args:
-        exits: Layers after which the encoder may stop, rising.
-        exit_mode: As above.
-        alpha: "constant" 1, "linear" k (published), "quadratic" k * k / 10.
-        policy: How "predict" and "tensor" choose: "gate"; a number: that exit; "full": all layers; "oracle": the
-            sample's metainfo `best_exit`; "random": drawn with `histogram`.
-        depth_penalty: The gate's choice is argmax(log p - depth_penalty * k): the more, the cheaper.
-        histogram: Shares of the exits, for "random".
+        exits: Numbers of layers after which the encoder may stop, increasing.
+        exit_mode: "sample", "all" or "full".
+        alpha: "constant" for 1, "linear" for k (published), or "quadratic" for k * k / 10.
+        policy: Selection of exits in modes "predict" and "tensor": "gate"; a fixed exit; "full" for all layers;
+            "oracle" for the metainfo `best_exit` of the sample; "random" with the probabilities `histogram`.
+        depth_penalty: The gate selects argmax(log p - depth_penalty * k); larger values reduce the cost.
+        histogram: Probabilities of the exits for "random".
 
-    All other arguments are Mask2Former's.
+    All other arguments are those of Mask2Former.
 
     Attributes:
-        find_unused_parameters: True: layers beyond the drawn exit, and the gate, get no gradient in a step, which
-            distributed training must know.
+        find_unused_parameters: True for distributed training, since layers after the sampled exit and the gate have no
+            gradient.
     """
 
     find_unused_parameters = True
@@ -87,15 +87,15 @@ class EcoM2F(Mask2Former):
         self.train_exit: int | None = None
         self.gate = nn.Linear(self.pixel_decoder.level_embed.shape[1], len(self.exits))
         nn.init.zeros_(self.gate.bias)
-        self.gate.requires_grad_(False)  # fitted, not trained along
+        self.gate.requires_grad_(False)  # fitted separately
         self.depth_penalty = depth_penalty
         self.set_policy(policy, histogram)
 
     def set_policy(self, policy: str | int, histogram: Sequence[float] | None = None) -> None:
-        """Change how exits are chosen; see the class.
+        """Set the policy; see the class.
 
         Raises:
-            ConfigError: unknown policy, a depth that is no exit, or a histogram that does not fit.
+            ConfigError: Unknown policy, an invalid exit, or an invalid histogram.
         """
         if isinstance(policy, int):
             if policy not in self.exits:
@@ -130,11 +130,11 @@ class EcoM2F(Mask2Former):
         return self.outputs(maps[0], state) | {"num_layers": torch.tensor(depths)}
 
     def gate_features(self, state: Tokens) -> Tensor:
-        """(B, dim): the mean of the coarsest level's tokens before any layer, without positions."""
+        """Return the gate features (B, dim): the mean over tokens of the coarsest level before the first layer."""
         return state.tokens[:, : state.count(1)].float().mean(1)
 
     def choose(self, state: Tokens, samples: Sequence[DataSample] | None = None) -> list[int]:
-        """Each image's depth by the policy. The gate's scores are copied from the device once, which waits for them."""
+        """Return the number of layers of each image. Reading the gate scores synchronizes with the device once."""
         count = len(state.tokens)
         if isinstance(self.policy, int):
             return self._spread(self.policy, count)

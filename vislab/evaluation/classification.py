@@ -39,7 +39,7 @@ class Accuracy(BaseMetric):
             raise ValueError(f"topk={topk!r}: expected integers of at least 1")
 
     def result_names(self) -> list[str]:
-        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
         return [f"top{k}" for k in self.topk]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:

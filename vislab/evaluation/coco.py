@@ -69,7 +69,7 @@ class CocoMetric(BaseMetric):
         self.backend = backend
 
     def result_names(self) -> list[str]:
-        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
         names = [f"{kind}_{name}" for kind in self.iou_types for name in _NAMES] + ["invalid_detections"]
         return names + [f"{kind}_AP/*" for kind in self.iou_types if self.classwise]
 

@@ -126,7 +126,7 @@ class DepthMetric(BaseMetric):
         self.inference = "unknown"
 
     def result_names(self) -> list[str]:
-        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
         return [*NAMES, "skipped", "not_finite"]
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:

@@ -166,7 +166,7 @@ class PanopticMetric(BaseMetric):
         self.per_image: list[tuple[str, np.ndarray]] = []
 
     def result_names(self) -> list[str]:
-        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
         names = [f"{key}{part}" for part in ("", "_th", "_st") for key in ("pq", "sq", "rq")]
         return names + (["pq/*"] if self.classwise else [])
 

@@ -70,7 +70,7 @@ class SemSegMetric(BaseMetric):
         self.ignore_index, self.num_classes = ignore_index, num_classes
 
     def result_names(self) -> list[str]:
-        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
         return ["mIoU", "mAcc", "aAcc"]
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:

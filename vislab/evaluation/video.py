@@ -51,7 +51,7 @@ class VideoQuality(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
 
     def result_names(self) -> list[str]:
-        """Names of the numbers that `compute_metrics` can return, without the prefix; `*` stands for a class name."""
+        """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
         return list(_NAMES)
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:

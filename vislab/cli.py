@@ -138,9 +138,8 @@ def add_cfg_options(parser: ArgumentParser) -> None:
 def parse_cfg_options(options: list[str] | None) -> dict[str, Any]:
     """Turn `["a.b=1", "c=[x,2.5]"]` into `{"a.b": 1, "c": ["x", 2.5]}`.
 
-    Values become int, float, bool, None, list (`[..]` or `1,2`), tuple (`(..)`), else stay text, as do numbers that
-    Python alone would read as such (`2024_01_02`, `007`). Quotes around a value keep it text, commas and brackets
-    included: `name='1'`, `title="a, b"`.
+    Values become int, float, bool, None, list (`[..]` or `1,2`), tuple (`(..)`), otherwise they remain text, as do
+    `2024_01_02` and `007`. A quoted value is always text: `name='1'`, `title="a, b"`.
 
     Raises:
         ConfigError: An option has no `=`, an empty key or value, or brackets or quotes that do not close.

@@ -26,7 +26,7 @@ def test(
 ) -> dict[str, float]:
     """Evaluate a checkpoint and return its metrics, which are also added to WORK_DIR/metrics.json.
 
-    Where the config has no test_dataloader, test_cfg or test_evaluator, the validation section is used.
+    Sections for testing that the config does not have default to those for validation.
 
     Args:
         config: Path of a config file, or a Config.

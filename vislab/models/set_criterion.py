@@ -1,6 +1,6 @@
-"""Building blocks of set-prediction losses: matching of all outputs, matched rows, class loss, deep supervision.
+"""Building blocks of set prediction losses: matching of all outputs, matched rows, class loss, deep supervision.
 
-A criterion adds its own matching cost and the losses of matched pairs. Pairs of one output are a list with (queries,
+A criterion adds its matching cost and the losses of matched pairs. The pairs of an output are a list of (queries,
 targets) per image, int64 tensors of equal length.
 """
 
@@ -21,15 +21,16 @@ Pairs = Sequence[tuple[Tensor, Tensor]]
 def match_outputs(
     costs: Sequence[Sequence[Tensor]], states: Sequence[Tensor], num_classes: int
 ) -> tuple[list[np.ndarray], list[Pairs]]:
-    """Match the queries of every output to the targets of every image; costs and states leave the device in one copy.
+    """Match the queries of each output to the targets of each image. Copies costs and states from the device once.
 
     Args:
         costs: (Q, T) matching costs as [output][image].
-        states: (T,) per image: 1 where an entry is a target, 0 where it is none, -1 where its class is out of range.
+        states: (T,) per image: 1 for targets, 0 for entries to skip, -1 for classes out of range.
         num_classes: Number of classes, for the error message.
 
     Returns:
-        The indices of each image's targets among its entries, and the pairs of each output, which count these only.
+        Indices of the targets among the entries of each image, and the pairs of each output, which refer to these
+        targets.
 
     Raises:
         DataError: A class is out of range.
@@ -52,24 +53,24 @@ def _kept(state: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def matched_rows(pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Image and query of every pair, image by image: the index of the matched rows of a (B, Q, ...) tensor."""
+    """Return image and query indices of all pairs, which index the matched rows of a (B, Q, ...) tensor."""
     images = torch.cat([torch.full_like(queries, i) for i, (queries, _) in enumerate(pairs)])
     return images, torch.cat([queries for queries, _ in pairs])
 
 
 def matched_targets(values: Sequence[Tensor], pairs: Pairs) -> Tensor:
-    """Rows of the images' `values` (T, ...) in the order of `matched_rows`."""
+    """Return the rows of `values` (T, ...) of the images in the order of `matched_rows`."""
     return torch.cat([value[targets] for value, (_, targets) in zip(values, pairs, strict=True)])
 
 
 def class_loss(logits: Tensor, labels: Sequence[Tensor], pairs: Pairs, *, no_object_weight: float) -> Tensor:
-    """Weighted mean of the cross entropy of all queries.
+    """Return the weighted mean of the cross entropy of all queries.
 
     Args:
-        logits: (B, Q, C + 1), "no object" last: the class of the queries without a target.
+        logits: (B, Q, C + 1); the last class is "no object", the label of unmatched queries.
         labels: (T,) int64 per image.
-        pairs: Of this output.
-        no_object_weight: Weight of "no object"; all other classes have 1.
+        pairs: Matched pairs of this output.
+        no_object_weight: Weight of "no object"; all other classes have weight 1.
     """
     classes = torch.full(logits.shape[:2], logits.shape[2] - 1, dtype=torch.int64, device=logits.device)
     classes[matched_rows(pairs)] = matched_targets(labels, pairs)
@@ -79,7 +80,7 @@ def class_loss(logits: Tensor, labels: Sequence[Tensor], pairs: Pairs, *, no_obj
 
 
 def mean_count(count: int, device: torch.device) -> Tensor:
-    """`count` averaged over all processes, at least 1: what sums over targets are divided by."""
+    """Return `count` averaged over all processes, at least 1, by which sums over targets are divided."""
     total = torch.full((), float(count), device=device)
     if get_world_size() > 1:
         all_reduce(total)
@@ -88,6 +89,6 @@ def mean_count(count: int, device: torch.device) -> Tensor:
 
 
 def name_outputs(losses: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    """Losses of all outputs in one dict: those of output i as d<i>.NAME, those of the last as NAME."""
+    """Return the losses of all outputs in one dict: those of output i as d<i>.NAME, those of the last one as NAME."""
     prefixes = [f"d{i}." for i in range(len(losses) - 1)] + [""]
     return {prefix + name: value for prefix, one in zip(prefixes, losses, strict=True) for name, value in one.items()}

@@ -1,7 +1,7 @@
-"""Mask2Former's losses: a class for every query, and a mask, at chosen points, for every matched one.
+"""Losses of Mask2Former: classification of all queries, and point-sampled mask losses of matched queries.
 
-Masks are given as embeddings and the map of stride 4. The matching needs all queries at few points, the losses need
-matched queries only: the masks of all queries at all outputs are never made.
+Masks are represented by embeddings and the map of stride 4. Matching needs all queries at few points, and the losses
+need matched queries only, so the masks of all queries are never computed.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from vislab.layers.recompute import recompute
 from vislab.models.set_criterion import Pairs, class_loss, match_outputs, mean_count, name_outputs
 from vislab.ops.point_sample import point_sample, point_sample_rows
 
-_ROWS = 16  # masks whose candidate points are looked at together
+_ROWS = 16  # number of masks whose candidate points are processed together
 
 
 @dataclass(frozen=True)
 class Target:
     """Labels of one image: classes (T,) int64 and masks (T, H, W), bool or uint8, in the frame of the padded input.
 
-    What is known on an accelerator only may be left open: `state` (T,) is 1 where an entry is a target, 0 where it is
-    none (a crowd, an object without a pixel), and -1 where its class is out of range. None: all are targets.
+    To avoid synchronization with an accelerator, `state` (T,) may mark entries: 1 for targets, 0 for entries to skip
+    (crowds, empty masks), and -1 for classes out of range. None: all are targets.
     """
 
     labels: Tensor
@@ -33,14 +33,14 @@ class Target:
 
 
 class Mask2FormerLoss(nn.Module):
-    """Cross entropy, point BCE and point dice of every output, after a one-to-one matching of its own.
+    """Cross entropy, point BCE and point dice losses of each decoder output, with separate bipartite matching.
 
     Args:
-        class_weight, mask_weight, dice_weight: Of the three losses and of the same terms in the matching cost.
-        no_object_weight: Of "no object" in the cross entropy.
-        num_points: Points a mask.
-        oversample_ratio: Candidates for a point.
-        importance_sample_ratio: Share of points taken from the least certain candidates; the rest are uniform.
+        class_weight, mask_weight, dice_weight: Weights of the three losses and of the terms of the matching cost.
+        no_object_weight: Weight of "no object" in the cross entropy.
+        num_points: Number of points per mask.
+        oversample_ratio: Number of candidates per point.
+        importance_sample_ratio: Fraction of points chosen from the most uncertain candidates; the others are uniform.
     """
 
     def __init__(
@@ -70,16 +70,16 @@ class Mask2FormerLoss(nn.Module):
         mask_features: Tensor,
         targets: Sequence[Target],
     ) -> dict[str, Tensor]:
-        """Losses of L outputs, in float32.
+        """Compute the losses of L outputs in float32.
 
         Args:
-            class_logits: L of (B, Q, num_classes + 1), the final output last.
-            embeddings: L of (B, Q, D).
+            class_logits: L tensors (B, Q, num_classes + 1), with the final output last.
+            embeddings: L tensors (B, Q, D).
             mask_features: (B, D, h, w).
-            targets: B of them.
+            targets: B targets.
 
         Returns:
-            loss_cls, loss_mask, loss_dice of the final output, weighted; those of output i as d<i>.loss_cls etc.
+            Weighted loss_cls, loss_mask and loss_dice of the final output, and of output i as d<i>.loss_cls etc.
         """
         with torch.autocast(mask_features.device.type, enabled=False):
             logits = [_wide(x) for x in class_logits]
@@ -107,7 +107,10 @@ class Mask2FormerLoss(nn.Module):
     def assign(
         self, logits: Sequence[Tensor], embeddings: Tensor, features: Tensor, targets: Sequence[Target]
     ) -> tuple[list[Target], list[Pairs]]:
-        """Entries that are targets, and the matched pairs of every output."""
+        """Return the targets without skipped entries, and matched (queries, targets) as [output][image].
+
+        All costs and states are copied from the device together.
+        """
         costs = [
             [self._cost(x[i], embeddings[i, output], features[i], target) for i, target in enumerate(targets)]
             for output, x in enumerate(logits)
@@ -117,14 +120,14 @@ class Mask2FormerLoss(nn.Module):
         return [_only(target, rows) for target, rows in zip(targets, kept, strict=True)], pairs
 
     def _cost(self, logits: Tensor, embeddings: Tensor, features: Tensor, target: Target) -> Tensor:
-        """(Q, T)"""
+        """Return the matching costs (Q, T) of one output of one image."""
         if len(target.labels) == 0:
             return logits.new_zeros(len(logits), 0)
         points = torch.rand(1, self.num_points, 2, device=logits.device).to(logits.dtype)
         truth = point_sample(target.masks, points).to(logits.dtype)  # (T, P)
         x = self._at_points(embeddings, features, points[0])  # (Q, P)
         probability = x.sigmoid()
-        # sum of BCE = softplus(x) - x * t; divided by P before the product, which then stays small
+        # sum of BCE = softplus(x) - x * t; divided by P before the product to keep values small
         bce = F.softplus(x).mean(1)[:, None] - (x / x.shape[1]) @ truth.T
         overlap = 2 * (probability @ truth.T) + 1
         dice = 1 - overlap / (probability.sum(1)[:, None] + truth.sum(1) + 1)
@@ -133,7 +136,7 @@ class Mask2FormerLoss(nn.Module):
 
     @staticmethod
     def _at_points(embeddings: Tensor, features: Tensor, points: Tensor) -> Tensor:
-        """Mask logits (Q, P): the map sampled and multiplied, or the other way round if that is less work."""
+        """Return mask logits (Q, P), by sampling before or after the product, whichever is faster."""
         if features.shape[1] * features.shape[2] < len(points):
             masks = (embeddings @ features.flatten(1)).unflatten(1, features.shape[1:])
             return point_sample_rows(masks, points).T
@@ -142,10 +145,10 @@ class Mask2FormerLoss(nn.Module):
     def _mask_losses(
         self, embeddings: Tensor, features: Tensor, targets: Sequence[Target], pairs: list
     ) -> tuple[Tensor, Tensor]:
-        """(L,) each: BCE and dice, summed over masks and divided by their mean number a process."""
+        """Return BCE and dice losses (L,), summed over masks and divided by the mean number of masks per process."""
         outputs = len(pairs)
         count = mean_count(sum(len(t.labels) for t in targets), features.device)
-        # without a single mask the losses are 0, and still reach every parameter
+        # without masks the losses are 0, with zero gradients for all parameters
         bce = embeddings.new_zeros(outputs) + 0 * (embeddings.sum() + features.sum())
         dice = bce
         for image, target in enumerate(targets):
@@ -166,13 +169,13 @@ class Mask2FormerLoss(nn.Module):
     def _truth(self, target: Target, columns: list[Tensor], points: Tensor, dtype: torch.dtype) -> Tensor:
         masks = target.masks
         if masks.numel() <= 1 << 24:
-            masks = masks.to(dtype)  # once, not for every output
+            masks = masks.to(dtype)  # once for all outputs
         parts = points.view(len(columns), -1, *points.shape[1:])
         return torch.cat([point_sample(masks[c], p).to(dtype) for c, p in zip(columns, parts, strict=True)])
 
     @torch.no_grad()
     def _choose_points(self, x: Tensor) -> Tensor:
-        """(R, h, w) logits to (R, num_points, 2): mostly where the logit is nearest to 0."""
+        """Return points (R, num_points, 2) for logits (R, h, w), mostly at uncertain positions with logits near 0."""
         certain = int(self.importance_sample_ratio * self.num_points)
         chosen = []
         for rows in x.split(_ROWS):
@@ -194,7 +197,7 @@ def _only(target: Target, rows: np.ndarray) -> Target:
 
 
 def _row_losses(x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """BCE and dice (R,) of logits and truth (R, P)."""
+    """Return BCE and dice losses (R,) of logits and targets (R, P)."""
     probability = x.sigmoid()
     dice = 1 - (2 * (probability * truth).sum(1) + 1) / (probability.sum(1) + truth.sum(1) + 1)
     return F.binary_cross_entropy_with_logits(x, truth, reduction="none").mean(1), dice

@@ -36,13 +36,13 @@ class Mask2Former(BaseModel):
         num_queries: Number of queries, the maximum number of segments per image.
         pixel_decoder: Additional arguments of PixelDecoder.
         decoder: Additional arguments of MaskDecoder.
-        loss: Further arguments of Mask2FormerLoss.
-        tasks: What "predict" gives: pred_panoptic, pred_instances, pred_sem_seg.
-        score_threshold, overlap_threshold: Of panoptic inference.
-        max_instances: Instances an image.
-        sigmoid_first: Of semantic inference, see inference.semantic.
-        rle_masks: Give pred_instances.masks as COCO run lengths instead of (N, H, W) bool.
-        data_preprocessor: Makes batches of the loader's lists.
+        loss: Additional arguments of Mask2FormerLoss.
+        tasks: Results of mode "predict": panoptic (pred_panoptic), instance (pred_instances), semantic (pred_sem_seg).
+        score_threshold, overlap_threshold: Thresholds of panoptic postprocessing; see `inference.panoptic`.
+        max_instances: Maximum number of instances per image.
+        sigmoid_first: Order of operations of semantic postprocessing; see `inference.semantic`.
+        rle_masks: Whether pred_instances.masks are COCO RLE instead of (N, H, W) bool.
+        data_preprocessor: Config of the data preprocessor, which creates batches.
 
     Raises:
         ConfigError: The parts do not fit together.

@@ -84,7 +84,7 @@ def test_a_killed_process_ends_the_others(tmp_path):
     assert end(start(tmp_path, hang, killed, hang)) == [1, -signal.SIGKILL, 1]
     first, *others = printed(tmp_path, 3)
     assert first.startswith("error: process 1 (number ") and first.count("\n") == 1
-    assert "of 3 has ended without a message" in first and "work_dirs/run; go on with --resume" in first
+    assert "of 3 has ended without a message" in first and "work_dirs/run; continue with --resume" in first
     assert others == ["", ""]
 
 

@@ -1,4 +1,4 @@
-"""What drives a run: Runner, loops, hooks, optimization, resuming, configs.
+"""Runner, loops, hooks, optimization, resuming, configs.
 
 Importing this package registers its parts and puts the cures for mmengine's breakages in place.
 """

@@ -1,4 +1,4 @@
-"""What a checkpoint of a run holds, as tensors and plain Python."""
+"""Content of the checkpoints of a run, as tensors and plain Python objects."""
 
 import time
 from typing import Any
@@ -17,15 +17,15 @@ from vislab.io.sharded import gather_whole
 def checkpoint_content(
     runner: Any, meta: dict[str, Any], *, save_optimizer: bool, save_param_scheduler: bool
 ) -> dict[str, Any] | None:
-    """Return everything to write on the main process, None on the others. Called on every process.
+    """Return the content to save on the main process, None on the others. Must be called on all processes.
 
-    What is split over the processes (FullyShard) is gathered: the content is the same as that of any other run.
+    Sharded tensors (FullyShard) are gathered, so that the content does not depend on the model wrapper.
 
     Args:
         runner: The Runner.
-        meta: `epoch` and `iter` that are finished, and anything else worth keeping.
-        save_optimizer: Needed to resume.
-        save_param_scheduler: Needed to resume.
+        meta: Numbers of completed epochs and iterations, `epoch` and `iter`, and additional entries.
+        save_optimizer: Whether to include the optimizer state, which is needed to resume.
+        save_param_scheduler: Whether to include scheduler states, which are needed to resume.
 
     Raises:
         CheckpointError: Something cannot be saved as plain data.

@@ -1,4 +1,4 @@
-"""Forward messages of the standard logger `vislab` to mmengine's log when this module is imported."""
+"""Forward messages of the Python logger `vislab` to mmengine's log when this module is imported."""
 
 import logging
 

@@ -177,24 +177,24 @@ def _refuse_endless(loader: DataLoader, section: str) -> None:
     sampler = getattr(loader.batch_sampler, "sampler", None) or loader.sampler
     if is_endless(sampler):
         raise ConfigError(
-            f"{section}.sampler is {type(sampler).__name__}, which never ends: only training counted in iterations "
-            "(train_cfg=dict(by_epoch=False, max_iters=...)) can use it. Take sampler=dict(type=EpochSampler, "
+            f"{section}.sampler is {type(sampler).__name__}, which never ends: only training by iterations "
+            "(train_cfg=dict(by_epoch=False, max_iters=...)) can use it. Use sampler=dict(type=EpochSampler, "
             f"shuffle={section.startswith('train')})."
         )
 
 
 def _check_shares(loader: DataLoader, section: str) -> None:
-    """Raise ConfigError unless all processes read as many samples; in an evaluation each its share of the data.
+    """Raise ConfigError unless all processes read the same number of samples and, in evaluation, an equal share.
 
-    A process with fewer batches would leave the others waiting for it, and results of an evaluation are put together
-    in turn, one of each process.
+    Otherwise processes would wait for one with fewer batches, and evaluation results, which are collected in turn from
+    each process, would be in the wrong order.
     """
     processes, sampler = get_world_size(), getattr(loader.batch_sampler, "sampler", None) or loader.sampler
     if processes == 1 or is_endless(sampler):
         return
     shares = all_gather_object((len(loader), len(sampler)))
     size = len(loader.dataset)
-    training = section.startswith("train")  # where a sampler may repeat or leave out what it wants
+    training = section.startswith("train")  # samplers may repeat or skip samples
     if len(set(shares)) > 1 or (not training and shares[0][1] != -(-size // processes)):
         told = ", ".join(f"{samples} samples in {batches} batches" for batches, samples in shares[:4])
         raise ConfigError(

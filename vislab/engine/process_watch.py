@@ -1,9 +1,9 @@
-"""Ends all processes of a run when one of them fails or is killed.
+"""Terminate all processes of a run when one of them fails or is killed.
 
-Collectives alone do not: a process that waits for one of them does not learn that another has gone, with NCCL until the
-timeout of minutes. Each process therefore keeps a TCP connection to process 0. A connection that closes without a
-farewell means a process that was killed; a process that fails says so before it ends. One message is printed, by the
-process that failed, or about a killed one by process 0 (process 1 when it was process 0).
+A collective operation does not detect that another process has ended; with NCCL it waits until a timeout of minutes.
+Therefore each process keeps a TCP connection to process 0. A process that fails or finishes sends a message before it
+ends, so a connection that closes without a message is that of a killed process. One error message is printed: by the
+process that failed, or, if it was killed, by process 0 (by process 1 if process 0 was killed).
 """
 
 import atexit
@@ -24,16 +24,16 @@ from mmengine.logging import MMLogger, print_log
 
 from vislab import cli
 
-_GRACE = 1.0  # seconds for the message of the process that failed, and for errors that are only consequences
-_KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # a machine without power: after 30 s
+_GRACE = 1.0  # seconds to wait for the message of the failed process and for subsequent errors
+_KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # detects a machine without power after 30 s
 _watch: "ProcessWatch | None" = None
 
 
 def watch_processes(work_dir: str) -> None:
-    """Begin to watch the processes of this run; called once on every process, after the process group is there.
+    """Start watching the processes of this run. Called on each process after the process group is initialized.
 
     Args:
-        work_dir: Named in the message: what was saved is there.
+        work_dir: Work directory, for the error message.
     """
     global _watch
     if get_world_size() == 1:
@@ -58,17 +58,17 @@ def watch_processes(work_dir: str) -> None:
 
 
 class ProcessWatch:
-    """One process's end of the connections.
+    """Connections of one process.
 
     Args:
-        rank: Of this process.
+        rank: Rank of this process.
         world_size: Number of processes.
     """
 
     def __init__(self, rank: int, world_size: int) -> None:
         self.rank, self.world_size, self.work_dir = rank, world_size, ""
         self._lock = threading.Lock()
-        self._failed: int | None = None  # the first process that failed, as far as this one knows
+        self._failed: int | None = None  # the first failed process known to this one
         self._answers: queue.Queue[bool] = queue.Queue()
         self._connections: dict[int, socket.socket] = {}
         self._server: socket.socket | None = None
@@ -77,17 +77,17 @@ class ProcessWatch:
     # ------------------------------------------------------------------------------------------------- connections
 
     def listen(self) -> tuple[int, str]:
-        """Accept connections on a free port (process 0); returns the port and the word that others identify with."""
+        """Accept connections on a free port (process 0); returns the port and the token of the other processes."""
         self._server, self._token = socket.create_server(("", 0)), os.urandom(16).hex()
         self._close_in_children(self._server)
         threading.Thread(target=self._accept, daemon=True, name="process watch").start()
         return self._server.getsockname()[1], self._token
 
     def join(self, host: str, port: int, token: str) -> None:
-        """Connect to process 0 (all others).
+        """Connect to process 0 (other processes).
 
         Raises:
-            OSError: It cannot be reached.
+            OSError: If process 0 cannot be reached.
         """
         connection = socket.create_connection((host, port), timeout=20)
         connection.settimeout(None)
@@ -124,17 +124,17 @@ class ProcessWatch:
 
     @staticmethod
     def _close_in_children(connection: socket.socket) -> None:
-        """A data-loading process must not keep the connection of its parent open."""
+        """Close the connection in forked data loading processes, which would keep it open."""
         os.register_at_fork(after_in_child=lambda: os.close(connection.detach()))
 
     def _send(self, rank: int, message: dict[str, Any]) -> None:
         with contextlib.suppress(OSError, KeyError):
             self._connections[rank].sendall(f"{json.dumps(message)}\n".encode())
 
-    # ------------------------------------------------------------------------------------------------ what is said
+    # ---------------------------------------------------------------------------------------------------- messages
 
     def _follow(self, lines: Any, rank: int, name: str) -> None:
-        """Do what the process at the other end says; runs in a thread until the connection ends."""
+        """Handle the messages of another process; runs in a thread until the connection is closed."""
         finished = False
         try:
             for line in lines:
@@ -151,10 +151,10 @@ class ProcessWatch:
             pass
         if not finished and self._be_first(rank):
             if self.rank == (1 if rank == 0 else 0):
-                saved = f" What was saved is in {self.work_dir}; go on with --resume." if self.work_dir else ""
+                saved = f" Checkpoints are in {self.work_dir}; continue with --resume." if self.work_dir else ""
                 text = (
-                    f"{name} of {self.world_size} has ended without a message: it was killed, perhaps for want of "
-                    f"memory, or its machine is gone. All processes end.{saved}"
+                    f"{name} of {self.world_size} has ended without a message: it was killed, perhaps for lack of "
+                    f"memory, or its machine is down. All processes end.{saved}"
                 )
                 print(f"error: {text}", file=sys.stderr, flush=True)
                 self._log(text)
@@ -170,7 +170,7 @@ class ProcessWatch:
             self._leave()
 
     def _be_first(self, rank: int) -> bool:
-        """Note that a process failed; returns whether none had before."""
+        """Record that a process failed; returns whether it is the first one."""
         with self._lock:
             first, self._failed = self._failed is None, rank if self._failed is None else self._failed
             return first
@@ -181,9 +181,9 @@ class ProcessWatch:
                 self._send(other, {"end": rank})
 
     def _leave(self) -> None:
-        """End this process, whatever its main thread is waiting for."""
+        """End this process, even if its main thread is blocked."""
         if self._failed == self.rank:
-            return  # on its way out, with a message of its own
+            return  # is ending with its own message
         time.sleep(_GRACE)
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):
@@ -191,17 +191,17 @@ class ProcessWatch:
         os._exit(1)
 
     def _log(self, text: str) -> None:
-        """Write to the log file alone: the terminal has the message."""
+        """Write to the log file only, since the message is printed to the terminal already."""
         logger = MMLogger.get_current_instance()
         record = logger.makeRecord(logger.name, logging.ERROR, __file__, 0, text, (), None)
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.handle(record)
 
-    # ------------------------------------------------------------------------------------------- this process's end
+    # ----------------------------------------------------------------------------------------- end of this process
 
     def install(self) -> None:
-        """Tell the others when this process fails or finishes."""
+        """Register handlers that notify the other processes when this one fails or finishes."""
         cli.may_print = self.tell_failure
         previous = sys.excepthook
 
@@ -213,13 +213,13 @@ class ProcessWatch:
         atexit.register(self._finish)
 
     def tell_failure(self, text: str) -> bool:
-        """Tell all processes that this one fails, so that they end; returns whether to print `text`.
+        """Notify all processes that this one fails, so that they end; returns whether to print `text`.
 
-        False: another process failed before, and this failure is the same or follows from it.
+        Returns False if another process failed before, since this failure is probably a consequence.
         """
-        time.sleep(_GRACE / 2)  # a collective breaks at the same moment as the process that it is broken by
+        time.sleep(_GRACE / 2)  # collectives fail at the same time as the process that caused the failure
         if not self._be_first(self.rank):
-            time.sleep(2 * _GRACE)  # the thread that knows ends this process, sooner than the interpreter would
+            time.sleep(2 * _GRACE)  # meanwhile the thread ends this process
             return False
         if self.rank == 0:
             self._end_others(0)

@@ -115,7 +115,7 @@ class RunLock:
             who = f"process {owner['pid']} on {owner.get('host')}, since {owner.get('began')}"
         return (
             f"another run is training in {self.path.parent} ({who}). Give this one a folder of its own with "
-            "--work-dir, wait for the other to end, or stop it and go on from its last checkpoint with --resume."
+            "--work-dir, wait for the other to end, or stop it and continue from its last checkpoint with --resume."
         )
 
 

@@ -39,8 +39,8 @@ class EarlyStoppingHook(MMEngineEarlyStoppingHook):
             runner.train_loop.stop_training = True
             runner.logger.warning(
                 f"this run was stopped early at epoch {runner.epoch}, iteration {runner.iter}: {self.monitor} had not "
-                f"improved on {self.best_score:.4g}. Nothing is trained; to go on raise EarlyStoppingHook's patience "
-                f"({self.patience}) or take the hook out."
+                f"improved on {self.best_score:.4g}. Nothing is trained. To continue, increase the patience "
+                f"({self.patience}) of EarlyStoppingHook or remove the hook."
             )
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:

@@ -46,7 +46,7 @@ class NanGuardHook(Hook):
         self._unread.clear()
 
     def collect_rank_states(self, runner) -> None:
-        """Called on every rank before a checkpoint is put together."""
+        """Called on every rank before a checkpoint is saved."""
         self._read(runner)
         mine = [name for name, parameter in runner.model.named_parameters() if not _all_finite(parameter)]
         bad = list(dict.fromkeys(name for names in all_gather_object(mine) for name in names))

@@ -22,7 +22,7 @@ class PendingGradientsHook(Hook):
     With `optim_wrapper.accumulative_counts` > 1 an optimizer step takes several iterations. A checkpoint between two
     steps also contains the gradients of the model, once per rank.
 
-    Runner and its loops call `collect_rank_states` (every rank, before a checkpoint is put together) and
+    Runner and its loops call `collect_rank_states` (every rank, before a checkpoint is saved) and
     `restore_random_state` (before the first batch).
     """
 

@@ -15,7 +15,7 @@ class RandomStateHook(Hook):
     validation have the same state.
 
     In addition to mmengine's events, Runner and its loops call `collect_rank_states` (every rank, before a checkpoint
-    is put together) and `restore_random_state` (before the first batch).
+    is saved) and `restore_random_state` (before the first batch).
     """
 
     priority = "VERY_HIGH"

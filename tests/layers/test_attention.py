@@ -1,16 +1,28 @@
-"""Softmax over a short axis: the same numbers and gradients as torch's."""
+"""Multi-head attention: torch's own module with the same parameters gives the same."""
 
 import pytest
 import torch
+from torch import nn
 
-from vislab.layers.softmax import short_softmax
+from vislab.layers.attention import MultiheadAttention
 
 
-@pytest.mark.parametrize("shape", [(2, 5, 8, 12), (3, 4), (7, 1)])
-def test_equals_torch(shape):
-    x = (30 * torch.randn(shape, dtype=torch.float64)).requires_grad_()
-    grad = torch.randn(shape, dtype=torch.float64)
-    ours, expected = short_softmax(x), x.softmax(-1)
-    assert ours.is_contiguous()
-    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=0)
-    torch.testing.assert_close(*(torch.autograd.grad(y, x, grad)[0] for y in (ours, expected)), rtol=1e-9, atol=1e-12)
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_torch(masked):
+    torch.manual_seed(0)
+    ours, theirs = MultiheadAttention(dim=12, num_heads=3), nn.MultiheadAttention(12, 3, batch_first=True)
+    nn.init.normal_(ours.in_proj_bias), nn.init.normal_(ours.out_proj.bias)
+    theirs.load_state_dict(ours.state_dict())
+    query, key, value = torch.randn(2, 5, 12), torch.randn(2, 7, 12), torch.randn(2, 7, 12)
+    mask = None
+    if masked:
+        mask = torch.rand(2, 1, 5, 7) < 0.5
+        mask[..., 0] = True  # no row is without a key
+    whole = None if mask is None else ~mask.expand(2, 3, 5, 7).reshape(6, 5, 7)  # torch's mask says where not to look
+    expected, _ = theirs(query, key, value, attn_mask=whole, need_weights=False)
+    torch.testing.assert_close(ours(query, key, value, mask), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_heads_divide_the_channels():
+    with pytest.raises(ValueError, match="dim=10 is not divisible by num_heads=3"):
+        MultiheadAttention(dim=10, num_heads=3)

@@ -7,8 +7,6 @@ from mmengine.structures import LabelData
 
 from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import CheckpointError, ConfigError, DataError
-from vislab.losses.classification import BinaryCrossEntropy, CrossEntropy
-from vislab.models.batch_augment import RandomShiftFlip
 from vislab.models.classifier import ImageClassifier
 from vislab.structures import DataSample
 
@@ -76,20 +74,6 @@ def test_mixup_mixes_in_training_only():
         model.train()(inputs[:3], labeled(1, 2, 3), mode="loss")
 
 
-def test_losses_on_hard_and_soft_targets_agree():
-    logits, target = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
-    soft = torch.nn.functional.one_hot(target, 4).float()
-    for kind in (CrossEntropy, BinaryCrossEntropy):
-        for smoothing in (0.0, 0.1):
-            loss = kind(label_smoothing=smoothing)
-            torch.testing.assert_close(loss(logits, target), loss(logits, soft))
-            assert loss(logits.bfloat16(), target).dtype == torch.float32
-        with pytest.raises(ConfigError, match="label_smoothing"):
-            kind(label_smoothing=1.0)
-    wanted = torch.nn.functional.cross_entropy(logits, target)
-    torch.testing.assert_close(CrossEntropy()(logits, target), wanted)
-
-
 def test_weights_from_a_file_keep_a_head_of_other_classes_random(tmp_path):
     torch.manual_seed(0)
     source = ImageClassifier(name="resnet18", num_classes=10, stem="cifar", model_args=RESNET)
@@ -125,22 +109,3 @@ def test_mistakes_are_named():
         model(torch.zeros(1, 3, 32, 32), [DataSample()], mode="loss")
     with pytest.raises(DataError, match=r"10\.\.10, expected 0\.\.9"):
         model(torch.zeros(1, 3, 32, 32), labeled(10), mode="loss")
-
-
-def test_shift_and_flip_move_whole_images():
-    torch.manual_seed(0)
-    image = torch.arange(1, 37.0).view(1, 1, 6, 6)
-    batch, passed = RandomShiftFlip(padding=2)(image.repeat(200, 3, 1, 1), ["labels"])
-    assert batch.shape == (200, 3, 6, 6) and passed == ["labels"] and batch.is_contiguous()
-    padded = torch.nn.functional.pad(image, [2] * 4)
-    windows = {
-        (y, x, f): padded[0, 0, y : y + 6, x : x + 6].flip(-1) if f else padded[0, 0, y : y + 6, x : x + 6]
-        for y in range(5) for x in range(5) for f in range(2)
-    }  # fmt: skip
-    found = []
-    for one in batch:
-        assert torch.equal(one[0], one[1]) and torch.equal(one[0], one[2])
-        found += [key for key, window in windows.items() if torch.equal(one[0], window)]
-    assert len(found) == 200 and len(set(found)) > 40  # 50 ways in all
-    still, _ = RandomShiftFlip(padding=0, flip=0.0)(image)
-    assert torch.equal(still, image)

@@ -4,7 +4,7 @@ import pytest
 import timm
 import torch
 
-from vislab.errors import CheckpointError, ConfigError
+from vislab.errors import ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
 
 FAMILIES = {  # name: (channels, strides)
@@ -118,29 +118,6 @@ def test_final_norm_of_a_plain_transformer():
 def test_mistakes_are_named(args, message):
     with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
         TimmEncoder(**args)
-
-
-def test_pretrained_file_of_timm_and_of_a_whole_model(tmp_path):
-    whole = timm.create_model("vit_tiny_patch16_224", img_size=64)
-    torch.save(whole.state_dict(), tmp_path / "timm.pth")
-    encoder = TimmEncoder(name="vit_tiny_patch16_224", pretrained=str(tmp_path / "timm.pth"))
-    assert torch.equal(encoder.model.blocks[3].attn.qkv.weight, whole.blocks[3].attn.qkv.weight)
-    assert encoder.model.pos_embed.shape[1] == 197  # interpolated from 17
-
-    state = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"head.weight": torch.zeros(1)}
-    torch.save({"state_dict": state, "meta": {}}, tmp_path / "run.pth")
-    again = TimmEncoder(name="vit_tiny_patch16_224", pretrained=str(tmp_path / "run.pth"))
-    assert all(torch.equal(v, again.state_dict()[k]) for k, v in encoder.state_dict().items())
-
-    with pytest.raises(CheckpointError, match="shapes differ: cls_token"):
-        TimmEncoder(name="vit_small_patch16_224", pretrained=str(tmp_path / "timm.pth"))
-    with pytest.raises(CheckpointError, match="does not fit"):
-        TimmEncoder(name="resnet18", pretrained=str(tmp_path / "timm.pth"))
-    torch.save({k: v for k, v in whole.state_dict().items() if "blocks.5" not in k}, tmp_path / "part.pth")
-    with pytest.raises(CheckpointError, match="12 parameters are not in it, e.g. blocks.5.norm1.weight"):
-        TimmEncoder(name="vit_tiny_patch16_224", pretrained=str(tmp_path / "part.pth"))
-    with pytest.raises(CheckpointError, match="nowhere.pth"):
-        TimmEncoder(name="resnet18", pretrained=str(tmp_path / "nowhere.pth"))
 
 
 @pytest.mark.data

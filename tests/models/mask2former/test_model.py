@@ -7,8 +7,7 @@ from mmengine.structures import InstanceData
 from tests.helpers.mask2former_peer import TINY, build_pair, random_labels
 from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError, DataError
-from vislab.models.mask2former import Mask2Former, Target, inference
-from vislab.models.mask2former.pixel_decoder import PixelDecoder
+from vislab.models.mask2former import Mask2Former, Target
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.structures import DataSample
 
@@ -55,54 +54,6 @@ class TestBehavior(ModelBehavior):
         return labeled(count)
 
 
-# ------------------------------------------------------------------------------------------------------------- exits
-
-
-def pixel_decoder(layers: int, **options) -> PixelDecoder:
-    torch.manual_seed(0)
-    decoder = PixelDecoder(
-        in_channels=(8, 8, 8, 8), dim=32, mask_dim=16, num_heads=4, ffn_dim=48, num_layers=layers, **options
-    )
-    for layer in decoder.layers:
-        torch.nn.init.normal_(layer.self_attn.sampling_offsets.weight, std=0.3)
-        torch.nn.init.normal_(layer.self_attn.attention_weights.weight, std=0.3)
-    return decoder.eval()
-
-
-def maps(count=2, side=64):
-    torch.manual_seed(1)
-    return [torch.randn(count, 8, side // s, side // s) for s in (4, 8, 16, 32)]
-
-
-@torch.no_grad()
-def test_an_exit_equals_a_model_of_that_many_layers():
-    full, features = pixel_decoder(4), maps()
-    for k in range(1, 5):
-        other = pixel_decoder(k)
-        other.load_state_dict({n: v for n, v in full.state_dict().items() if n in other.state_dict()})
-        found, state = full(features, k)
-        expected, expected_state = other(features)
-        assert torch.equal(found, expected) and torch.equal(state.tokens, expected_state.tokens)
-
-
-@torch.no_grad()
-def test_one_walk_equals_single_exits():
-    decoder, features = pixel_decoder(4), maps()
-    walked = dict(decoder.walk(decoder.project(features), (1, 3, 4)))
-    assert list(walked) == [1, 3, 4]
-    for k, state in walked.items():
-        assert torch.equal(state.tokens, decoder.encode(decoder.project(features), k).tokens)
-
-
-@torch.no_grad()
-def test_mixed_depths_in_a_batch_equal_each_image_alone():
-    decoder, features = pixel_decoder(4), maps(4)
-    together, _ = decoder(features, torch.tensor([3, 1, 4, 3]))
-    for i, k in enumerate((3, 1, 4, 3)):
-        alone, _ = decoder([x[i : i + 1] for x in features], k)
-        torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-5, atol=1e-5)
-
-
 def test_skipped_layers_get_no_gradient():
     model = small()
     sum(model(torch.rand(1, 3, 64, 64), labeled(1), mode="loss", num_layers=2).values()).backward()
@@ -115,19 +66,6 @@ def test_skipped_layers_get_no_gradient():
 def test_impossible_exits_are_refused(depth):
     with pytest.raises(ConfigError, match="1..3"):
         small()(torch.rand(2, 3, 64, 64), num_layers=depth)
-
-
-@torch.no_grad()
-def test_pro_scale_leaves_fine_tokens_alone_in_early_layers():
-    decoder = pixel_decoder(0, stages=(2, 1, 1), recalibrate=True, light=True)
-    start = decoder.project(maps())
-    coarse = start.count(1)
-    early = decoder.encode(start, 2)
-    assert torch.equal(early.tokens[:, coarse:], start.tokens[:, coarse:])
-    assert not torch.equal(early.tokens[:, :coarse], start.tokens[:, :coarse])
-    assert not torch.equal(decoder.encode(start, 4).tokens[:, start.count(2) :], start.tokens[:, start.count(2) :])
-    assert decoder.layers[0].self_attn.sampling_offsets.out_features == 4 * 1 * 4 * 2
-    assert not any(isinstance(m, torch.nn.Conv2d) and m.kernel_size == (3, 3) for m in decoder.modules())
 
 
 @pytest.mark.parametrize("size", [(70, 90), (33, 64)])
@@ -192,106 +130,6 @@ def test_large_logits_keep_the_cost_finite():
         torch.randn(6, 6) * 1e4, torch.randn(6, 32) * 1e3, torch.randn(32, 16, 16) * 1e3, target
     )
     assert cost.isfinite().all()
-
-
-# --------------------------------------------------------------------------------------------------------- inference
-
-
-def logits_of(labels, scores, classes=CLASSES):
-    """(Q, classes + 1) logits whose best class is `labels` with probability `scores`."""
-    out = torch.zeros(len(labels), classes + 1)
-    for row, (label, score) in enumerate(zip(labels, scores, strict=True)):
-        out[row] = torch.log(torch.full((classes + 1,), (1 - score) / classes))
-        out[row, label] = torch.log(torch.tensor(score))
-    return out
-
-
-def bars(*columns, side=8):
-    """Mask logits, sure inside the given column ranges."""
-    masks = torch.full((len(columns), side, side), -9.0)
-    for mask, (a, b) in zip(masks, columns, strict=True):
-        mask[:, a:b] = 9.0
-    return masks
-
-
-FRAME = inference.Frames((8, 8), (8, 8), (8, 8))
-THINGS = torch.tensor([True, True, True, False, False])
-
-
-def panoptic(labels, scores, masks, frames=FRAME, **options):
-    ids, segments = inference.panoptic(logits_of(labels, scores), masks, frames, THINGS, **options)
-    return ids, [(s["id"], s["category"]) for s in segments]
-
-
-def test_stuff_is_merged_and_ids_stay_unique():
-    """The sequence that gives two segments one id elsewhere."""
-    ids, segments = panoptic([3, 0, 3, 1], [0.99] * 4, bars((0, 2), (2, 4), (4, 6), (6, 8)))
-    assert segments == [(1, 3), (2, 0), (3, 1)]
-    assert ids[0].tolist() == [1, 1, 2, 2, 1, 1, 3, 3]
-
-
-def test_things_are_not_merged():
-    assert panoptic([0, 0], [0.99] * 2, bars((0, 4), (4, 8)))[1] == [(1, 0), (2, 0)]
-
-
-def test_no_object_and_unsure_queries_give_nothing():
-    assert panoptic([CLASSES, 0], [0.99, 0.79], bars((0, 4), (4, 8)))[1] == []
-    ids, _ = panoptic([CLASSES, 0], [0.99, 0.79], bars((0, 4), (4, 8)))
-    assert ids.sum() == 0 and ids.dtype == torch.int32
-    assert panoptic([0], [0.9], bars((0, 4)))[1] == [(1, 0)]
-
-
-def test_a_segment_mostly_taken_by_others_is_dropped_at_less_than_the_ratio():
-    # the weaker query keeps 4 of its 5 columns: exactly 0.8, which is kept; with 3 of 4 it is not
-    assert panoptic([0, 1], [0.99, 0.9], bars((0, 1), (0, 5)))[1] == [(1, 0), (2, 1)]
-    assert panoptic([0, 1], [0.99, 0.9], bars((0, 1), (0, 4)))[1] == [(1, 0)]
-
-
-def test_probability_of_exactly_a_half_is_inside():
-    masks = bars((0, 4))
-    masks[0, :, 2] = 0.0
-    assert panoptic([0], [0.99], masks)[0][0].tolist() == [1, 1, 1, 1, 0, 0, 0, 0]
-    masks[0, :, 2] = -1e-3
-    assert panoptic([0], [0.99], masks)[0][0].tolist() == [1, 1, 0, 1, 0, 0, 0, 0]
-
-
-def test_semantic_takes_the_largest_sum():
-    labels = inference.semantic(logits_of([3, 0], [0.9, 0.8]), bars((0, 5), (5, 8)), FRAME)
-    assert labels[0].tolist() == [3] * 5 + [0] * 3
-
-
-def test_instances_are_things_with_boxes_around_their_masks():
-    found = inference.instances(logits_of([3, 0], [0.9, 0.8]), bars((0, 5), (5, 8)), FRAME, THINGS, max_instances=4)
-    assert set(found["labels"].tolist()) <= {0, 1, 2}
-    best = found["scores"].argmax()
-    assert found["labels"][best] == 0 and found["bboxes"][best].tolist() == [5, 0, 8, 8]
-    assert found["scores"][best] == pytest.approx(0.8, abs=1e-3)
-    coded = inference.instances(
-        logits_of([3, 0], [0.9, 0.8]), bars((0, 5), (5, 8)), FRAME, THINGS, max_instances=4, rle_masks=True
-    )
-    from pycocotools import mask as coco
-
-    assert (torch.from_numpy(coco.decode(coded["masks"][best])).bool() == found["masks"][best]).all()
-
-
-@pytest.mark.parametrize("elements", [1, 700, 1 << 20])
-@pytest.mark.parametrize("original", [(51, 45), (17, 60), (29, 37), (29, 50), (40, 37)])
-def test_strips_equal_two_whole_resizes(elements, original):
-    torch.manual_seed(0)
-    masks = torch.randn(3, 8, 10)
-    frames = inference.Frames((32, 40), (29, 37), original)
-    whole = torch.nn.functional.interpolate(masks[None], size=(32, 40), mode="bilinear")[..., :29, :37]
-    for between in (None, torch.sigmoid):
-        middle = whole if between is None else between(whole)
-        expected = torch.nn.functional.interpolate(middle, size=original, mode="bilinear")[0]
-        strips = [strip for _, strip in inference.enlarge(masks, frames, between, elements)]
-        torch.testing.assert_close(torch.cat(strips, 1), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_a_strip_is_bounded_whatever_the_number_of_queries():
-    frames = inference.Frames((256, 256), (256, 256), (800, 1333))
-    largest = max(strip.numel() for _, strip in inference.enlarge(torch.zeros(100, 64, 64), frames))
-    assert largest <= inference._ELEMENTS < 100 * 800 * 1333 / 20
 
 
 # ------------------------------------------------------------------------------------------------------------- parity

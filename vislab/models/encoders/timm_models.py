@@ -60,7 +60,9 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
     """
     state = read_weights(path)
     first = next(iter(model.state_dict()))
-    prefix = next((key[: -len(first)] for key in state if key.endswith("." + first)), "")
+    # the shortest: a ResNet has conv1.weight itself and in each of its blocks
+    places = (key[: -len(first)] for key in state if key == first or key.endswith("." + first))
+    prefix = min(places, key=len, default="")
     state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is not None:  # converts older layouts, position embeddings of another size, ...

@@ -1,0 +1,87 @@
+"""timm models from files: other layouts are converted, and what does not fit is refused."""
+
+import pytest
+import timm
+import torch
+
+from vislab.errors import CheckpointError, ConfigError
+from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
+
+
+def test_pretrained_file_of_timm_and_of_a_whole_model(tmp_path):
+    whole = timm.create_model("vit_tiny_patch16_224", img_size=64)
+    torch.save(whole.state_dict(), tmp_path / "timm.pth")
+    encoder = TimmEncoder(name="vit_tiny_patch16_224", pretrained=str(tmp_path / "timm.pth"))
+    assert torch.equal(encoder.model.blocks[3].attn.qkv.weight, whole.blocks[3].attn.qkv.weight)
+    assert encoder.model.pos_embed.shape[1] == 197  # interpolated from 17
+
+    state = {f"encoder.{k}": v for k, v in encoder.state_dict().items()} | {"head.weight": torch.zeros(1)}
+    torch.save({"state_dict": state, "meta": {}}, tmp_path / "run.pth")
+    again = TimmEncoder(name="vit_tiny_patch16_224", pretrained=str(tmp_path / "run.pth"))
+    assert all(torch.equal(v, again.state_dict()[k]) for k, v in encoder.state_dict().items())
+
+    with pytest.raises(CheckpointError, match="shapes differ: cls_token"):
+        TimmEncoder(name="vit_small_patch16_224", pretrained=str(tmp_path / "timm.pth"))
+    with pytest.raises(CheckpointError, match="does not fit"):
+        TimmEncoder(name="resnet18", pretrained=str(tmp_path / "timm.pth"))
+    torch.save({k: v for k, v in whole.state_dict().items() if "blocks.5" not in k}, tmp_path / "part.pth")
+    with pytest.raises(CheckpointError, match="12 parameters are not in it, e.g. blocks.5.norm1.weight"):
+        TimmEncoder(name="vit_tiny_patch16_224", pretrained=str(tmp_path / "part.pth"))
+    with pytest.raises(CheckpointError, match="nowhere.pth"):
+        TimmEncoder(name="resnet18", pretrained=str(tmp_path / "nowhere.pth"))
+
+
+def test_models_that_do_not_exist():
+    with pytest.raises(ConfigError, match=r"Owner: timm .* has no model 'resnt18'; nearest: resnet18"):
+        create_model("resnt18", {}, owner="Owner", download=False)
+    with pytest.raises(ConfigError, match=r"has no model 'qqqq'; timm.list_models"):
+        create_model("qqqq", {}, owner="Owner", download=False)
+    with pytest.raises(ConfigError, match="Owner: timm model 'resnet18': .*depht"):
+        create_model("resnet18", {"depht": 3}, owner="Owner", download=False)
+
+
+def test_the_first_alternative_that_a_model_knows_is_used():
+    vit = {"embed_dim": 24, "depth": 1, "num_heads": 2}
+    alternatives = ({"nothing_like_it": 1}, {"img_size": 64}, {})
+    model = create_model("vit_tiny_patch16_224", vit, owner="X", download=False, alternatives=alternatives)
+    assert model.patch_embed.img_size == (64, 64)
+    with pytest.raises(ConfigError, match="takes none of .*nothing_like_it"):
+        create_model("resnet18", {}, owner="X", download=False, alternatives=({"nothing_like_it": 1},))
+
+
+def test_weights_that_are_not_in_a_file_are_listed(tmp_path):
+    args = {"layers": (1, 1, 1, 1), "channels": (4, 4, 8, 8)}
+    source, target = (create_model("resnet18", args, owner="X", download=False) for _ in range(2))
+    state = {f"encoder.model.{k}": v for k, v in source.state_dict().items() if k != "layer2.0.conv1.weight"}
+    state["encoder.model.fc.weight"] = torch.zeros(7, 8)
+    torch.save(state, tmp_path / "a.pth")
+    missing = load_weights(target, str(tmp_path / "a.pth"), optional={"fc.weight"})
+    assert missing == ["layer2.0.conv1.weight", "fc.weight"]
+    assert torch.equal(target.conv1.weight, source.conv1.weight) and target.fc.weight.shape == (1000, 8)
+    with pytest.raises(CheckpointError, match=r"shapes differ: fc.weight \(7, 8\) instead of \(1000, 8\)"):
+        load_weights(target, str(tmp_path / "a.pth"))
+    torch.save(source.state_dict(), tmp_path / "bare.pth")  # conv1.weight is the end of other names, too
+    assert load_weights(target, str(tmp_path / "bare.pth")) == []
+    assert all(torch.equal(v, source.state_dict()[k]) for k, v in target.state_dict().items())
+    torch.save({k: v.to(torch.int8) for k, v in source.state_dict().items()}, tmp_path / "packed.pth")
+    with pytest.raises(CheckpointError, match="another number type"):
+        load_weights(target, str(tmp_path / "packed.pth"))
+
+
+def test_layers_are_numbered_from_the_stem_on():
+    model = create_model(
+        "vit_tiny_patch16_224", {"embed_dim": 24, "depth": 3, "num_heads": 2}, owner="X", download=False
+    )
+    layers = layer_groups(model, coarse=False)
+    assert layers["patch_embed.proj.weight"] == layers["pos_embed"] == 0
+    assert [layers[f"blocks.{i}.norm1.weight"] for i in range(3)] == [1, 2, 3]
+    assert layers["norm.weight"] >= 3 and set(layers) == set(dict(model.named_parameters()))
+
+
+def test_models_that_cannot_checkpoint_gradients():
+    model = create_model("resnet18", {"layers": (1, 1, 1, 1), "channels": (4, 4, 8, 8)}, owner="X", download=False)
+    enable_grad_checkpointing(model, "resnet18", owner="X")
+    assert model.grad_checkpointing
+    with pytest.raises(ConfigError, match="X: timm model 'other' does not support grad_checkpointing"):
+        enable_grad_checkpointing(torch.nn.Linear(1, 1), "other", owner="X")

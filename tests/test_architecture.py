@@ -199,6 +199,44 @@ def test_same_names_everywhere():
     assert folders <= systems
 
 
+# --------------------------------------------------------------------------------------------- tests mirror the package
+
+TESTS = REPOSITORY / "tests"
+# Folders of tests that are about more than one module, or about none of the package; so are files right below tests/.
+ACROSS = {"benchmarks", "e2e", "fuzz", "helpers", "tools"}
+# Modules that are tested as parts of the config check, through test_check.py: their problems have one form and order.
+THROUGH_CHECK = {f"engine/config/{name}.py" for name in ("components", "hooks", "problems", "run", "source")}
+
+
+def test_every_module_has_its_tests():
+    """`vislab/a/b.py` is tested in `tests/a/test_b.py`, or in files by aspect: `tests/a/test_b_<aspect>.py`."""
+    lacking = []
+    for path in SOURCES:
+        module = path.relative_to(PACKAGE)
+        names = {test.name for test in (TESTS / module.parent).glob("test_*.py")}
+        own = [n for n in names if n == f"test_{path.stem}.py" or n.startswith(f"test_{path.stem}_")]
+        if path.name != "__init__.py" and _has_code(path) and not own and str(module) not in THROUGH_CHECK:
+            lacking.append(f"{module} has no tests/{module.parent / f'test_{path.name}'}")
+    assert not lacking
+
+
+def test_every_test_file_belongs_to_a_module():
+    """Or to the package of its folder, as tests/apis/test_apis.py."""
+    astray = []
+    for test in sorted(TESTS.glob("*/**/test_*.py")):
+        folder = test.parent.relative_to(TESTS)
+        modules = {path.stem for path in (PACKAGE / folder).glob("*.py")} | {folder.name}
+        name = test.stem.removeprefix("test_")
+        if folder.parts[0] not in ACROSS and not any(name == m or name.startswith(f"{m}_") for m in modules):
+            astray.append(f"tests/{test.relative_to(TESTS)} belongs to no module of vislab/{folder}")
+    assert not astray
+
+
+def _has_code(path: Path) -> bool:
+    """Whether a file defines functions or classes; constants are tested where they are used."""
+    return any(isinstance(node, (ast.FunctionDef, ast.ClassDef)) for node in ast.parse(path.read_text()).body)
+
+
 # ------------------------------------------------------------------------------------------------------ sizes and costs
 
 

@@ -9,7 +9,7 @@ from vislab.engine.checkpoint_content import checkpoint_content
 
 
 def test_everything_is_there_and_plain(tmp_path):
-    runner = make_runner(tmp_path, total=1)
+    runner = make_runner(tmp_path, total=1, custom_hooks=[])
     runner.train()
     meta = {"epoch": 1, "iter": 6, "mine": 7}
     content = checkpoint_content(runner, meta, save_optimizer=True, save_param_scheduler=True)

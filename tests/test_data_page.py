@@ -5,7 +5,7 @@ from pathlib import Path
 
 from vislab.registry import DATASETS
 
-PAGE = Path(__file__).parents[2] / "data" / "README.md"
+PAGE = Path(__file__).parents[1] / "data" / "README.md"
 
 
 def test_every_dataset_has_its_tree_on_the_page_and_no_other_has():

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import InstanceData, LabelData, PixelData
 from torch import nn
@@ -21,6 +22,7 @@ from vislab.engine.hooks import NanGuardHook
 from vislab.engine.message_hub import MessageHub
 from vislab.engine.optim.amp import AmpOptimWrapper
 from vislab.models.mask2former import pixel_decoder
+from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.systems.tract import apply_tract
@@ -160,6 +162,29 @@ def test_waits_are_noted():
             action()
             assert [reason in wait.reason for wait in waits] == [True], (reason, waits)
             assert waits[0].place == "tests/test_pretended_gpu.py:<lambda>"
+
+
+def test_images_of_different_sizes_are_padded_without_waiting():
+    samples = [DataSample(), DataSample()]
+    for sample, width in zip(samples, (64, 48), strict=True):
+        sample.gt_sem_seg = PixelData(data=torch.zeros(1, 64, width, dtype=torch.int64))
+        sample.gt_instances = InstanceData(masks=torch.zeros(2, 64, width, dtype=torch.uint8))
+    images = [torch.zeros(3, 64, width, dtype=torch.uint8) for width in (64, 48)]
+    with pretended_gpu() as waits:
+        preprocessor = to_pretended_gpu(ImagePreprocessor(mean=(0.5,) * 3, std=(0.2,) * 3))
+        data = preprocessor({"inputs": images, "data_samples": samples}, True)
+        assert data["inputs"].shape == (2, 3, 64, 64) and data["inputs"].device == CUDA
+        assert data["data_samples"][1].gt_instances.masks.shape == (2, 64, 64)
+        assert not waits
+
+
+def test_averaging_weights_does_not_wait():
+    with pretended_gpu() as waits:
+        model = to_pretended_gpu(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
+        average = ExponentialMovingAverage(model)
+        average.update_parameters(model)
+        average.update_parameters(model)
+        assert {p.device for p in average.parameters()} == {CUDA} and not waits
 
 
 @pytest.mark.parametrize("reduce", ["local", "deferred"])

@@ -178,6 +178,7 @@ def test_images_of_different_sizes_are_padded_without_waiting():
         assert not waits
 
 
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer")  # by copying
 def test_averaging_weights_does_not_wait():
     with pretended_gpu() as waits:
         model = to_pretended_gpu(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))

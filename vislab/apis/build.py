@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 import vislab.engine  # noqa: F401  the mmengine fixes and the registered engine parts
-from vislab.engine.config.check import check_config
+from vislab.engine.config.check import check_config, check_settings
 from vislab.engine.config.load import load_config
 from vislab.engine.device import usable_device
 from vislab.errors import ConfigError
@@ -50,6 +50,7 @@ def prepare(
     The work directory is `work_dir`, else that of the config, else work_dirs/<config name>.
     """
     cfg = load(config, cfg_options)
+    check_settings(cfg)
     if launcher not in ("none", "pytorch", "slurm", "mpi"):
         raise ConfigError(f"launcher={launcher!r} is not one of none, pytorch, slurm, mpi")
     cfg.launcher = launcher

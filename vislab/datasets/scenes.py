@@ -94,6 +94,11 @@ class Scenes(BaseDataset):
         if self.given_classes not in (None, self.METAINFO["classes"]):
             raise DataError(f"Scenes has the classes {self.METAINFO['classes']}; metainfo has {self.given_classes}")
 
+    @classmethod
+    def check_arguments(cls, *, length: int = 1, **arguments: Any) -> None:
+        """Raise the errors of the constructor, without a record of each scene."""
+        cls(length=min(length, 1), **{**arguments, "pipeline": ()})
+
     def load_data_list(self) -> list[dict]:
         return [{} for _ in range(self.length)]
 

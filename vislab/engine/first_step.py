@@ -13,7 +13,6 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import BaseLoop
 
 from vislab.cli import format_metrics
-from vislab.engine.resume.latest import find_latest_checkpoint
 from vislab.engine.runner import Runner
 
 _LOCAL_BACKENDS = ("LocalVisBackend", "TensorboardVisBackend")
@@ -37,9 +36,7 @@ def take_first_step(cfg: Config) -> dict[str, Any]:
         VislabError: Any error that the run would raise.
     """
     cfg = copy.deepcopy(cfg)
-    if cfg.get("resume") in (True, "auto") and not cfg.get("load_from"):
-        latest = find_latest_checkpoint(cfg.work_dir)
-        cfg.resume, cfg.load_from = latest is not None, None if latest is None else str(latest)
+    checkpoint_dir = cfg.work_dir
     cfg.work_dir = tempfile.mkdtemp(prefix="vislab_check_")
     cfg.experiment_name = f"check_{uuid.uuid4().hex}"
     cfg.log_level = "WARNING"
@@ -50,6 +47,7 @@ def take_first_step(cfg: Config) -> dict[str, Any]:
     runner = None
     try:
         runner = _FirstStepRunner.from_cfg(cfg)
+        runner.checkpoint_dir = checkpoint_dir
         return runner.take()
     finally:
         _forget(runner)

@@ -73,6 +73,7 @@ class Runner(MMEngineRunner):
 
     def __init__(self, *args, resume: bool | str = False, default_scope: str = "vislab", **kwargs) -> None:
         self._start_from: str | None = None
+        self.checkpoint_dir: str | None = None  # where checkpoints are looked for, if not in the work folder
         if resume == "auto":
             resume, self._start_from = True, kwargs.pop("load_from", None)  # without a checkpoint
         elif isinstance(resume, str):
@@ -105,10 +106,11 @@ class Runner(MMEngineRunner):
                 writable.
         """
         cfg = copy.deepcopy(cfg)
+        for key in [key for key, value in cfg.items() if value is None]:
+            del cfg[key]
         if cfg.get("model") is None:
             raise ConfigError("the config has no `model`: nothing can be built from it")
-        if cfg.get("default_scope") is None:
-            cfg["default_scope"] = "vislab"
+        cfg.setdefault("default_scope", "vislab")
         cfg["work_dir"] = work_dir_of(cfg)
         return super().from_cfg(cfg)
 

@@ -48,7 +48,7 @@ AFFINE = {"name": "Affine", "rotate": (30, 30), "p": 1}
 )
 def test_what_contradicts_the_coding_is_refused(step, message):
     with pytest.raises(ConfigError, match=message):
-        Albu.check_arguments(transforms=[step])
+        Albu(transforms=[step])
 
 
 def test_fills_that_mean_unknown_become_zero():

@@ -35,7 +35,7 @@ def test_no_data_is_read_and_the_model_holds_no_numbers(base, monkeypatch):
         devices.append(torch.empty(0).device.type)
         build(*args, **kwargs)
 
-    monkeypatch.setattr(config_parts.PartDataset, "__init__", lambda *a, **k: pytest.fail("was built"))
+    monkeypatch.setattr(config_parts.PartDataset, "load_data_list", lambda *a, **k: pytest.fail("was read"))
     monkeypatch.setattr(config_parts.PartModel, "__init__", watched)
     check_config(base)
     assert devices == ["meta"]

@@ -69,7 +69,7 @@ MISTAKES = {
     "plateau by iteration": (schedule(optim.ReduceOnPlateauLR, by_epoch=False), S, "by_epoch"),
     "warm-up negative": (schedule(WarmupCosineLR, warmup=-3), f"{S}.warmup", "0"),
     "warm-up above 1": (schedule(WarmupCosineLR, warmup=1.5), f"{S}.warmup", "1"),
-    "shares": (schedule(RelativeMultiStepLR, milestones=(2, 3)), f"{S}.milestones", "shares"),
+    "shares": (schedule(RelativeMultiStepLR, milestones=(2, 3)), f"{S}.milestones", "fractions"),
     "begin after end": (schedule(optim.LinearLR, begin=2, end=1), f"{S}", "end"),
     "factor above 1": (schedule(optim.LinearLR, start_factor=3.0), S, "factor"),
     "average": (put("custom_hooks.0.momentum", 1.5), "custom_hooks.0", "momentum"),

@@ -49,11 +49,6 @@ class Albu:
         DataError: A transform fails on a sample, such as a crop larger than the image.
     """
 
-    @classmethod
-    def check_arguments(cls, *, transforms: Sequence[Mapping[str, Any]] = (), min_visibility: float = 0.0) -> None:
-        """Raise ConfigError for unknown albumentations transforms and arguments; called by the config check."""
-        _compose(transforms, min_visibility)
-
     def __init__(self, *, transforms: Sequence[Mapping[str, Any]], min_visibility: float = 0.0) -> None:
         self.transforms = [dict(step) for step in transforms]
         self.min_visibility = min_visibility

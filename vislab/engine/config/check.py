@@ -6,24 +6,32 @@ by components.py, values by building what is cheap (dry.py), spans and names of 
 with one another (hooks.py).
 """
 
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.evaluator import BaseMetric
+from mmengine.hooks import Hook
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
+from mmengine.registry import MODELS as ROOT_MODELS
 from mmengine.registry import DefaultScope
 from mmengine.runner import LogProcessor
 
 from vislab import registry as ours
 from vislab.engine.class_lists import compare_counts
 from vislab.engine.config import dry
-from vislab.engine.config.components import Problem, Walk, name_of, resolve
+from vislab.engine.config.components import Walk, name_of, resolve
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
 from vislab.engine.config.hooks import check_hooks
 from vislab.engine.config.keys import RUNNER_KEYS
-from vislab.engine.config.run import Run
+from vislab.engine.config.problems import Problem, path_problem
+from vislab.engine.config.run import Run, result_names
 from vislab.engine.config.schema import Paramwise, Settings, arguments_of
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from vislab.errors import ConfigError, did_you_mean
@@ -39,14 +47,24 @@ def check_config(cfg: Config | dict, *, files: bool = True) -> None:
         cfg: What `load_config` returns.
         files: Also check that the folders and files it names exist.
     """
+    _refuse(find_problems(cfg, files=files), getattr(cfg, "filename", None))
+
+
+def check_settings(cfg: Config | dict) -> None:
+    """Raise ConfigError for wrong plain settings (launcher, log level, work folder ...), before they are replaced."""
+    walk = Walk(files=False, build=False)
+    _Check(_plain(_only(cfg, arguments_of(Settings).parameters)), walk).settings()
+    _refuse(walk.found, getattr(cfg, "filename", None))
+
+
+def _refuse(problems: list[Problem], name: str | None) -> None:
     places: dict[tuple[str, str], list[str]] = {}
-    for found in find_problems(cfg, files=files):  # a path used by three loaders is one mistake
+    for found in problems:  # a path used by three loaders is one mistake
         places.setdefault((found.value, found.text), []).append(found.place)
     if places:
-        name = getattr(cfg, "filename", None) or "the config"
         count = f"{len(places)} mistake{'s' if len(places) > 1 else ''}"
         lines = [f"  {Problem(', '.join(where), *what)}" for what, where in places.items()]
-        raise ConfigError(f"{name} has {count}:\n" + "\n".join(lines))
+        raise ConfigError(f"{name or 'the config'} has {count}:\n" + "\n".join(lines))
 
 
 def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True) -> list[Problem]:
@@ -58,7 +76,7 @@ def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True)
         build: Also check values, by building what is cheap.
     """
     plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
-    with DefaultScope.overwrite_default_scope("vislab"):
+    with DefaultScope.overwrite_default_scope("vislab"), _random_states_kept():
         check = _Check(plain, Walk(files=files, build=build))
         check.run()
     return check.walk.found
@@ -77,6 +95,15 @@ def check_class_count(cfg: Config | dict, dataset: Any) -> None:
         raise ConfigError("\n".join(str(p) for p in found))
 
 
+@contextmanager
+def _random_states_kept() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+
+
 def _plain(node: Any) -> Any:
     """Ordinary dicts and lists, with the imported classes themselves in place of lazy objects."""
     if isinstance(node, (LazyObject, LazyAttr)):
@@ -93,6 +120,7 @@ class _Check:
         self.cfg, self.walk = {k: v for k, v in cfg.items() if v is not None}, walk
         self.facts = Run(self.cfg)
         self.wrapper: OptimWrapper | None = None
+        self.hooks: dict[str, Hook] = {}
 
     def run(self) -> None:
         for key, value in self.cfg.items():
@@ -100,23 +128,30 @@ class _Check:
                 self.walk.add(key, f"the Runner has no such setting{did_you_mean(key, RUNNER_KEYS)}", value)
         self._groups()
         sections = {
-            "the config": self._settings, "model": self._parts, "val_dataloader": lambda: self._evaluation("val"),
+            "the config": self.settings, "model": self._parts, "val_dataloader": lambda: self._evaluation("val"),
             "test_dataloader": lambda: self._evaluation("test"), "train_cfg": self._training,
             "optim_wrapper": self._optimization, "param_scheduler": self._schedules,
-            "custom_hooks": lambda: check_hooks(self.walk, self.cfg, self.facts),
+            "custom_hooks": self._hooks,
         }  # fmt: skip
         for place, section in sections.items():
             self.walk.attempt(section, place, {})
         if not self.walk.found:
             self.walk.attempt(self._whole_model, "model", {})
 
-    def _settings(self) -> None:
+    def settings(self) -> None:
         """Plain values and the sections that hold them."""
         settings = arguments_of(Settings)
         self.walk.arguments(_only(self.cfg, settings.parameters), "", settings, "the Runner")
         for key in ("load_from", "resume"):
             if self.walk.files and self.cfg.get(key) != "auto":
-                self.walk.path(self.cfg.get(key), key)
+                self.walk.found += path_problem(self.cfg.get(key), key)
+        scopes = {"mmengine", *ROOT_MODELS.children}
+        if (scope := self.cfg.get("default_scope", "vislab")) not in scopes:
+            self.walk.add(
+                "default_scope", f"expected one of {', '.join(sorted(scopes))}{did_you_mean(str(scope), scopes)}", scope
+            )
+        if self.walk.files and os.path.isfile(str(self.cfg.get("work_dir"))):
+            self.walk.add("work_dir", "is a file: a folder is needed", self.cfg["work_dir"])
 
     def _groups(self) -> None:
         """Settings that come together or not at all."""
@@ -198,8 +233,13 @@ class _Check:
         if f"{mode}_cfg" in self.cfg:
             default = ValLoop if mode == "val" else TestLoop
             walk.component(self.cfg[f"{mode}_cfg"], f"{mode}_cfg", ours.LOOPS, default=default, build=build)
+        if value is not None and not metrics:
+            walk.add(key, "names no metric", value)
+        results = result_names(metrics)
+        for name in sorted({name for name in results or () if results.count(name) > 1}):
+            walk.add(key, f"two metrics give {name!r}: set `prefix` of one of them")
         if mode == "val":
-            self.facts.take_metrics(metrics)
+            self.facts.metrics = results
 
     def _training(self) -> None:
         train, walk, place = self.cfg.get("train_cfg"), self.walk, "train_cfg"
@@ -243,7 +283,9 @@ class _Check:
         if wrapper.get("clip_grad") is not None:
             self._clip_grad(wrapper["clip_grad"], f"{place}.clip_grad")
         clips = len(walk.found) == before
-        if "optimizer" not in wrapper and "constructor" in wrapper:  # it builds several wrappers in its own way
+        if (
+            "optimizer" not in wrapper and "constructor" in wrapper and rules is None
+        ):  # it builds several wrappers in its own way
             return
         own = {k: v for k, v in wrapper.items() if k not in ("optimizer", "constructor", "paramwise_cfg")}
         optimizer = None
@@ -289,6 +331,9 @@ class _Check:
 
     # ----------------------------------------------------------------------------------------- what needs all of it
 
+    def _hooks(self) -> None:
+        self.hooks = check_hooks(self.walk, self.cfg, self.facts)
+
     def _whole_model(self) -> None:
         """Class counts, the model's shapes, and what is said about parameters by name. Only for a config without other
         mistakes: of a mistake one message is enough."""
@@ -298,9 +343,14 @@ class _Check:
             dataset = dataset["dataset"]
         target = resolve(dataset.get("type"), ours.DATASETS)
         metainfo = {**(getattr(target, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}
-        for place, count, text in compare_counts(cfg, metainfo.get("classes"), name_of(target)):
-            walk.add(place, text, count)
+        for key in ("model", "val_evaluator", "test_evaluator"):
+            found = compare_counts({"model": cfg.get(key)}, metainfo.get("classes"), name_of(target))
+            for place, count, text in found:
+                walk.add(place.replace("model", key, 1), text, count)
         network = dry.model(walk, cfg["model"]) if walk.build and not walk.found else None
+        for place, hook in self.hooks.items() if network is not None else ():
+            if hasattr(hook, "check_model"):
+                walk.attempt(lambda hook=hook: hook.check_model(network), place, {})
         wrapper = cfg.get("optim_wrapper")
         if network is not None and wrapper and "optimizer" in wrapper:
             constructor = resolve(

@@ -5,25 +5,20 @@ raises is a problem at its place. A class may say more about its arguments than 
 
     path_arguments: ClassVar[tuple[str, ...]]   names of arguments that hold paths (str, or list or dict of str)
     check_arguments(cls, **arguments) -> None   classmethod; raises VislabError for what only the class can judge
-
-Relative paths are joined to the component's `data_root`, as mmengine's datasets do. `data_root`, `ann_file` and
-`data_prefix` of a dataset and `checkpoint` of an `init_cfg` are paths without being named.
 """
 
 import functools
 import inspect
 import logging
-import os
 import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmengine import registry as root
+from mmengine.dataset import BaseDataset
 from mmengine.evaluator import BaseMetric
 from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper, _ParamScheduler
@@ -36,9 +31,9 @@ from torch.optim import Optimizer
 from torch.utils.data import Sampler
 
 from vislab import registry as ours
+from vislab.engine.config.problems import ABSENT, Problem, expanded, path_problems, problem
 from vislab.engine.config.schema import Arguments, arguments_of, nearest_choice, out_of_bounds, parts_of, wrong_kind
 from vislab.errors import did_you_mean, nearest
-from vislab.io.paths import DATA_VARIABLE
 
 # Which registry a nested component's name is looked up in, by the name of the argument that holds it.
 NESTED = {
@@ -55,28 +50,12 @@ GIVEN = {
 }  # fmt: skip
 # Keys that mmengine takes out of the dict before it builds a component of this registry.
 EXTRA = {"hook": {"priority"}, "parameter scheduler": {"convert_to_iter_based"}, "weight initializer": {"override"}}
-PATHS = {"dataset": ("data_root", "ann_file", "data_prefix"), "weight initializer": ("checkpoint",)}
-BUILT = ("hook", "transform", "metric", "log_processor")  # built from their arguments alone
 _CLOSED = ("transform", "dataset", "metric", "vis_backend", "model", "weight initializer")  # a `type` is a component's
 _BASES = {  # what a component of a registry is
     "hook": Hook, "data sampler": Sampler, "optimizer": Optimizer, "parameter scheduler": _ParamScheduler,
     "metric": BaseMetric, "loop": BaseLoop, "optim_wrapper": OptimWrapper, "model": nn.Module, "transform": Callable,
     "visualizer": Visualizer, "vis_backend": BaseVisBackend, "log_processor": LogProcessor, "dataset": Sized,
 }  # fmt: skip
-_WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
-_ABSENT = object()
-
-
-@dataclass
-class Problem:
-    """One mistake: the place as a dotted key, the value there in short, and what is wrong and valid."""
-
-    place: str
-    value: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.place}{' = ' if self.value else ''}{self.value}\n      {self.text}"
 
 
 class NeedsRun(Exception):
@@ -100,9 +79,10 @@ class Walk:
         self.found: list[Problem] = []
         self.places: dict[Any, str] = {}
 
-    def add(self, place: str, text: str, value: Any = _ABSENT) -> None:
-        shown = "" if value is _ABSENT else getattr(value, "__name__", None) or repr(value)
-        self.found.append(Problem(place, shown if len(shown) <= 70 else shown[:67] + "...", text))
+    def add(self, place: str, text: str, value: Any = ABSENT) -> None:
+        if any(found.place == place and found.text == text for found in self.found):
+            return
+        self.found.append(problem(place, text, value))
 
     def is_dict(self, value: Any, place: str, example: str) -> bool:
         if not isinstance(value, dict):
@@ -127,7 +107,7 @@ class Walk:
             registry: Where a name given as text is looked up.
             default: The type that is built when none is given; None when there must be one.
             required: Report required arguments that are missing. Parts nested in a model get some from their owner.
-            build: How it is built from class and arguments; components of BUILT need none.
+            build: How it is built from class and arguments; components of BUILT need nothing.
 
         Returns:
             What was built; None when it has problems or is not built here.
@@ -158,13 +138,15 @@ class Walk:
             if key in arguments.parameters or arguments.open:
                 self.nested(value, f"{place}.{key}", NESTED.get(key, registry))
         if self.files:
-            self._paths(target, given, place, registry)
+            self.found += path_problems(target, given, place, registry.name)
         if mistakes or len(self.found) > before:
             return None
         if self.files and hasattr(target, "check_arguments"):
             self.attempt(lambda: target.check_arguments(**given), place, given)
-        if build is None and registry.name in BUILT and inspect.isclass(target):
-            build = _call
+            if len(self.found) > before:
+                return None
+        if build is None and inspect.isclass(target):
+            build = BUILT.get(registry.name)
         if build is not None and self.build:
             return self.attempt(lambda: build(target, own), place, given, name_of(target))
         return None
@@ -188,16 +170,21 @@ class Walk:
             if expected:
                 got = f"the text {value!r}" if isinstance(value, str) else f"{value!r} ({type(value).__name__})"
                 self.add(where, f"{owner} expects {expected}, got {got}{nearest_choice(value, kind)}", value)
-            elif text := out_of_bounds(name, value):
-                self.add(where, text, value)
-            elif isinstance(value, dict):
+            elif not self.bounds(name, value, where) and isinstance(value, dict):
                 self._parts(value, where, kind)
+
+    def bounds(self, name: str, value: Any, place: str) -> str | None:
+        """Report and return what is wrong with the size of a value, by the name of its argument."""
+        text = out_of_bounds(name, value)
+        if text:
+            self.add(place, text, value)
+        return text
 
     def _parts(self, value: dict, place: str, kind: Any) -> None:
         """Plain dicts whose keys are the arguments of a class."""
         whole, each = parts_of(kind)
         for part, given, where in [(whole, value, place), *((each, v, f"{place}.{k}") for k, v in value.items())]:
-            if part is not None and isinstance(given, dict):
+            if part is not None and isinstance(given, dict) and "type" not in given:
                 self.places[part] = where
                 self.arguments(given, where, arguments_of(part), name_of(part))
                 if issubclass(part, BaseModel):  # a section; parts of a component get some from their owner
@@ -213,8 +200,10 @@ class Walk:
         """Components inside an argument: itself, in a list, or in a plain dict, at any depth."""
         key = place.rpartition(".")[2]
         if isinstance(value, (list, tuple)):
+            if key == "datasets" and not value:
+                self.add(place, "is empty", value)
             for i, item in enumerate(value):
-                if key in ("pipeline", "vis_backends") and not (isinstance(item, dict) and "type" in item):
+                if key in ("pipeline", "vis_backends", "datasets") and not (isinstance(item, dict) and "type" in item):
                     self.add(f"{place}.{i}", f"expected a {registry.name}, as in dict(type=...)", item)
                 else:
                     self.nested(item, f"{place}.{i}", registry)
@@ -234,6 +223,9 @@ class Walk:
             else:
                 for key, item in value.items():
                     self.nested(item, f"{place}.{key}", NESTED.get(key, registry))
+                    name = place.rpartition(".")[2] if place.endswith("_mult") else str(key)
+                    if not any(found.place == f"{place}.{key}" for found in self.found):
+                        self.bounds(name, item, f"{place}.{key}")
 
     def attempt(self, build: Callable[[], Any], place: str, given: dict, owner: str = "") -> Any:
         """The result of `build`; what it raises is a problem at `place`, or at the argument that the error is about."""
@@ -246,39 +238,8 @@ class Walk:
             text = message_of(error)
             about = _about(text, given)
             text = text if owner in text else f"{owner}: {text}"
-            self.add(f"{place}.{about}" if about else place, text, given[about] if about else _ABSENT)
+            self.add(f"{place}.{about}" if about else place, text, given[about] if about else ABSENT)
             return None
-
-    def _paths(self, target: Any, given: dict, place: str, registry: Registry) -> None:
-        folder = str(given.get("data_root") or "")
-        for name in dict.fromkeys([*PATHS.get(registry.name, ()), *getattr(target, "path_arguments", ())]):
-            value, base = given.get(name), "" if name in ("data_root", "checkpoint") else folder
-            if base and not os.path.exists(_expand(base)):  # one message when the whole folder is missing
-                continue
-            parts = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
-            for key, path in value.items() if isinstance(value, dict) else parts:
-                self.path(path, f"{place}.{name}" + (f".{key}" if key != "" else ""), base)
-        pretrained = given.get("pretrained")
-        if isinstance(pretrained, str) and (os.sep in pretrained or Path(pretrained).suffix in _WEIGHTS):
-            self.path(pretrained, f"{place}.pretrained")
-
-    def path(self, path: Any, place: str, folder: str = "") -> None:
-        """A problem when `path` (in `folder`, unless absolute) does not exist; addresses of the web are left alone."""
-        if not isinstance(path, str) or not path or "://" in path:
-            return
-        full = _expand(os.path.join(folder, path))
-        if "$" in full:
-            name = full.split("$", 1)[1].split("/", 1)[0].strip("{}")
-            text = f"the environment variable {name} is not set: export {name}=/path/to/folder"
-            if name == DATA_VARIABLE:
-                text += "; `python tools/prepare_data.py` makes the small sets of the configs for CPUs in such a folder"
-            self.add(place, text, path)
-        elif not os.path.exists(full):
-            folders = [parent for parent in Path(full).parents if parent.is_dir()]
-            hint = f"; the nearest folder that exists is {folders[0]}"
-            if folders[0] == Path(full).parent:
-                hint = did_you_mean(Path(full).name, os.listdir(folders[0]))
-            self.add(place, f"there is no such file or folder: {full}{hint}", path)
 
 
 @contextmanager
@@ -305,7 +266,7 @@ def message_of(error: Exception) -> str:
 
 def _about(text: str, given: dict) -> str | None:
     """The argument that an error is about: named in it with its value, or named, or at least its value quoted."""
-    values = {k: _expand(v) if isinstance(v, str) else repr(v) for k, v in given.items()}
+    values = {k: expanded(v) if isinstance(v, str) else repr(v) for k, v in given.items()}
     named = [k for k in given if re.search(rf"(?<![\w.]){re.escape(str(k))}(?!\w)", text)]
     quoted = [k for k, v in values.items() if len(v) > 1 and v in text]
     both = [k for k in named if values[k] in text]
@@ -339,6 +300,18 @@ def _call(target: Callable, given: dict) -> Any:
     return target(**given)
 
 
+def _unread(target: Callable, given: dict) -> Any:
+    """A dataset that has not read its annotations, for classes that can wait with that."""
+    if not issubclass(target, BaseDataset) or "lazy_init" not in arguments_of(target).parameters:
+        raise NeedsRun
+    root = {"data_root": ""} if "data_root" in given else {}  # paths are checked by themselves
+    return target(**{**given, **root, "pipeline": [], "lazy_init": True})
+
+
+# How components are built that need nothing but their arguments
+BUILT = {"hook": _call, "transform": _call, "metric": _call, "log_processor": _call, "dataset": _unread}
+
+
 def _arguments(target: Callable, node: dict, registry: Registry) -> Arguments:
     is_hook = inspect.isclass(target) and issubclass(target, Hook)
     own = arguments_of(target, strict=is_hook)
@@ -350,10 +323,6 @@ def _arguments(target: Callable, node: dict, registry: Registry) -> Arguments:
     if not inspect.isclass(target) and registry.name == "function":  # called with a batch or a worker's number first
         return Arguments(own.parameters, own.kinds, own.required - {next(iter(own.parameters), "")}, own.open)
     return own
-
-
-def _expand(path: str) -> str:
-    return os.path.expanduser(os.path.expandvars(path))
 
 
 def _is_component(value: Any) -> bool:

@@ -3,8 +3,10 @@
 Errors found here would otherwise occur later in the run: after data was read, or at the first checkpoint.
 """
 
+import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +20,8 @@ from mmengine.registry import MODELS as ROOT_MODELS
 from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
-from vislab.engine.config.components import NeedsRun, Problem, Walk
+from vislab.engine.config.components import NeedsRun, Walk
+from vislab.engine.config.problems import Problem
 from vislab.engine.resume.epoch_counts import check_hooks, check_schedules
 from vislab.engine.runner import Runner
 from vislab.errors import ConfigError, did_you_mean
@@ -75,7 +78,12 @@ def evaluator(metrics: list) -> Any:
 
 
 def optimizer(kind: Callable, given: dict) -> torch.optim.Optimizer:
-    return kind([nn.Parameter(torch.zeros(2, 2))], **given)
+    parameter = nn.Parameter(torch.zeros(2, 2))
+    parameter.grad = torch.zeros(2, 2)
+    built = kind([parameter], **given)
+    if all(p.default is not p.empty for p in inspect.signature(built.step).parameters.values()):  # LBFGS needs more
+        built.step()
+    return built
 
 
 def scheduler(config: dict, optim: Any, length: int | None, by_epoch: bool) -> Callable[[Callable, dict], Any]:
@@ -91,6 +99,7 @@ def scheduler(config: dict, optim: Any, length: int | None, by_epoch: bool) -> C
         if not by_epoch:
             check_schedules([built])
         if not isinstance(built, ReduceOnPlateauParamScheduler):
+            built.step()
             end = min(built.end, total * EPOCH if config.get("convert_to_iter_based") else total)
             built._global_step, built.last_step = end - 2, end - 2 - built.begin
             built.step()
@@ -138,6 +147,8 @@ def _at_constructor(walk: Walk, error: Exception, config: dict) -> Problem:
         code, names = trace.tb_frame.f_code, trace.tb_frame.f_locals
         kinds += list(type(names.get("self")).__mro__) if code.co_name == "__init__" else []
         trace = trace.tb_next
+    called = re.match(r"(\w+)\.__init__\(\)", str(error))  # a TypeError before the constructor is entered
+    kinds += [kind for kind in walk.places if called and getattr(kind, "__name__", "") == called[1]]
     place = next((walk.places[kind] for kind in reversed(kinds) if kind in walk.places), "model")
     given = config
     for key in place.split(".")[1:]:

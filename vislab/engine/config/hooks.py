@@ -15,8 +15,8 @@ from vislab.errors import did_you_mean
 from vislab.registry import HOOKS
 
 
-def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> None:
-    """Report the problems of `default_hooks` and `custom_hooks`."""
+def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> dict[str, Hook]:
+    """Report the problems of `default_hooks` and `custom_hooks`; returns what was built, by place."""
     default, custom = cfg.get("default_hooks", {}), cfg.get("custom_hooks", [])
     slots = {name: resolve(hook["type"], HOOKS) for name, hook in DEFAULT_HOOKS.items()} | {"sampler_seed": None}
     if not walk.is_dict(default, "default_hooks", "as in dict(logger=dict(type=LoggerHook))"):
@@ -31,7 +31,8 @@ def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> None:
             walk.add(f"default_hooks.{name}", text, default[name])
     configs = {f"default_hooks.{name}": hook for name, hook in default.items() if hook is not None and name in slots}
     configs |= {f"custom_hooks.{i}": hook for i, hook in enumerate(custom)}
-    kinds = {place: _check_hook(walk, hook, place, run) for place, hook in configs.items()}
+    built = {place: _check_hook(walk, hook, place, run) for place, hook in configs.items()}
+    kinds = {place: None if hook is None else type(hook) for place, hook in built.items()}
     for name, kind in slots.items():
         place = f"default_hooks.{name}"
         if place not in kinds and name not in default:
@@ -39,9 +40,10 @@ def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> None:
         elif kind is not None and inspect.isclass(kinds.get(place)):
             _check_slot(walk, kind, kinds[place], f"{place}.type")
     _check_doubles(walk, configs, {place: kind for place, kind in kinds.items() if kind is not None})
+    return {place: hook for place, hook in built.items() if hook is not None}
 
 
-def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> type | None:
+def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> Hook | None:
     built, names = walk.component(hook, place, HOOKS), list(Priority.__members__)
     priority = hook.get("priority", 50) if isinstance(hook, dict) else 50
     if priority.upper() not in names if isinstance(priority, str) else priority not in range(101):
@@ -51,7 +53,7 @@ def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> type | None:
         return None
     walk.attempt(lambda: dry.hook(built, run.by_epoch if run.steps else None), place, hook, name_of(type(built)))
     run.compare(walk, hook, place, hook.get("by_epoch"))
-    return type(built)
+    return built
 
 
 def _check_slot(walk: Walk, default: type, given: type, place: str) -> None:

@@ -31,12 +31,6 @@ class Run:
         self.validated = cfg.get("val_dataloader") is not None
         self.metrics: list[str] | None = None
 
-    def take_metrics(self, metrics: list[Any]) -> None:
-        """Take the names from built metrics: a metric says them in `result_names()`."""
-        if all(hasattr(metric, "result_names") for metric in metrics):
-            names = [(metric.prefix, name) for metric in metrics for name in metric.result_names()]
-            self.metrics = [f"{prefix}/{name}" if prefix else name for prefix, name in names]
-
     def compare(self, walk: Walk, given: Any, place: str, by_epoch: bool | None = None) -> None:
         """Report spans beyond the end of the run, and metrics that nothing gives.
 
@@ -67,3 +61,11 @@ class Run:
                 elif name != "auto" and self.metrics is not None and not any(fnmatch(name, m) for m in self.metrics):
                     gives = f"{did_you_mean(name, self.metrics) or '.'} It gives: {', '.join(self.metrics)}"
                     walk.add(f"{place}.{argument}", f"validation gives no such metric{gives}", name)
+
+
+def result_names(metrics: list[Any]) -> list[str] | None:
+    """The names of the results of built metrics, each from its `result_names()`; None when one does not say."""
+    if not all(hasattr(metric, "result_names") for metric in metrics):
+        return None
+    names = [(metric.prefix, name) for metric in metrics for name in metric.result_names()]
+    return [f"{prefix}/{name}" if prefix else name for prefix, name in names]

@@ -29,24 +29,24 @@ from vislab.errors import did_you_mean
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _EMPTY = inspect.Parameter.empty
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
-# Bounds of arguments that many classes share, theirs and ours
-_COUNTS = ("max_epochs", "max_iters", "val_interval", "batch_size", "accumulative_counts", "window_size", "times")
-_COUNTS += ("num_classes", "patience")
-_SIZES = (
-    "num_workers",
-    "lr",
-    "max_norm",
-    "weight_decay",
-    "val_begin",
-    "eps",
-    "momentum",
-    "gamma",
-    "eta_min",
-    "power",
-    "padding",
-)
-_SHARES = ("prob", "p", "dropout", "drop_rate", "drop_path_rate", "label_smoothing")
-_LAYERS = ("num_layers", "num_blocks", "depth", "depths", "layers")
+# Bounds and choices of arguments that many classes share, theirs and ours
+_FROM_1 = """
+max_epochs max_iters val_interval batch_size accumulative_counts window_size times T_max step_size total_steps
+prefetch_factor stride strides width embed_dim num_heads size_divisor num_points num_queries length short
+topk tries short_edge_length short_edge_lengths in_channels max_detections
+"""
+_FROM_0 = """
+lr max_norm weight_decay val_begin save_begin begin begin_epoch begin_iter eps momentum gamma eta_min power padding
+mixup_alpha cutmix_alpha lr_mult decay_mult num_classes patience max_depth min_depth brightness_delta hue_delta
+num_objects
+"""
+_FROM_0_TO_1 = """
+prob flip dropout drop_rate drop_path drop_path_rate label_smoothing score_threshold overlap_threshold
+importance_sample_ratio cat_max_ratio min_visibility
+"""
+_COUNTS, _SIZES, _SHARES = (frozenset(names.split()) for names in (_FROM_1, _FROM_0, _FROM_0_TO_1))
+_LAYERS = ("num_layers", "num_blocks", "depth", "depths", "num_workers")
+_CHOICES = {"collect_device": ("cpu", "gpu")}
 
 
 class MultiProcessing(BaseModel):
@@ -84,8 +84,8 @@ class Randomness(BaseModel):
 
 
 class Multipliers(BaseModel):
-    lr_mult: float = 1.0
-    decay_mult: float = 1.0
+    lr_mult: Annotated[float, Field(ge=0)] = 1.0
+    decay_mult: Annotated[float, Field(ge=0)] = 1.0
 
 
 class Paramwise(BaseModel):
@@ -99,6 +99,18 @@ class Paramwise(BaseModel):
     dcn_offset_lr_mult: float = 1.0
     bypass_duplicate: bool = False
     custom_keys: dict[str, Multipliers] = {}
+
+
+class Compile(BaseModel):
+    """What mmengine's Runner reads of `compile`: the method to compile, and arguments of torch.compile."""
+
+    target: str = "forward"
+    fullgraph: bool = False
+    dynamic: bool | None = None
+    backend: Any = "inductor"
+    mode: str | None = None
+    options: dict | None = None
+    disable: bool = False
 
 
 class Settings(BaseModel):
@@ -116,7 +128,7 @@ class Settings(BaseModel):
     randomness: Randomness | None = None
     auto_scale_lr: ScaleLr | None = None
     sync_bn: Literal["torch", "mmcv"] | None = None
-    compile: bool | dict | None = None
+    compile: bool | Compile | None = None
     activation_checkpointing: Sequence[str] | None = None
 
 
@@ -239,6 +251,8 @@ def wrong_kind(value: Any, kind: Any, default: Any = _EMPTY) -> str | None:
     """
     if type(value) is type(default) and value == default:
         return None
+    if isinstance(value, str) and isinstance(default, (list, tuple)) and get_origin(kind) is Sequence:
+        return in_words(kind)
     adapter = _adapter(kind)
     if adapter is None:
         return None
@@ -258,12 +272,14 @@ _BOUNDS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"
 
 
 def out_of_bounds(name: str, value: Any) -> str | None:
-    """What a number must be, for arguments whose name says what they count; numbers inside must at least be numbers."""
-    if isinstance(value, (dict, list, tuple)):
-        inside = value.values() if isinstance(value, dict) else value
-        return next(
-            (text for text in (out_of_bounds(name if name in _LAYERS else "", v) for v in inside) if text), None
-        )
+    """What a value must be, for arguments whose name says what they count or share."""
+    if isinstance(value, (list, tuple)):
+        numbers = [v for v in value if isinstance(v, (int, float))]
+        if name.endswith("_range") and len(value) == len(numbers) == 2 and numbers[0] > numbers[1]:
+            return f"is no range: {numbers[0]} is larger than {numbers[1]}"
+        return next((text for text in (out_of_bounds(name, v) for v in value) if text), None)
+    if name in _CHOICES and value not in _CHOICES[name]:
+        return f"expected one of {', '.join(_CHOICES[name])}{did_you_mean(str(value), _CHOICES[name])}"
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         return None
     if value != value:
@@ -272,8 +288,8 @@ def out_of_bounds(name: str, value: Any) -> str | None:
         return "must be at least 1 (-1: never)"
     if name == "max_norm" and value == 0:
         return "is 0: nothing would be trained"
-    low = 1 if name in _COUNTS else 0 if name in (*_SIZES, *_LAYERS, *_SHARES) else None
-    high = 1 if name in _SHARES else 1000 if name in (*_LAYERS, "num_workers") else None
+    low = 1 if name in _COUNTS else 0 if name in {*_SIZES, *_LAYERS, *_SHARES} else None
+    high = 1 if name in _SHARES else 1000 if name in _LAYERS else None
     if low is not None and value < low:
         return f"must be at least {low}"
     return f"must be at most {high}" if high is not None and value > high else None

@@ -11,9 +11,11 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from vislab.errors import ConfigError
 from vislab.registry import HOOKS
 
 _STORE = "curves"
+_FORMATS = (".png", ".pdf", ".svg", ".jpg", ".webp")
 
 
 @HOOKS.register_module()
@@ -28,7 +30,9 @@ class CurveHook(Hook):
     priority = "LOW"
 
     def __init__(self, *, metrics: Sequence[str] = (), file: str = "curves.png"):
-        self.metrics = list(metrics)
+        self.metrics = [metrics] if isinstance(metrics, str) else list(metrics)
+        if Path(file).suffix not in _FORMATS:
+            raise ConfigError(f"CurveHook: file={file!r} is no picture; its name ends in {', '.join(_FORMATS)}")
         self.file = file
 
     def after_train_epoch(self, runner: Runner) -> None:

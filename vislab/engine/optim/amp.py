@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
@@ -45,7 +46,7 @@ class AmpOptimWrapper(MMEngineAmpOptimWrapper):
         *,
         optimizer: Optimizer,
         dtype: str | torch.dtype | None = None,
-        loss_scale: str | float | dict = "dynamic",
+        loss_scale: Literal["dynamic"] | float | dict = "dynamic",
         accumulative_counts: int = 1,
         clip_grad: dict | None = None,
     ) -> None:

@@ -5,9 +5,12 @@ run in a folder with checkpoints of another run updates it before the first step
 larger.
 """
 
+import logging
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from mmengine.logging import print_log
 
@@ -70,18 +73,26 @@ def resumable_checkpoints(folder: str | os.PathLike) -> list[Path]:
     return [path for _, _, path in sorted(found, key=lambda f: (written[f[0]], f[1]), reverse=True)]
 
 
-def find_latest_checkpoint(folder: str | os.PathLike) -> Path | None:
+def find_latest_checkpoint(folder: str | os.PathLike, read: Callable[[Path], Any] | None = None) -> Path | None:
     """Return the latest complete checkpoint of the run in `folder`, or None. Damaged ones are skipped with a warning.
+
+    Args:
+        folder: A work folder.
+        read: Raises CheckpointError for a damaged file. Default: only the structure of the file is read.
 
     Raises:
         CheckpointError: The last run in this folder has no checkpoint; see `resumable_checkpoints`.
     """
     for path in resumable_checkpoints(folder):
         try:
-            check_readable(path)
-            load_tensors(path, "cpu", mmap=True)  # reads the structure only, which is at the end of the file
+            (read or _read_structure)(path)
         except CheckpointError as error:
-            print_log(f"skipped a checkpoint: {error}", logger="current", level=30)
+            print_log(f"skipped a checkpoint: {error}", logger="current", level=logging.WARNING)
         else:
             return path
     return None
+
+
+def _read_structure(path: Path) -> None:
+    check_readable(path)
+    load_tensors(path, "cpu", mmap=True)  # the directory stands at the end

@@ -8,7 +8,7 @@ from mmengine.hooks import EMAHook, Hook
 from mmengine.optim import OptimWrapper
 
 from vislab.engine.resume.hook_state import HookStates
-from vislab.engine.resume.latest import resumable_checkpoints, step_checkpoints
+from vislab.engine.resume.latest import find_latest_checkpoint, step_checkpoints
 from vislab.engine.resume.optim_state import OptimizationState
 from vislab.engine.resume.run_state import reading_part
 from vislab.engine.resume.settings_diff import differences
@@ -18,27 +18,23 @@ _MAX_TOLD = 20
 
 
 def newest_checkpoint(runner) -> str | None:
-    """Return the path of the newest intact checkpoint in `runner.work_dir`, or None if there are no checkpoints.
+    """Return the path of the newest intact checkpoint in the folder of the run, or None if there are no checkpoints.
 
     Raises:
         CheckpointError: If there are checkpoints, but the run can be resumed from none of them.
     """
-    for path in resumable_checkpoints(runner.work_dir):
-        try:
-            runner.read_checkpoint(path)
-        except CheckpointError as error:
-            runner.logger.warning(f"skipped a checkpoint: {error}")
-        else:
-            return str(path)
-    if found := step_checkpoints(runner.work_dir):
+    folder = runner.checkpoint_dir or runner.work_dir
+    if path := find_latest_checkpoint(folder, runner.read_checkpoint):
+        return str(path)
+    if found := step_checkpoints(folder):
         raise CheckpointError(
-            f"none of the checkpoints in {runner.work_dir} can be resumed from "
+            f"none of the checkpoints in {folder} can be resumed from "
             f"({', '.join(path.name for _, _, path in found[:5])}). Pass another one with --resume CKPT, or omit "
             "--resume to start a new run."
         )
-    best = sorted(path.name for path in Path(runner.work_dir).glob("best_*.pth"))
+    best = sorted(path.name for path in Path(folder).glob("best_*.pth"))
     runner.logger.warning(
-        f"nothing to resume in {runner.work_dir}: starting from the beginning"
+        f"nothing to resume in {folder}: starting from the beginning"
         + (f" ({best[0]} contains the weights only; --load-from starts a new run from them)" if best else "")
     )
     return None

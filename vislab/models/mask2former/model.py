@@ -5,6 +5,7 @@ official postprocessing. `num_layers=k` stops the pixel decoder after k encoder 
 """
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from mmengine.model import BaseModel
@@ -53,13 +54,13 @@ class Mask2Former(BaseModel):
     def __init__(
         self,
         *,
-        backbone: dict | torch.nn.Module,
+        backbone: Annotated[dict, TimmEncoder] | torch.nn.Module,
         num_classes: int,
         thing_classes: int | Sequence[int] | None = None,
         num_queries: int = 100,
-        pixel_decoder: dict | None = None,
-        decoder: dict | None = None,
-        loss: dict | None = None,
+        pixel_decoder: Annotated[dict, PixelDecoder] | None = None,
+        decoder: Annotated[dict, MaskDecoder] | None = None,
+        loss: Annotated[dict, Mask2FormerLoss] | None = None,
         tasks: Sequence[str] = ("panoptic",),
         score_threshold: float = 0.8,
         overlap_threshold: float = 0.8,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
+from torch import nn
 
 from vislab.engine.distributed import unwrap
 from vislab.errors import ConfigError
@@ -28,14 +29,17 @@ class SampleExitHook(Hook):
     def __init__(self, *, weights: Sequence[float] | None = None) -> None:
         self.weights = weights
 
-    def before_train(self, runner: Runner) -> None:
-        model = _unwrap(runner)
+    def check_model(self, model: nn.Module) -> None:
+        """Raise ConfigError for a model without these exits; called by the config check, too."""
         if not hasattr(model, "exits"):
             raise ConfigError(f"SampleExitHook: {type(model).__name__} has no exits; it is for EcoM2F")
         if self.weights is not None and len(self.weights) != len(model.exits):
             raise ConfigError(
                 f"SampleExitHook: weights={list(self.weights)} for the {len(model.exits)} exits {list(model.exits)}"
             )
+
+    def before_train(self, runner: Runner) -> None:
+        self.check_model(_unwrap(runner))
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None) -> None:
         accumulated = getattr(runner.optim_wrapper, "_accumulative_counts", 1)

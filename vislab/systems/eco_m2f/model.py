@@ -1,14 +1,17 @@
 """EcoM2F: Mask2Former with early exits, and a gate that selects one of them for each image."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError
+from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.models.mask2former import Mask2Former
-from vislab.models.mask2former.pixel_decoder import Tokens
+from vislab.models.mask2former.criterion import Mask2FormerLoss
+from vislab.models.mask2former.mask_decoder import MaskDecoder
+from vislab.models.mask2former.pixel_decoder import PixelDecoder, Tokens
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 
@@ -44,7 +47,7 @@ class EcoM2F(Mask2Former):
     def __init__(
         self,
         *,
-        backbone: dict | nn.Module,
+        backbone: Annotated[dict, TimmEncoder] | nn.Module,
         num_classes: int,
         exits: Sequence[int] = (2, 3, 4, 5, 6),
         exit_mode: Literal["sample", "all", "full"] = "sample",
@@ -54,9 +57,9 @@ class EcoM2F(Mask2Former):
         histogram: Sequence[float] | None = None,
         thing_classes: int | Sequence[int] | None = None,
         num_queries: int = 100,
-        pixel_decoder: dict | None = None,
-        decoder: dict | None = None,
-        loss: dict | None = None,
+        pixel_decoder: Annotated[dict, PixelDecoder] | None = None,
+        decoder: Annotated[dict, MaskDecoder] | None = None,
+        loss: Annotated[dict, Mask2FormerLoss] | None = None,
         tasks: Sequence[str] = ("panoptic",),
         score_threshold: float = 0.8,
         overlap_threshold: float = 0.8,

@@ -51,6 +51,10 @@ class TrActHook(Hook):
         self._collected: list[dict] | None = None
         self._loaded: list[dict] | None = None
 
+    def check_model(self, model: nn.Module) -> None:
+        """Raise ConfigError for a model that has no such layer; called by the config check with a model of shapes."""
+        find_first_layer(model, self.layer)
+
     def before_train(self, runner: Runner) -> None:
         model = unwrap(runner.model)
         target = find_first_layer(model, self.layer)

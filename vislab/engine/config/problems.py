@@ -1,0 +1,78 @@
+"""What the config check finds, and paths that do not exist.
+
+Relative paths are joined to the component's `data_root`, as mmengine's datasets do. `data_root`, `ann_file` and
+`data_prefix` of a dataset and `checkpoint` of an `init_cfg` are paths without being named; other classes name theirs in
+`path_arguments`.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vislab.errors import did_you_mean
+from vislab.io.paths import DATA_VARIABLE
+
+ABSENT = object()  # no value stands at the place
+_PATHS = {"dataset": ("data_root", "ann_file", "data_prefix"), "weight initializer": ("checkpoint",)}
+_WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+
+
+@dataclass
+class Problem:
+    """One mistake: the place as a dotted key, the value there in short, and what is wrong and valid."""
+
+    place: str
+    value: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}{' = ' if self.value else ''}{self.value}\n      {self.text}"
+
+
+def problem(place: str, text: str, value: Any = ABSENT) -> Problem:
+    """Return a Problem with the value in short."""
+    shown = "" if value is ABSENT else getattr(value, "__name__", None) or repr(value)
+    return Problem(place, shown if len(shown) <= 70 else shown[:67] + "...", text)
+
+
+def path_problems(target: Any, given: dict, place: str, registry: str) -> Iterator[Problem]:
+    """Yield a problem for each path in the arguments of a component that does not exist."""
+    folder = str(given.get("data_root") or "")
+    for name in dict.fromkeys([*_PATHS.get(registry, ()), *getattr(target, "path_arguments", ())]):
+        value, base = given.get(name), "" if name in ("data_root", "checkpoint") else folder
+        if base and not os.path.exists(expanded(base)):  # one message when the whole folder is missing
+            continue
+        parts = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
+        for key, path in value.items() if isinstance(value, dict) else parts:
+            yield from path_problem(path, f"{place}.{name}" + (f".{key}" if key != "" else ""), base)
+    pretrained = given.get("pretrained")
+    if isinstance(pretrained, str) and (os.sep in pretrained or Path(pretrained).suffix in _WEIGHTS):
+        yield from path_problem(pretrained, f"{place}.pretrained")
+
+
+def path_problem(path: Any, place: str, folder: str = "") -> Iterator[Problem]:
+    """Yield a problem if `path` (in `folder`, unless absolute) does not exist; addresses of the web are left alone."""
+    if not isinstance(path, str) or not path or "://" in path:
+        return
+    full = expanded(os.path.join(folder, path))
+    if "$" in full:
+        name = full.split("$", 1)[1].split("/", 1)[0].strip("{}")
+        text = f"the environment variable {name} is not set: export {name}=/path/to/folder"
+        if name == DATA_VARIABLE:
+            text += "; `python tools/prepare_data.py` makes the small sets of the configs for CPUs in such a folder"
+        yield problem(place, text, path)
+    elif place.endswith("ann_file") and os.path.isdir(full):
+        yield problem(place, f"is a folder, not a file: {full}", path)
+    elif not os.path.exists(full):
+        folders = [parent for parent in Path(full).parents if parent.is_dir()]
+        hint = f"; the nearest folder that exists is {folders[0]}"
+        if folders[0] == Path(full).parent:
+            hint = did_you_mean(Path(full).name, os.listdir(folders[0]))
+        yield problem(place, f"there is no such file or folder: {full}{hint}", path)
+
+
+def expanded(path: str) -> str:
+    """Return the path with `~` and variables of the environment replaced."""
+    return os.path.expanduser(os.path.expandvars(path))

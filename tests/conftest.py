@@ -1,4 +1,4 @@
-"""What every test and the processes it starts share: a thread count, no picture windows, the folder of real data."""
+"""Settings of all tests and of their subprocesses: number of threads, no image windows, the data folder."""
 
 import logging
 import os

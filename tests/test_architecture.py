@@ -1,4 +1,4 @@
-"""The rules of the house that a program can check: who may import whom, what stands in one place only, sizes, costs."""
+"""Test the rules of CONTRIBUTING.md that a program can check: imports between packages, duplicates, sizes, costs."""
 
 import ast
 import functools

@@ -1,4 +1,4 @@
-"""How a tool ends: one message and status 2 for what the user can mend, a traceback for what is a bug."""
+"""Test how tools end: one message and status 2 for user errors, a traceback for bugs."""
 
 import errno
 import logging

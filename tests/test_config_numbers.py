@@ -1,4 +1,4 @@
-"""Every number of a config has one place: overriding one size, split or length leaves no second one behind."""
+"""Test that each number of a config is defined once: overriding it changes all dependent values."""
 
 import ast
 from pathlib import Path

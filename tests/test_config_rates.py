@@ -1,4 +1,4 @@
-"""The small timesNet configs and their controls have the learning rates that the decoder benchmark chose."""
+"""Test that the small timesNet configs and baselines have the learning rates selected by the decoder benchmark."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every config: it loads, the check finds nothing, its docstring says what to expect, and its model can be built."""
+"""Test each config: it loads, passes the check, has a complete docstring, and its model can be built."""
 
 import ast
 import re

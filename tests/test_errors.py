@@ -1,4 +1,4 @@
-"""Errors: suggestions are the names that a reader would think of, and messages survive a copy into another process."""
+"""Test errors: suggested names, and messages that can be pickled."""
 
 import pickle
 

@@ -1,6 +1,5 @@
-"""Every config takes a real first step, and one validation batch, on stand-in data in the published layouts.
-
-Sizes and batches are made small; models, losses, optimizers, schedules, hooks and metrics are those of the config.
+"""Test a training step and a validation batch of each config on generated data in the published layouts.
+Sizes and batches are reduced; models, losses, optimizers, schedulers, hooks and metrics are those of the config.
 """
 
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The shipped configs can be inherited from anywhere: a checkout, and an installed wheel."""
+"""Test that configs can be inherited from a checkout and from an installed wheel."""
 
 import os
 import subprocess

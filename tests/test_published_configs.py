@@ -1,4 +1,4 @@
-"""The published configs have what their docstrings quote: weights, frozen norms, decay, statistics, scales, metrics."""
+"""Test that published configs match their docstrings: weights, frozen norms, decay, statistics, scales, metrics."""
 
 from pathlib import Path
 

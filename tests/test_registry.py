@@ -1,4 +1,4 @@
-"""A registered name is found from an empty interpreter, with nothing imported but the registry."""
+"""Test that registered names are found after importing only the registry."""
 
 import ast
 import json

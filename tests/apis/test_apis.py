@@ -1,4 +1,4 @@
-"""The package `vislab.apis`: importing it costs nothing, and its names are functions."""
+"""Test the package `vislab.apis`: cheap import, lazy names."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Configs are loaded and prepared, and models built with weights."""
+"""Test loading and preparing configs, and building models with weights."""
 
 import pytest
 import torch

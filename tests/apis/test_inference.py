@@ -1,4 +1,4 @@
-"""Predictions: every kind of input, the times and the turn of videos, and what happens to inputs that do not work."""
+"""Test predict and the Predictor: all kinds of input, times and rotation of videos, invalid inputs."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Inputs of predictions: images of every form as RGB, files with unique names."""
+"""Test inputs of predictions: conversion of all image types to RGB, files with unique names."""
 
 from pathlib import Path
 

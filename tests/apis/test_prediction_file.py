@@ -1,4 +1,4 @@
-"""The file of predictions: no labels, small types, the same numbers."""
+"""Test the predictions file: no labels, small data types, equal values."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Predictions as plain data: numbers in JSON, maps in files beside it."""
+"""Test predictions as plain data: numbers in JSON, maps in separate files."""
 
 import json
 

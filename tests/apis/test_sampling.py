@@ -1,4 +1,4 @@
-"""Batches for measuring a model."""
+"""Test batches for benchmarks of models."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""The small sets are made from archives in the public layouts, whole or not at all, and configs read them."""
+"""Test the creation of the small datasets from archives in the public layouts, and configs that use them."""
 
 import argparse
 import dataclasses

@@ -1,4 +1,4 @@
-"""Flags of a test become entries of the config."""
+"""Test that arguments of `test` are written to the config."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Flags of a training become entries of the config."""
+"""Test that arguments of `train` are written to the config."""
 
 import pytest
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""Videos that are written: frames, sizes and times, read back with PyAV."""
+"""Test written videos with PyAV: frames, sizes and times."""
 
 import os
 from fractions import Fraction

@@ -1,4 +1,4 @@
-"""The shared shape of the benchmark scripts does what its docstrings say."""
+"""Test the shared code of the benchmark scripts."""
 
 import importlib.util
 import sys

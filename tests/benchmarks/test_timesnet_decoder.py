@@ -1,4 +1,4 @@
-"""The decoder benchmark is fair: rates of all rows are chosen alike, on images and seeds that are not reported."""
+"""Test that the decoder benchmark selects the learning rates of all rows on separate images and seeds."""
 
 import importlib
 import sys

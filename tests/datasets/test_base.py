@@ -1,4 +1,4 @@
-"""The dataset base: data roots, errors that name the file, and augmentation that depends on the sample's seed only."""
+"""Test the dataset base: data roots, errors with file names, augmentation seeded per sample."""
 
 import random
 import time

@@ -1,4 +1,4 @@
-"""Cityscapes' panoptic layout, and what panoptic annotations may get wrong on their way to Mask2Former's targets."""
+"""Test the panoptic layout of Cityscapes and invalid panoptic annotations."""
 
 import json
 

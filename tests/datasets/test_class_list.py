@@ -1,4 +1,4 @@
-"""metainfo=dict(classes=[...]) is the list in which labels are places, in every kind of dataset that names classes."""
+"""Test metainfo=dict(classes=[...]), which defines the label order of every dataset with class names."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""COCO files: both kinds read into the same classes, and contradictions refused at start, with their place."""
+"""Test COCO datasets: instance and panoptic files with the same classes, and contradictory files."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Values of COCO files, one by one: what has one meaning is understood, all else is refused with its place."""
+"""Test the values of COCO files: unambiguous values are accepted, others raise an error with their place."""
 
 import json
 import logging

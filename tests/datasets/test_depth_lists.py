@@ -1,4 +1,4 @@
-"""NYU Depth v2 and KITTI in their published layouts, and lists that do not fit."""
+"""Test NYU Depth v2 and KITTI in their published layouts, and invalid lists."""
 
 import cv2
 import pytest

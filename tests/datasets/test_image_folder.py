@@ -1,4 +1,4 @@
-"""Class folders: labels by name, and a message for everything that can be wrong with such a tree."""
+"""Test class folders: labels by name, and an error for each invalid folder tree."""
 
 import os
 import zipfile

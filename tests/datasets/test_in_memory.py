@@ -1,4 +1,4 @@
-"""Small images held in memory: the pixels of a folder, of an archive and of the cache are the same."""
+"""Test images kept in memory: equal pixels from folder, archive and cache."""
 
 import pickle
 import shutil

@@ -1,4 +1,4 @@
-"""Pairs of image and label files: names in any spelling meet, and whatever stays alone is said."""
+"""Test the pairing of image and label files by name; unpaired files raise an error."""
 
 import os
 

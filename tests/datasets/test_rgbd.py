@@ -1,4 +1,4 @@
-"""Folders of color and depth images: pairs by name, ranges of frames, and bad depth files named in one message."""
+"""Test folders of color and depth images: pairs by name, ranges of frames, invalid depth files."""
 
 import numpy as np
 import pytest

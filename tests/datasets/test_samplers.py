@@ -1,4 +1,4 @@
-"""Samplers: every sample once, the split over ranks, starting anywhere, and seeds that depend on the position only."""
+"""Test samplers: each sample once, the split over ranks, any start position, seeds that depend only on the position."""
 
 import itertools
 import pickle

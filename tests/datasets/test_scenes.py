@@ -1,4 +1,4 @@
-"""Scenes: reproducible, fast, and ground truth of all tasks that agrees with itself."""
+"""Test synthetic scenes: reproducibility, speed, consistent labels of all tasks."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The depth and segmentation sets read their published layouts, and name what is wrong in one message."""
+"""Test depth and segmentation datasets in their published layouts, and errors of invalid ones."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Names, colors and ids of the semantic sets: as many as the benchmarks have, none twice."""
+"""Test names, colors and ids of the semantic datasets."""
 
 import pytest
 from torchvision.datasets import Cityscapes

@@ -1,4 +1,4 @@
-"""The small sets that torchvision reads: pixels, labels, and the remedy where files are missing."""
+"""Test datasets read by torchvision: pixels, labels, and the error for missing files."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""VideoFrames: exact pixels from videos and folders, the shared cache, one message for each thing that can be wrong."""
+"""Test VideoFrames: exact pixels from videos and folders, the shared cache, errors."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""A process of a run that is killed or fails ends the run on all processes, with one message, and nothing is lost."""
+"""Test that a killed or failed process ends the run on all processes with one message, without loss of checkpoints."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Two gloo processes train as one: the same losses at the same global batch, one set of files."""
+"""Test training on two gloo processes: same losses for the same total batch size, one set of files."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A run killed at random moments, checkpoint writing included, and resumed ends where the uninterrupted one does."""
+"""Test that a run killed at random times and resumed ends with the same result as an uninterrupted run."""
 
 import os
 import subprocess

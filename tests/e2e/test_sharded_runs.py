@@ -1,4 +1,4 @@
-"""FullyShard on two gloo processes: the losses of one process, and checkpoints of the whole model for any number."""
+"""Test FullyShard on two gloo processes: losses of one process, checkpoints for any number of processes."""
 
 import json
 

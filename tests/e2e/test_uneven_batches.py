@@ -1,4 +1,4 @@
-"""Data that neither batches nor processes divide: metrics are those of one process, and no process waits for ever."""
+"""Test datasets not divisible by batch size and processes: metrics of one process, no deadlock."""
 
 import json
 

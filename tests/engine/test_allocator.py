@@ -1,4 +1,4 @@
-"""Freed memory is kept: the same blocks, taken again, cost the kernel nothing."""
+"""Test that freed memory is kept by the process."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Class lists are compared by name: within a loader, between splits, with the model's count and with the checkpoint."""
+"""Test the comparison of class lists: within a loader, between splits, with the model and with the checkpoint."""
 
 import numpy as np
 import pytest

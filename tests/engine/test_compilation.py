@@ -1,4 +1,4 @@
-"""`compile` in a config: networks are compiled, in one piece each, and nothing else changes."""
+"""Test `compile` in a config: each network is compiled as a whole, and results do not change."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""A device is tried before it is used, and refused in one message."""
+"""Test that a device is checked before use, with one message on failure."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The variables of a launcher are checked before the processes wait for one another."""
+"""Test the validation of launcher variables."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""The environment report needs no distutils, which Python 3.12 no longer has."""
+"""Test that the environment report does not need distutils."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`--check` finds what only a first step shows, writes nothing, and leaves nothing behind in the process."""
+"""Test that `--check` finds errors of the first step, writes no files and keeps no state."""
 
 from pathlib import Path
 

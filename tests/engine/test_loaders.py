@@ -1,4 +1,4 @@
-"""Loaders of mmengine: every scheme is replaced, and none runs code from a file."""
+"""Test that all loading schemes of mmengine are replaced by loaders that execute no code."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Messages of modules without mmengine reach the run's log, at their level and once."""
+"""Test that messages of modules without mmengine are written to the log of the run once, with their level."""
 
 import logging
 

@@ -1,4 +1,4 @@
-"""Loops go on at any iteration without reading what was trained on, and the next batch is the uninterrupted run's."""
+"""Test that loops continue at any iteration with the same next batch, without reading earlier samples."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The log buffers: the same numbers as mmengine's, in constant time, without waiting for the device at each step."""
+"""Test the log buffers: the values of mmengine in constant time, without device synchronization per step."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""One process that fails or is killed ends all others, soon and with one message."""
+"""Test that a failed or killed process ends all others with one message."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""The terminal is spared mmengine's lines that help nobody; files have them all the same."""
+"""Test that lines of mmengine are removed from the terminal but not from log files."""
 
 import io
 import logging

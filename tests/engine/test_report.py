@@ -1,4 +1,4 @@
-"""metrics.json: what a training wrote stays when its folder is tested, and its seconds are those of all its parts."""
+"""Test metrics.json: training results are kept by a test, and times include earlier parts of the run."""
 
 import json
 

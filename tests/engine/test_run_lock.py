@@ -1,4 +1,4 @@
-"""One training at a time in a folder; what a dead process leaves behind never blocks."""
+"""Test the lock of a work directory; locks of dead processes do not block."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""Resume is exact, seeds are taken over, every run ends with metrics.json, and no checkpoint text is ever executed."""
+"""Test the Runner: exact resuming, seeds, metrics.json, and no execution of code from checkpoints."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""FullyShard: which modules are sharded one by one, what it refuses, and a run of a group of one process."""
+"""Test FullyShard: sharded units, unsupported settings, and a run in a group of one process."""
 
 import copy
 import shutil

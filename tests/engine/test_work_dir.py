@@ -1,4 +1,4 @@
-"""The folder of a run: the config's, else one of the config's name."""
+"""Test the default work directory."""
 
 import os
 

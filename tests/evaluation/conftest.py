@@ -1,4 +1,4 @@
-"""Fixtures that the tests of the metrics share."""
+"""Fixtures of the tests of metrics."""
 
 import pytest
 

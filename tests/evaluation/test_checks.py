@@ -1,4 +1,4 @@
-"""Fields of an unexpected kind or shape are one message that names metric and image."""
+"""Test that fields of an unexpected type or shape raise an error with metric and image."""
 
 import pytest
 import torch

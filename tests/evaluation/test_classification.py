@@ -1,4 +1,4 @@
-"""Top-k accuracy against a plain count, at its edges, and merged over processes."""
+"""Test top-k accuracy against direct counts, edge cases, and merging over processes."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""COCO AP: both libraries agree, known values, crowds, what is missing."""
+"""Test COCO AP: agreement of both libraries, known values, crowds, missing entries."""
 
 import contextlib
 import copy

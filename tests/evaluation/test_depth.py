@@ -1,4 +1,4 @@
-"""The depth metrics equal ten lines of numpy, in every combination of switches."""
+"""Test the depth metrics against NumPy for all combinations of options."""
 
 import numpy as np
 import pytest

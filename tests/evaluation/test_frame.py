@@ -1,4 +1,4 @@
-"""Metrics compare in the frame of the original image, wherever the labels were loaded, or refuse."""
+"""Test that metrics use the coordinates of the original image or raise an error."""
 
 import numpy as np
 import pytest

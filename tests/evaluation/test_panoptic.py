@@ -1,4 +1,4 @@
-"""Panoptic quality: against a slow evaluator made from the rules, against panopticapi (peer), edge cases, merging."""
+"""Test panoptic quality against a direct implementation and panopticapi (peer), edge cases, merging."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""mIoU, mAcc and aAcc equal a plain count over the whole set."""
+"""Test mIoU, mAcc and aAcc against direct counts over the dataset."""
 
 import numpy as np
 import pytest

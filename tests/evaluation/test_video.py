@@ -1,4 +1,4 @@
-"""PSNR and VideoQuality: averaged over frames, float and 8-bit, with the number of MS-SSIM scales told."""
+"""Test PSNR and VideoQuality: averages over frames, float and 8-bit, number of MS-SSIM scales."""
 
 import math
 

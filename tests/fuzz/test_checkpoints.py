@@ -1,6 +1,5 @@
-"""Mutated checkpoints: one CheckpointError or a load, whatever is in the file; no changed byte of the weights passes.
-
-Each case is made from its number alone, and a failure names it.
+"""Fuzz checkpoints: each mutated file loads or raises one CheckpointError; no changed weight is accepted.
+Each case is generated from its number, which a failure reports.
 """
 
 import io

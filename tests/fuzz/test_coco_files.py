@@ -1,5 +1,4 @@
-"""Mutated COCO files: each gives right samples or one VislabError, never a traceback, a crash or a hang.
-
+"""Fuzz COCO files: each mutated file is read correctly or raises one VislabError, without crash or hang.
 A mutation changes a value, type, key or entry of an instances or panoptic file, its text, a PNG map or an image. Images
 that it does not touch must give the samples of the unchanged file.
 """

@@ -1,7 +1,6 @@
-"""Random changes to the values of shipped configs: the config check accepts each or says what is wrong, as one message.
-
-Never another exception, no waiting, and the config is left as it was. VISLAB_FUZZ sets how many changes are tried
-(default 300), VISLAB_FUZZ_SEED the first seed; each change has a seed of its own, which a failure names:
+"""Fuzz the values of configs: the config check accepts each or reports it in one message.
+No other exception is raised, and the config is not modified. VISLAB_FUZZ sets the number of changes (default 300),
+VISLAB_FUZZ_SEED the first seed; each change has its own seed, which a failure reports:
 
     VISLAB_FUZZ=7000 python -m pytest -s tests/fuzz/test_config_values.py
 """

@@ -1,6 +1,5 @@
-"""Mutated images, label files and videos: each gives a DataError that names the file, or the right pixels.
-
-Never another exception; a crash or a hang would end the run. VISLAB_FUZZ sets how many files are tried (default 300):
+"""Fuzz images, label files and videos: each raises a DataError with the file name or has the correct pixels.
+No other exception is raised. VISLAB_FUZZ sets the number of files (default 300):
 
     VISLAB_FUZZ=3000 python -m pytest tests/fuzz/test_media_files.py
 """

@@ -1,4 +1,4 @@
-"""Mistakes of `planted_mistakes.py` are refused, most of them before data is touched; what is legal is not refused."""
+"""Test that the mistakes of `planted_mistakes.py` are reported, and valid settings are not."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What several test files share: paths, toy runs, stand-in data, behaviors of models and datasets."""
+"""Helpers of several test files: paths, toy runs, generated data, test base classes of models and datasets."""
 
 from pathlib import Path
 

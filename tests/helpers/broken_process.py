@@ -1,5 +1,4 @@
-"""Two processes train, without torchrun, and something happens to one of them; says how both end.
-
+"""Train on two processes without torchrun, let one of them fail, and print how both end.
     python tests/helpers/broken_process.py OUT
 
 The last line is a dict in JSON: for each deed the exit codes (negative: the signal), the seconds from the deed to the

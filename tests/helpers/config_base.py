@@ -1,4 +1,4 @@
-"""A right config that uses every section, for tests that plant one mistake in it. The tests give it a data_root."""
+"""A valid config with all sections, into which tests insert one mistake. The tests set data_root."""
 
 # ruff: noqa: C408
 

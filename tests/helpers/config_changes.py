@@ -1,4 +1,4 @@
-"""Writes the right config of config_base.py, and makes one change to a config at a dotted place."""
+"""Write the config of config_base.py, and change one value of a config by its dotted key."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Small components for configs under test: a model with a head, a dataset with files, transforms, a metric, hooks."""
+"""Small components for tested configs: a model with a head, a dataset with files, transforms, a metric, hooks."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal

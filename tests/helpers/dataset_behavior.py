@@ -1,4 +1,4 @@
-"""What every dataset must do; a dataset's tests inherit from DatasetBehavior and say how to build one."""
+"""Common tests of all datasets; subclass DatasetBehavior and define how the dataset is built."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""A small EcoM2F, images with labels, and a derived data set whose hard images gain from depth."""
+"""A small EcoM2F, images with labels, and a derived dataset in which hard images benefit from more layers."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""Image, label and depth files that tests write, and content that must never be unpickled."""
+"""Image, label and depth files for tests, and content that must not be unpickled."""
 
 import os
 from pathlib import Path

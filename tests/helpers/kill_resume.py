@@ -1,5 +1,4 @@
-"""Kill a run with SIGKILL again and again, resume it each time, and compare with the run that was left alone.
-
+"""Kill a run with SIGKILL repeatedly, resume it each time, and compare it with an uninterrupted run.
     python tests/e2e/kill_resume.py CONFIG --kills 10 [--work-dir D] [--seed N] [--cfg-options K=V ...]
 
 Half of the kills wait for a checkpoint that is just being written. After each kill every `.pth` in the folder must be

@@ -1,4 +1,4 @@
-"""A web server on this machine for tests of downloads: it knows Range, and can break off or fail when told to."""
+"""A local web server for tests of downloads, which supports Range and can abort or fail on request."""
 
 import re
 import threading

@@ -1,5 +1,4 @@
-"""Train the toy run and write the loss of every step: what test_distributed.py starts, alone and with torchrun.
-
+"""Train the toy run and write the losses of all steps; started by test_distributed.py with and without torchrun.
 python tests/e2e/losses.py OUT --launcher none --batch-size 8
 """
 

@@ -1,4 +1,4 @@
-"""A Mask2Former of transformers and one of this project, alike in size and weights; for parity and speed."""
+"""A Mask2Former of transformers and one of vislab with equal sizes and weights, for parity and speed tests."""
 
 import torch
 

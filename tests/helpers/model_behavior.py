@@ -1,5 +1,4 @@
-"""What every system's model must do, as a base class of tests: inherit it, say how to build the model and its input.
-
+"""Common tests of all models; subclass it and define how the model and its input are built.
     class TestMyModel(ModelBehavior):
         def build(self): return MyModel(width=8)
         def inputs(self, count): return torch.rand(count, 3, 32, 32)

@@ -1,4 +1,4 @@
-"""A config of names only, for what changes configs without building anything."""
+"""A config of names only, for tests that change configs without building components."""
 
 from mmengine.config import Config
 

@@ -1,7 +1,6 @@
-"""A GPU that is not there: fake tensors with the device cuda, which compute nothing, and a note of every wait for it.
-
-Operations between devices raise as they would on a GPU. Numbers that the host asks for are made up, so that code which
-looks at them goes on; each such read, and each copy that the host waits for, is noted with the place that asked.
+"""A simulated GPU: fake tensors on device cuda without computation, and a list of synchronizations.
+Operations between devices raise an error as on a GPU. Values read by the host are invented, so that code can continue;
+each read, and each copy that the host waits for, is recorded with its place.
 """
 
 import sys

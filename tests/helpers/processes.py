@@ -1,4 +1,4 @@
-"""Runs a script in one process or in two that form a gloo group, for the tests that compare the two."""
+"""Run a script in one process or in a gloo group of two, for tests that compare the two."""
 
 import os
 import socket

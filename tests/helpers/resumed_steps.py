@@ -1,5 +1,4 @@
-"""Train a run, one that breaks off inside an accumulation window, and what resumes it; say whether they are equal.
-
+"""Train a run, interrupt one within an accumulation window, resume it, and print whether both are equal.
 python tests/e2e/resumed_steps.py OUT --launcher none
 """
 

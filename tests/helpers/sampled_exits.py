@@ -1,5 +1,4 @@
-"""Train a small EcoM2F on scenes with drawn exits: what test_distributed_exits.py starts, alone and with torchrun.
-
+"""Train a small EcoM2F with sampled exits; started by test_hooks_distributed.py with and without torchrun.
 python tests/helpers/sampled_exits.py OUT --launcher none --batch-size 4
 
 Two things are made alike for one process and two, since no sum over processes could be: the points of the losses are

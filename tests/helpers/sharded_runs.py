@@ -1,5 +1,4 @@
-"""Small runs of a classifier and of timesNet, on one process or split over several by FullyShard.
-
+"""Small runs of a classifier and of timesNet on one process or sharded over several with FullyShard.
 python tests/helpers/sharded_runs.py OUT --launcher pytorch
 
 trains both on all processes, and goes on from the checkpoints in OUT/one_* that another number of processes wrote.

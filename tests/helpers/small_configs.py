@@ -1,4 +1,4 @@
-"""Shipped configs made small: sizes and batches that fit the made-up data, for first steps in seconds."""
+"""Reduced versions of the configs: sizes and batches for generated data, for first steps within seconds."""
 
 from pathlib import Path
 from typing import Any

@@ -1,5 +1,4 @@
-"""Small made-up data in the layouts that the published data sets have: enough for the first step of every config.
-
+"""Small generated data in the layouts of the published datasets, sufficient for the first step of each config.
 `make_small(folder)` writes what VISLAB_DATA contains for the configs for CPUs, `make_published(folder)` the published
 sets in the trees of data/README.md.
 """

@@ -1,4 +1,4 @@
-"""Section 1 of the method written out naively: whole unfold, explicit solve. What the tests compare with."""
+"""Reference implementation of TrAct with a full unfold and an explicit solve."""
 
 import torch
 from torch import Tensor, nn

@@ -1,9 +1,8 @@
-"""Train and validate where neither batches nor processes divide the data; what test_uneven_batches.py starts.
-
+"""Train and validate on a dataset not divisible by batch size and processes; started by test_uneven_batches.py.
     python tests/helpers/uneven_batches.py OUT --launcher none
 
 Writes OUT/PROCESSES.json: the metrics of datasets of several lengths under fixed weights, and the iterations of a run
-counted in epochs.
+by epochs.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The zip archive of a checkpoint: every kind of damage is found, and what is whole passes, packed again or not."""
+"""Test the check of zip archives of checkpoints: each kind of damage is found, intact files pass."""
 
 import struct
 import zipfile

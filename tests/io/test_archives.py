@@ -1,4 +1,4 @@
-"""Files inside a .zip: paths lead into it, its content is read as it was written, and damage is one message."""
+"""Test files in .zip archives: paths, content, and errors for damaged archives."""
 
 import threading
 import zipfile

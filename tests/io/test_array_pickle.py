@@ -1,4 +1,4 @@
-"""Pickles of arrays: arrays of every kind and protocol come back, and nothing else is ever called."""
+"""Test pickles of arrays of all types and protocols; no other objects are loaded."""
 
 import pickle
 from collections import OrderedDict

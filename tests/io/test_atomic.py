@@ -1,4 +1,4 @@
-"""Atomic writes: a path holds its old content or all of the new one, and what killed runs left is removed."""
+"""Test atomic writes: a path has the old or the complete new content, and leftovers of killed runs are removed."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Checkpoints: no load runs code, no write can be half there, and messages say what the file is and what to do."""
+"""Test checkpoints: loads execute no code, writes are atomic, errors describe the file and the fix."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""Lengths that video files announce, for containers built by hand."""
+"""Test the length declared by video containers, on generated files."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""A download is whole or not there; one that broke off goes on where it stopped."""
+"""Test downloads: complete or absent, and continued after an interruption."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Bytes of image files: what is cut off or damaged is refused, depth and pages are seen, before a decoder is asked."""
+"""Test checks of image files before decoding: truncated or damaged files, bit depth, pages."""
 
 import io
 from pathlib import Path

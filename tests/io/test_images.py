@@ -1,4 +1,4 @@
-"""Image and label files: the right pixels, compared with Pillow, or one message that names the file."""
+"""Test image and label files: pixels equal to Pillow's, or one error with the file name."""
 
 import struct
 import zlib

@@ -1,4 +1,4 @@
-"""Folders: every image is found whatever the case of its suffix, and what is left out is said."""
+"""Test folder listings: images with suffixes of any case, and reports of skipped files."""
 
 import os
 

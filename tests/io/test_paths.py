@@ -1,4 +1,4 @@
-"""Paths of configs: variables are put in, and a folder is tried before anything long begins."""
+"""Test paths in configs: expansion of variables, and checks of output folders."""
 
 import os
 

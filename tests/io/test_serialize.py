@@ -1,4 +1,4 @@
-"""Plain data: everything comes back from a checkpoint as it was, and what cannot is named with its place."""
+"""Test plain data: values are equal after loading, unsupported ones raise an error with their place."""
 
 import re
 from collections import OrderedDict, deque

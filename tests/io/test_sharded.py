@@ -1,4 +1,4 @@
-"""Split tensors become whole for files, and what a file holds is split as the parameters are."""
+"""Test gathering sharded tensors for files and sharding loaded ones."""
 
 import pytest
 import torch

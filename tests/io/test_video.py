@@ -1,6 +1,5 @@
-"""Video files: upright frames with their times from the right stream, and no file that is cut short taken as whole.
-
-What is expected comes from PyAV's own rotation and times, and from frames that the tests encode without loss.
+"""Test video files: rotation, times, stream selection, and errors for truncated files.
+Expected values are the rotation and times of PyAV, and losslessly encoded frames.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""Weights of a checkpoint in a model: what does not belong there is refused with counts, and nothing is changed."""
+"""Test loading weights into models: mismatches raise an error with counts and leave the model unchanged."""
 
 import pytest
 import torch

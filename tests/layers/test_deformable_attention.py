@@ -1,4 +1,4 @@
-"""Deformable attention: places of the sampling points, the module against loops, and autocast."""
+"""Test deformable attention: sampling locations, the module against loops, autocast."""
 
 import math
 

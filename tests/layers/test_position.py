@@ -1,4 +1,4 @@
-"""Sine encodings and pixel centers: their values, and that nobody else holds the tensor that a caller gets."""
+"""Test sine encodings and pixel centers: values, and tensors that are not shared."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Recomputed parts: the same gradients, less kept, no product twice, random numbers drawn again."""
+"""Test recomputation: equal gradients, less stored memory, no repeated product, equal random numbers."""
 
 import torch
 from torch import nn

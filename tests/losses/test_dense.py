@@ -1,4 +1,4 @@
-"""SILog equals its formula, and nothing that a batch may hold turns it or its gradient into NaN."""
+"""Test SILog against its formula, and that it is never NaN."""
 
 import numpy as np
 import pytest

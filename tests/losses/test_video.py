@@ -1,4 +1,4 @@
-"""L2Loss and Fusion6Loss: values by hand, float32 under autocast, built by name."""
+"""Test L2Loss and Fusion6Loss: known values, float32 under autocast, built by name."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The classifier: behavior of every model, stems, targets, mixup, weights from files, depths for layer decay."""
+"""Test the classifier: common model tests, stems, targets, mixup, weights from files, depths for layer decay."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Dense tasks: predictions come back to the original image, and labels out of range do not count."""
+"""Test dense models: predictions in the original image size, averages over windows and views, the FPN baseline."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Assignment problems of one step: least sums, empty ones, what is not finite; one copy for all."""
+"""Test the matcher: minimal costs, empty problems, non-finite costs, a single copy from the device."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The preprocessor: right numbers, right layout, labels padded with their images and only in training."""
+"""Test the preprocessor: values, memory layout, and padding of labels in training only."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Parts of set-prediction losses on hand-made pairs."""
+"""Test parts of set prediction losses with constructed pairs."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Deformable attention's core: both forms against a loop over pixels, gradients, points outside, reduced precision."""
+"""Test deformable attention: both implementations against loops, gradients, points outside, reduced precision."""
 
 import math
 

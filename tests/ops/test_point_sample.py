@@ -1,4 +1,4 @@
-"""Bilinear samples: own and shared points, integer maps in chunks, rows of all channels."""
+"""Test bilinear sampling: own and shared points, integer maps in chunks, rows of all channels."""
 
 import torch
 

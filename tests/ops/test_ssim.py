@@ -1,4 +1,4 @@
-"""SSIM and MS-SSIM: known values, the rule for small images, and equality with pytorch_msssim."""
+"""Test SSIM and MS-SSIM: known values, small images, and parity with pytorch_msssim."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Axis-aligned boxes against torchvision and at the edges."""
+"""Test axis-aligned boxes against torchvision, and edge cases."""
 
 import torch
 from torchvision import ops

@@ -1,4 +1,4 @@
-"""DataSample: typed fields, conversion, and the trip through mmengine's dictionaries."""
+"""Test DataSample: typed fields, conversion, and mmengine's dictionaries."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Rotated boxes: one convention, checked by round trips over random boxes and against OpenCV."""
+"""Test rotated boxes: one convention, round trips of random boxes, and parity with OpenCV."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""analyze_logs joins the parts of a resumed run and survives what a killed run leaves."""
+"""Test that analyze_logs joins the parts of a resumed run and reads incomplete logs of killed runs."""
 
 import importlib.util
 import json

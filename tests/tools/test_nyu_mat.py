@@ -1,4 +1,4 @@
-"""The NYU converter turns axes, numbers and units round as the published evaluation expects them."""
+"""Test that the NYU converter orders axes, scales and units as expected by the published evaluation."""
 
 import runpy
 from pathlib import Path

@@ -1,5 +1,4 @@
-"""Every tool, run as a process: fast help, one message for bad input; train, resume, test, predict on a small video.
-
+"""Test each tool as a process: fast help, one message for invalid input; train, resume, test, predict on a small video.
 A process costs seconds, so each test runs one, in a folder that is not the checkout.
 """
 

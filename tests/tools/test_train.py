@@ -1,4 +1,4 @@
-"""The message of tools/train.py after an interrupt."""
+"""Test the message of tools/train.py after an interrupt."""
 
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""Samples as a model gets them: which ones, their pixels, and one picture for each transform."""
+"""Test browsing of samples: selection, pixels, and one image per transform."""
 
 import cv2
 import numpy as np

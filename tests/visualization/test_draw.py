@@ -1,4 +1,4 @@
-"""Drawing functions: the right pixels change, inputs stay as they are, odd inputs do not fail."""
+"""Test drawing functions: changed pixels, unchanged inputs, unusual inputs."""
 
 import numpy as np
 

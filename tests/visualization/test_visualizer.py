@@ -1,4 +1,4 @@
-"""The visualizer on samples of every task, from drawn scenes."""
+"""Test the visualizer on samples of all tasks."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""Checkpoints of other projects: files that contain only arrays, and a report of what did not fit."""
+"""Test checkpoints of other projects: names in both directions, permuted weights, pickles of arrays, reports."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The adapter to albumentations: late import, refused mistakes, rotated boxes without masks, holes."""
+"""Test the albumentations adapter: lazy import, invalid arguments, rotated boxes without masks, holes."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Steps of Albu: what is unknown or contradicts the coding of labels is refused with its place, before any run."""
+"""Test the steps of Albu: errors for unknown steps and steps that contradict the encoding of labels."""
 
 import albumentations
 import pytest

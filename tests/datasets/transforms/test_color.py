@@ -1,4 +1,4 @@
-"""Colors: jitter stays in its range and turns the hue, worked out by Python's colorsys."""
+"""Test color transforms: range of the jitter, and hue compared with Python's colorsys."""
 
 import colorsys
 

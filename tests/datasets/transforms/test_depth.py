@@ -1,4 +1,4 @@
-"""Windows of the depth benchmarks: NYU's white border and KITTI's common lower window, by the protocols' numbers."""
+"""Test the crops of depth benchmarks: the white border of NYU and the lower window of KITTI."""
 
 import numpy as np
 import pytest

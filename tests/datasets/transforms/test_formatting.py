@@ -1,4 +1,4 @@
-"""Packing: labels are derived from the panoptic map, and everything goes into a tensor and a sample unchanged."""
+"""Test packing: labels derived from the panoptic map, tensors and samples with unchanged values."""
 
 import numpy as np
 import pytest

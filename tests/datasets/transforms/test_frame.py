@@ -1,4 +1,4 @@
-"""Labels and images in one frame: sizes of the file, EXIF, labels behind moves, what resizing leaves of instances."""
+"""Test that labels and images have the same coordinates: file sizes, EXIF, moves, resizing of instances."""
 
 from types import SimpleNamespace
 

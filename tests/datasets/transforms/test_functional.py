@@ -1,4 +1,4 @@
-"""All labels move together: every geometric transform on drawn scenes, labels checked against each other."""
+"""Test that geometric transforms move all labels together, on synthetic scenes."""
 
 import random
 

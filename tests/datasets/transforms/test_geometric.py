@@ -1,4 +1,4 @@
-"""Sizes, ranges and refusals of the geometric transforms."""
+"""Test sizes, ranges and errors of the geometric transforms."""
 
 import numpy as np
 import pytest

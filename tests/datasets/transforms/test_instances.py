@@ -1,4 +1,4 @@
-"""Instances: every form of mask gives the same pixels, boxes of either kind, and what is malformed is named."""
+"""Test instances: all mask formats have equal pixels, both kinds of boxes, malformed entries."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Loading: what files hold is what results hold, and whatever is wrong with a file is said with its name."""
+"""Test loading transforms: values equal to the files, and errors with file names."""
 
 import cv2
 import numpy as np

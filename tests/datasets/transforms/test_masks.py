@@ -1,4 +1,4 @@
-"""Masks of COCO files: pycocotools' pixels for all that is legal, a refusal for what would harm it."""
+"""Test masks of COCO files: equal to pycocotools for valid masks, errors for others."""
 
 import numpy as np
 import pytest

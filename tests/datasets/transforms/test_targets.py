@@ -1,4 +1,4 @@
-"""Masks of the classes of a semantic map, for models that learn from masks."""
+"""Test masks of the classes of a semantic map, for models trained on masks."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Planted mistakes: one change to a right config each, caught with its place and the nearest valid name."""
+"""Test the config check with one mistake per config: each is reported with its place and the most similar name."""
 
 import copy
 import os

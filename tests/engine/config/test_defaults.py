@@ -1,4 +1,4 @@
-"""Test settings that a config leaves out are those of validation."""
+"""Test that test settings default to those of validation."""
 
 import pytest
 from mmengine.config import Config

@@ -1,4 +1,4 @@
-"""Planted mistakes that only show when something is built or compared: values, spans, metrics, hooks, loops."""
+"""Test mistakes found only by building or comparing components: values, intervals, metrics, hooks, loops."""
 
 import copy
 from typing import Any

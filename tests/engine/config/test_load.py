@@ -1,4 +1,4 @@
-"""Reading configs: what may stand in one, what comes out, and what each mistake in a file or an option says."""
+"""Test reading of configs: valid content, results, and errors of files and options."""
 
 import inspect
 import re

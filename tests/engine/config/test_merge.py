@@ -1,4 +1,4 @@
-"""Two bases that bring the same base: what one has changed is never taken back by the other without a word."""
+"""Test bases that share a base: a change of one is not silently reverted by the other."""
 
 from pathlib import Path
 

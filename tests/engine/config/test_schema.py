@@ -1,4 +1,4 @@
-"""Arguments read off signatures: where **kwargs lead, what is required, which values are obviously of a wrong kind."""
+"""Test arguments from signatures: **kwargs, required arguments, values of a wrong type."""
 
 import inspect
 from collections.abc import Callable, Sequence

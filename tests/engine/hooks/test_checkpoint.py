@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the new one stands before an old one goes, the best is kept, and no load needs trust."""
+"""Test CheckpointHook: old checkpoints are removed after the new one is written, the best is kept, loads are safe."""
 
 import os
 from pathlib import Path

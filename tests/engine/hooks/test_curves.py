@@ -1,4 +1,4 @@
-"""Curves: the loss of each epoch and the chosen metrics are kept through a resume, and drawn as one panel each."""
+"""Test CurvesHook: losses and metrics are kept on resume, one panel for each."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Early stopping: patience survives a resume, and a run that was stopped stays stopped."""
+"""Test early stopping: patience is restored on resume, and a stopped run remains stopped."""
 
 import pytest
 from mmengine.hooks import EarlyStoppingHook as MMEngineEarlyStoppingHook

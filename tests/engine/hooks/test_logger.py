@@ -1,4 +1,4 @@
-"""Validations are logged at the step they were made at: the epoch in runs by epochs, the iteration in the others."""
+"""Test that validations are logged at their step: the epoch or the iteration."""
 
 import json
 from pathlib import Path

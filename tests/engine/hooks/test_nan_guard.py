@@ -1,4 +1,4 @@
-"""NaN in losses or weights stops a run at once, with the step, the loss and the images, and is never saved."""
+"""Test that NaN in losses or weights stops the run with step, loss and images, and is not saved."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Gradients of a started accumulation window are there again after a resume, bit for bit."""
+"""Test that gradients of an open accumulation window are restored bit for bit on resume."""
 
 import pytest
 import torch

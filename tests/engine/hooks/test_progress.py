@@ -1,4 +1,4 @@
-"""The progress line appears on a terminal only, says the right things, hides no message and costs next to nothing."""
+"""Test the progress line: only on terminals, correct content, no hidden messages, low cost."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""Random generators: validation leaves no trace in training."""
+"""Test that validation does not change the random state of training."""
 
 from types import SimpleNamespace
 

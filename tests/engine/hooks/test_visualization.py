@@ -1,4 +1,4 @@
-"""The pictures: which images are drawn, when, and in which frame."""
+"""Test VisualizationHook: which images are drawn, when, and in which coordinates."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""Mixed precision on the CPU: bfloat16 without a scaler; on a GPU mmengine's own wrapper."""
+"""Test mixed precision: bfloat16 without a scaler on CPUs, mmengine's wrapper on GPUs."""
 
 import pytest
 import torch

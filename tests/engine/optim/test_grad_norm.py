@@ -1,4 +1,4 @@
-"""Clipping: the logged norm is that of the gradients before, and nothing is logged where there is none."""
+"""Test that the logged gradient norm is that before clipping."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Layer-wise learning rates equal timm's own, wherever in a model the encoder sits."""
+"""Test that layer-wise learning rates are equal to timm's at any position of the encoder in a model."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""Saved optimizer state under another implementation or memory format; fused updates as the configs use them."""
+"""Test optimizer states saved with other implementations or memory formats, and fused optimizers."""
 
 import copy
 

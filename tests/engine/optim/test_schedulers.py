@@ -1,4 +1,4 @@
-"""WarmupCosineLR and RelativeMultiStepLR: their values, in epochs and in iterations, and after resuming."""
+"""Test WarmupCosineLR and RelativeMultiStepLR by epochs, by iterations, and after resuming."""
 
 import math
 

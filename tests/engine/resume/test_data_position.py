@@ -1,4 +1,4 @@
-"""Places in the data: arithmetic against a loop that reads the samples one by one, with sizes that do not divide."""
+"""Test data positions against a loop over all samples, with sizes that are not divisible."""
 
 from collections.abc import Iterator
 

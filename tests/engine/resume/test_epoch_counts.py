@@ -1,4 +1,4 @@
-"""What counts epochs is refused in a run that counts iterations."""
+"""Test that components by epoch raise an error in runs by iterations."""
 
 import pytest
 import torch

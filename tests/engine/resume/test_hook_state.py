@@ -1,4 +1,4 @@
-"""Whatever a hook remembers is there again after a resume: patience, gradients of an open window, a user's counters."""
+"""Test that hook states are restored on resume: patience, pending gradients, counters of users."""
 
 from collections import deque
 

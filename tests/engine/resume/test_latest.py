@@ -1,4 +1,4 @@
-"""`--resume` takes the checkpoint of the run that was started last in the folder, whatever the step numbers say."""
+"""Test that `--resume` selects the checkpoint of the run started last in the folder."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Every schedule can be saved, brought back bit for bit, and followed anew from the run's first step."""
+"""Test that each scheduler can be saved, restored bit for bit, and replayed from the start of the run."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""Random generators of a process: all draws repeat after a restore, through a checkpoint file too."""
+"""Test that random states are restored, also from a checkpoint file."""
 
 import random
 

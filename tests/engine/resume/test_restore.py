@@ -1,4 +1,4 @@
-"""A resume goes on after the samples it has trained on, with changed settings said and nothing lost in silence."""
+"""Test that a resumed run continues after the samples already used, and logs changed settings."""
 
 import json
 import logging

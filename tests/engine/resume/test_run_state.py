@@ -1,4 +1,4 @@
-"""Parts of a checkpoint that a run goes on from: each wrong one is named, and right ones pass."""
+"""Test the validation of the parts of a checkpoint needed to resume."""
 
 import copy
 

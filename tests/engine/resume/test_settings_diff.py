@@ -1,4 +1,4 @@
-"""Differences of two runs' settings: what is trained is told in words, where and how fast a run works is not."""
+"""Test differences of settings: those that change training are listed, location and speed are not."""
 
 from pathlib import Path
 

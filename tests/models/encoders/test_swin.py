@@ -1,4 +1,4 @@
-"""Swin's windows for dense prediction: what blocks recompute, who sees whom; no tensor outlives its forward pass."""
+"""Test Swin for dense prediction: recomputed blocks, attention masks, no tensors kept after the forward pass."""
 
 import copy
 import gc

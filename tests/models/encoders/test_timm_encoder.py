@@ -1,4 +1,4 @@
-"""TimmEncoder gives the maps it declares, for every family, and loads only files that fit."""
+"""Test TimmEncoder: maps match the declared channels and strides for each family; invalid files raise an error."""
 
 import pytest
 import timm

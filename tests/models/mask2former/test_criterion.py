@@ -1,4 +1,4 @@
-"""Mask2Former's loss: targets that the device alone knows to be none count as if they had been left out before."""
+"""Test the loss of Mask2Former: targets marked as skipped on the device have no effect."""
 
 import pytest
 import torch

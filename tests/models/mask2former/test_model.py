@@ -1,4 +1,4 @@
-"""Mask2Former: exits, losses, inference rules, memory, sizes; bad labels; parity with transformers (peer)."""
+"""Test Mask2Former: exits, losses, postprocessing, memory, sizes, invalid labels, parity with transformers (peer)."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Costs of exits: those that were published, and those that torch counts."""
+"""Test the costs of exits against published values and torch's counts."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The derived data set: qualities of single exits, kept when interrupted."""
+"""Test the derived dataset: qualities of single exits, kept after an interruption."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The gate: it learns which images gain from depth, and what any policy scores and costs."""
+"""Test the gate: it learns which images benefit from more layers; quality and cost of policies."""
 
 import numpy as np
 import pytest

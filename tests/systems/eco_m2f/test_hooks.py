@@ -1,4 +1,4 @@
-"""Exits that training draws: from seed and step alone, once for each optimizer step."""
+"""Test sampled exits: they depend on seed and step only, one per optimizer step."""
 
 import pytest
 

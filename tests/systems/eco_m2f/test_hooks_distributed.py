@@ -1,4 +1,4 @@
-"""Step A in two gloo processes: the same exits, the same weights, those of one process on the joined batch."""
+"""Test step A in two gloo processes: the same exits and weights as one process with the whole batch."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""EcoM2F: losses at an exit, policies in a batch, and the behavior of every model."""
+"""Test EcoM2F: losses at an exit, policies in a batch, and the common model tests."""
 
 import pytest
 import torch

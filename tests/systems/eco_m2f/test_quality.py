@@ -1,4 +1,4 @@
-"""Quality of one image's prediction, worked out by hand."""
+"""Test the quality of the prediction of one image against known values."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The sheet of original, reconstruction and difference: every pixel stands where it belongs."""
+"""Test the image of original, reconstruction and difference."""
 
 import numpy as np
 import torch

@@ -1,4 +1,4 @@
-"""The CPU example's config, shrunk to a few frames: from the video to metrics.json and both pictures, and a resume."""
+"""Test the CPU example with a few frames: from the video to metrics.json and both images, and resuming."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""HNeRV: shapes of every stage, training on a moving shape, and the behavior of every model."""
+"""Test HNeRV: shapes of each stage, training on a moving shape, and the common model tests."""
 
 import pytest
 import torch

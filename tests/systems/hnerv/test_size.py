@@ -1,4 +1,4 @@
-"""Sizes of HNeRV: those that were published, and counting equals building."""
+"""Test sizes of HNeRV: published values, and counts equal to built models."""
 
 import pytest
 

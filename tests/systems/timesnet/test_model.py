@@ -1,4 +1,4 @@
-"""timesNet: pre-trained weights arrive whole on both sides, the gate starts at 1, shapes and gradients are right."""
+"""Test timesNet: pre-trained weights in encoder and decoder, initial gates of 1, shapes, gradients."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""Re-Shape modules: sizes for every factor, what the first output looks like, and what a grid pattern would be."""
+"""Test Re-Shape modules: sizes for each factor, statistics of the initial output, no grid pattern."""
 
 import pytest
 import torch

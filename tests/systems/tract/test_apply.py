@@ -1,4 +1,4 @@
-"""A small convolutional network on drawn images: paired runs, so that only the first layer's gradient differs."""
+"""Test paired runs of a small convolutional network that differ only in the gradient of the first layer."""
 
 import statistics
 

@@ -1,4 +1,4 @@
-"""The rows TrAct sees are those of torch's own unfold, to the last bit, however the copy is made."""
+"""Test that the rows of TrAct are bit for bit those of torch's unfold."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""TrActHook in real runs: which layer it takes, what the gradients are, what it says when it cannot work."""
+"""Test TrActHook in runs: the selected layer, gradients, error messages."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Two gloo processes: `global` and `deferred` equal the joined batch, `local` is off by what its definition says."""
+"""Test two gloo processes: `global` and `deferred` equal the whole batch, `local` differs as defined."""
 
 import socket
 

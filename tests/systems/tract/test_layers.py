@@ -1,4 +1,4 @@
-"""Which layer of which model is taken, and what is refused."""
+"""Test which layers of models are selected, and errors."""
 
 import pytest
 import timm

@@ -1,4 +1,4 @@
-"""The TrAct gradient of a layer against its definition, and the layer's stock behavior beside it."""
+"""Test the TrAct gradient of a layer against its definition, and the default behavior of the layer."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""Beside torch_tract: equal wherever that package is right, and one test for each place where it is not."""
+"""Test parity with torch_tract where it is correct, and one test for each place where it is not."""
 
 import copy
 

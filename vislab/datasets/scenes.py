@@ -96,7 +96,7 @@ class Scenes(BaseDataset):
 
     @classmethod
     def check_arguments(cls, *, length: int = 1, **arguments: Any) -> None:
-        """Raise the errors of the constructor, without a record of each scene."""
+        """Raise the errors of the constructor without creating the records."""
         cls(length=min(length, 1), **{**arguments, "pipeline": ()})
 
     def load_data_list(self) -> list[dict]:

@@ -75,7 +75,7 @@ def class_loss(logits: Tensor, labels: Sequence[Tensor], pairs: Pairs, *, no_obj
     classes = torch.full(logits.shape[:2], logits.shape[2] - 1, dtype=torch.int64, device=logits.device)
     classes[matched_rows(pairs)] = matched_targets(labels, pairs)
     weight = logits.new_ones(logits.shape[2])
-    weight[-1:].fill_(no_object_weight)  # weight[-1] = ... would wait for the device
+    weight[-1:].fill_(no_object_weight)  # weight[-1] = ... would synchronize with the device
     return F.cross_entropy(logits.transpose(1, 2), classes, weight)
 
 

@@ -60,7 +60,7 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
     """
     state = read_weights(path)
     first = next(iter(model.state_dict()))
-    # the shortest: a ResNet has conv1.weight itself and in each of its blocks
+    # the shortest match: a ResNet has conv1.weight in the stem and in each block
     places = (key[: -len(first)] for key in state if key == first or key.endswith("." + first))
     prefix = min(places, key=len, default="")
     state = {k[len(prefix) :]: v for k, v in state.items() if k.startswith(prefix)}

@@ -73,7 +73,7 @@ class Runner(MMEngineRunner):
 
     def __init__(self, *args, resume: bool | str = False, default_scope: str = "vislab", **kwargs) -> None:
         self._start_from: str | None = None
-        self.checkpoint_dir: str | None = None  # where checkpoints are looked for, if not in the work folder
+        self.checkpoint_dir: str | None = None  # folder of checkpoints to resume from; default: work_dir
         if resume == "auto":
             resume, self._start_from = True, kwargs.pop("load_from", None)  # without a checkpoint
         elif isinstance(resume, str):

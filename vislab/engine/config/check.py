@@ -1,9 +1,8 @@
-"""Checks a whole config before any data is touched: all mistakes at once, each with its place and its remedy.
+"""Check a whole config before any data is read, and report all mistakes at once with place and fix.
 
-mmengine looks at many settings late or never: a misspelt section or `env_cfg` key is ignored, a wrong argument of a
-hook fails at the first checkpoint. Here every section of the Runner is read as the Runner will read it: names and kinds
-by components.py, values by building what is cheap (dry.py), spans and names of metrics against the run (run.py), hooks
-with one another (hooks.py).
+mmengine reads many settings late or never: a misspelled section or `env_cfg` key is ignored, and a wrong argument of a
+hook fails at the first checkpoint. Here every section is checked: names and types of arguments (components.py), values
+by building cheap components (dry.py), intervals and metric names against the run (run.py), and hooks (hooks.py).
 """
 
 import os
@@ -36,12 +35,12 @@ from vislab.engine.config.schema import Paramwise, Settings, arguments_of
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from vislab.errors import ConfigError, did_you_mean
 
-_METRIC_ARGUMENTS = ("save_best", "monitor", "metrics")  # of hooks and schedules: names of metrics
+_METRIC_ARGUMENTS = ("save_best", "monitor", "metrics")  # of hooks and schedulers: names of metrics
 _LOADER_EXTRA = {"num_batch_per_epoch", "disable_subprocess_warning"}
 
 
 def check_config(cfg: Config | dict, *, files: bool = True) -> None:
-    """Raise one ConfigError that lists every mistake in `cfg`; return when there is none.
+    """Raise one ConfigError that lists all mistakes in `cfg`, if there are any.
 
     Args:
         cfg: What `load_config` returns.
@@ -51,7 +50,7 @@ def check_config(cfg: Config | dict, *, files: bool = True) -> None:
 
 
 def check_settings(cfg: Config | dict) -> None:
-    """Raise ConfigError for wrong plain settings (launcher, log level, work folder ...), before they are replaced."""
+    """Raise ConfigError for invalid plain settings (launcher, log level, ...) before they are replaced."""
     walk = Walk(files=False, build=False)
     _Check(_plain(_only(cfg, arguments_of(Settings).parameters)), walk).settings()
     _refuse(walk.found, getattr(cfg, "filename", None))
@@ -59,7 +58,7 @@ def check_settings(cfg: Config | dict) -> None:
 
 def _refuse(problems: list[Problem], name: str | None) -> None:
     places: dict[tuple[str, str], list[str]] = {}
-    for found in problems:  # a path used by three loaders is one mistake
+    for found in problems:  # merge problems of the same value
         places.setdefault((found.value, found.text), []).append(found.place)
     if places:
         count = f"{len(places)} mistake{'s' if len(places) > 1 else ''}"
@@ -68,7 +67,7 @@ def _refuse(problems: list[Problem], name: str | None) -> None:
 
 
 def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True) -> list[Problem]:
-    """Every mistake in `cfg`, in the order of its sections. Neither datasets nor a model with weights are built.
+    """Return all mistakes in `cfg`, in the order of its sections. No datasets or model weights are created.
 
     Args:
         cfg: What `load_config` returns.
@@ -83,7 +82,7 @@ def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True)
 
 
 def check_class_count(cfg: Config | dict, dataset: Any) -> None:
-    """Compare `num_classes` in the model's config with a dataset that is built: its files have named the classes.
+    """Compare `num_classes` in the config of the model with the classes of a built dataset.
 
     Raises:
         ConfigError: They disagree.
@@ -105,7 +104,7 @@ def _random_states_kept() -> Iterator[None]:
 
 
 def _plain(node: Any) -> Any:
-    """Ordinary dicts and lists, with the imported classes themselves in place of lazy objects."""
+    """Return plain dicts and lists with the imported classes in place of lazy objects."""
     if isinstance(node, (LazyObject, LazyAttr)):
         return node.build()
     if isinstance(node, dict):
@@ -114,7 +113,7 @@ def _plain(node: Any) -> Any:
 
 
 class _Check:
-    """One pass over a config, section by section; what is built is kept for what is compared with it."""
+    """Checks a config section by section; built components are kept for comparison with later sections."""
 
     def __init__(self, cfg: dict, walk: Walk) -> None:
         self.cfg, self.walk = {k: v for k, v in cfg.items() if v is not None}, walk
@@ -139,7 +138,7 @@ class _Check:
             self.walk.attempt(self._whole_model, "model", {})
 
     def settings(self) -> None:
-        """Plain values and the sections that hold them."""
+        """Check plain values and sections of plain values."""
         settings = arguments_of(Settings)
         self.walk.arguments(_only(self.cfg, settings.parameters), "", settings, "the Runner")
         for key in ("load_from", "resume"):
@@ -154,7 +153,7 @@ class _Check:
             self.walk.add("work_dir", "is a file: a folder is needed", self.cfg["work_dir"])
 
     def _groups(self) -> None:
-        """Settings that come together or not at all."""
+        """Check that settings which depend on each other are given together."""
         cfg, missing = self.cfg, {}
         if "model" not in cfg:
             missing["model"] = "a config needs a model"
@@ -192,7 +191,7 @@ class _Check:
     # ------------------------------------------------------------------------------------------------ data and loops
 
     def _loader(self, key: str) -> Any:
-        """Check a loader; built on a dataset of numbers, None when that cannot be."""
+        """Check a data loader and return it, built with a stand-in dataset; None if it cannot be built."""
         loader, walk, before = self.cfg.get(key), self.walk, len(self.walk.found)
         if loader is None or not walk.is_dict(loader, key, "as in dict(batch_size=2, dataset=..., sampler=...)"):
             return None
@@ -285,7 +284,7 @@ class _Check:
         clips = len(walk.found) == before
         if (
             "optimizer" not in wrapper and "constructor" in wrapper and rules is None
-        ):  # it builds several wrappers in its own way
+        ):  # builds several wrappers in its own way
             return
         own = {k: v for k, v in wrapper.items() if k not in ("optimizer", "constructor", "paramwise_cfg")}
         optimizer = None
@@ -317,7 +316,7 @@ class _Check:
         given, run = self.cfg.get("param_scheduler"), self.facts
         groups = {"param_scheduler": given}
         if isinstance(given, dict) and "type" not in given and all(isinstance(v, (dict, list)) for v in given.values()):
-            groups = {f"param_scheduler.{name}": value for name, value in given.items()}  # one list an optimizer
+            groups = {f"param_scheduler.{name}": value for name, value in given.items()}  # one list per optimizer
         for place, group in groups.items():
             for i, config in enumerate(group) if isinstance(group, (list, tuple)) else [("", group)]:
                 where = f"{place}.{i}".rstrip(".")
@@ -329,17 +328,19 @@ class _Check:
                 if len(self.walk.found) == before:
                     run.compare(self.walk, config, where, config.get("by_epoch", True))
 
-    # ----------------------------------------------------------------------------------------- what needs all of it
+    # ------------------------------------------------------------------------------------- checks of the whole config
 
     def _hooks(self) -> None:
         self.hooks = check_hooks(self.walk, self.cfg, self.facts)
 
     def _whole_model(self) -> None:
-        """Class counts, the model's shapes, and what is said about parameters by name. Only for a config without other
-        mistakes: of a mistake one message is enough."""
+        """Check class counts, the shapes of the model and parameter names in rules.
+
+        Runs only if the config has no other mistakes, so that each mistake is reported once.
+        """
         cfg, walk = self.cfg, self.walk
         dataset = (cfg.get("train_dataloader") or {}).get("dataset") or {}
-        while isinstance(dataset.get("dataset"), dict):  # RepeatDataset and the like
+        while isinstance(dataset.get("dataset"), dict):  # wrappers such as RepeatDataset
             dataset = dataset["dataset"]
         target = resolve(dataset.get("type"), ours.DATASETS)
         metainfo = {**(getattr(target, "METAINFO", None) or {}), **(dataset.get("metainfo") or {})}

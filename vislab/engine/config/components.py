@@ -1,10 +1,10 @@
-"""Checks one component of a config, `dict(type=..., ...)`, and everything nested in it.
+"""Check one component of a config, `dict(type=..., ...)`, and all components nested in it.
 
-Names and kinds of arguments are read off the signature; what is cheap is then built, and whatever its constructor
-raises is a problem at its place. A class may say more about its arguments than its signature can:
+Names and types of arguments are checked against the signature. Components that are cheap to build are then built, and
+an exception of a constructor is reported at the place of the component. A class can declare more about its arguments:
 
-    path_arguments: ClassVar[tuple[str, ...]]   names of arguments that hold paths (str, or list or dict of str)
-    check_arguments(cls, **arguments) -> None   classmethod; raises VislabError for what only the class can judge
+    path_arguments: ClassVar[tuple[str, ...]]   names of arguments that are paths (str, or list or dict of str)
+    check_arguments(cls, **arguments) -> None   classmethod; raises VislabError for invalid arguments
 """
 
 import functools
@@ -35,23 +35,23 @@ from vislab.engine.config.problems import ABSENT, Problem, expanded, path_proble
 from vislab.engine.config.schema import Arguments, arguments_of, nearest_choice, out_of_bounds, parts_of, wrong_kind
 from vislab.errors import did_you_mean, nearest
 
-# Which registry a nested component's name is looked up in, by the name of the argument that holds it.
+# Registry in which the name of a nested component is looked up, by the name of the argument that contains it.
 NESTED = {
     "dataset": ours.DATASETS, "datasets": ours.DATASETS, "pipeline": ours.TRANSFORMS, "transforms": ours.TRANSFORMS,
     "transform": ours.TRANSFORMS, "metrics": ours.METRICS, "vis_backends": ours.VISBACKENDS,
     "init_cfg": root.WEIGHT_INITIALIZERS, "data_preprocessor": ours.MODELS,
 }  # fmt: skip
-# Arguments that the Runner gives itself when it builds a component of this registry.
+# Arguments that the Runner passes when it builds a component of this registry.
 GIVEN = {
     "data sampler": {"dataset", "seed", "sampler", "batch_size"}, "optimizer": {"params"},
     "optim_wrapper": {"optimizer"}, "optimizer wrapper constructor": {"optim_wrapper_cfg"},
     "parameter scheduler": {"optimizer", "epoch_length", "param_name"}, "loop": {"runner", "dataloader", "evaluator"},
     "vis_backend": {"save_dir"}, "visualizer": {"name", "save_dir"}, "model_wrapper": {"module"},
 }  # fmt: skip
-# Keys that mmengine takes out of the dict before it builds a component of this registry.
+# Keys that mmengine removes from the dict before it builds a component of this registry.
 EXTRA = {"hook": {"priority"}, "parameter scheduler": {"convert_to_iter_based"}, "weight initializer": {"override"}}
-_CLOSED = ("transform", "dataset", "metric", "vis_backend", "model", "weight initializer")  # a `type` is a component's
-_BASES = {  # what a component of a registry is
+_CLOSED = ("transform", "dataset", "metric", "vis_backend", "model", "weight initializer")  # `type` is a component
+_BASES = {  # base class of the components of a registry
     "hook": Hook, "data sampler": Sampler, "optimizer": Optimizer, "parameter scheduler": _ParamScheduler,
     "metric": BaseMetric, "loop": BaseLoop, "optim_wrapper": OptimWrapper, "model": nn.Module, "transform": Callable,
     "visualizer": Visualizer, "vis_backend": BaseVisBackend, "log_processor": LogProcessor, "dataset": Sized,
@@ -59,19 +59,19 @@ _BASES = {  # what a component of a registry is
 
 
 class NeedsRun(Exception):
-    """A stand-in was asked for something that only the run has: nothing can be said about the component."""
+    """Raised by a stand-in when a component needs something that exists only in a run: the component is not checked."""
 
 
 class Walk:
-    """Goes through a config and collects its problems.
+    """Traverses a config and collects its problems.
 
     Args:
-        files: Also check that the paths exist.
-        build: Build what is cheap.
+        files: Whether to check that paths exist.
+        build: Whether to build components that are cheap to build.
 
     Attributes:
-        found: The problems so far.
-        places: Where each class is named or given arguments.
+        found: Problems found so far.
+        places: Place of each class in the config.
     """
 
     def __init__(self, *, files: bool = True, build: bool = True) -> None:
@@ -99,18 +99,19 @@ class Walk:
         required: bool = True,
         build: Callable[[Callable, dict], Any] | None = None,
     ) -> Any:
-        """Check a component and those nested in it.
+        """Check a component and the components nested in it.
 
         Args:
-            node: The dict with `type`, plain (no lazy objects).
-            place: Its dotted key.
+            node: Plain dict with `type`, without lazy objects.
+            place: Dotted key of the component.
+            registry: Registry in which a type name is looked up.
             registry: Where a name given as text is looked up.
-            default: The type that is built when none is given; None when there must be one.
-            required: Report required arguments that are missing. Parts nested in a model get some from their owner.
+            default: Type used if `node` has none; None if a type is required.
+            required: Whether to report missing required arguments. Modules nested in a model get some from the model.
             build: How it is built from class and arguments; components of BUILT need nothing.
 
         Returns:
-            What was built; None when it has problems or is not built here.
+            The built component; None if it has problems or is not built here.
         """
         before = len(self.found)
         if not self.is_dict(node, place, "as in dict(type=...)"):
@@ -154,7 +155,7 @@ class Walk:
     def arguments(
         self, given: dict, place: str, arguments: Arguments, owner: str, *, extra: set[str] | frozenset = frozenset()
     ) -> None:
-        """Names that `owner` does not take, and values of a kind or size that it cannot use."""
+        """Report arguments that `owner` does not accept and values of a wrong type or out of range."""
         for name, value in given.items():
             where = f"{place}.{name}" if place else name
             if name not in arguments.parameters:
@@ -165,7 +166,7 @@ class Walk:
                     self.add(where, f"{owner} takes no argument {name!r}{hint} It takes: {takes}", value)
                 continue
             kind = arguments.kinds.get(name, Any)
-            judged = type(value)() if _is_component(value) else value  # its contents are checked as components
+            judged = type(value)() if _is_component(value) else value  # nested components are checked separately
             expected = wrong_kind(judged, kind, arguments.parameters[name].default)
             if expected:
                 got = f"the text {value!r}" if isinstance(value, str) else f"{value!r} ({type(value).__name__})"
@@ -174,30 +175,30 @@ class Walk:
                 self._parts(value, where, kind)
 
     def bounds(self, name: str, value: Any, place: str) -> str | None:
-        """Report and return what is wrong with the size of a value, by the name of its argument."""
+        """Report and return the bound that a value violates, by the name of its argument."""
         text = out_of_bounds(name, value)
         if text:
             self.add(place, text, value)
         return text
 
     def _parts(self, value: dict, place: str, kind: Any) -> None:
-        """Plain dicts whose keys are the arguments of a class."""
+        """Check plain dicts whose keys are the arguments of a class."""
         whole, each = parts_of(kind)
         for part, given, where in [(whole, value, place), *((each, v, f"{place}.{k}") for k, v in value.items())]:
             if part is not None and isinstance(given, dict) and "type" not in given:
                 self.places[part] = where
                 self.arguments(given, where, arguments_of(part), name_of(part))
-                if issubclass(part, BaseModel):  # a section; parts of a component get some from their owner
+                if issubclass(part, BaseModel):  # a section of the config; modules get some arguments from their model
                     self.needed(given, where, arguments_of(part), where, set())
 
     def needed(self, given: dict, place: str, arguments: Arguments, owner: str, others: set[str]) -> None:
-        """Required arguments that are neither given nor among `others`."""
+        """Report required arguments that are neither given nor in `others`."""
         for name in sorted(arguments.required - set(given) - others):
             near = nearest(name, set(given) - set(arguments.parameters))
             self.add(f"{place}.{name}", f"{owner} needs this argument" + (f" (`{near[0]}` is given)" if near else ""))
 
     def nested(self, value: Any, place: str, registry: Registry) -> None:
-        """Components inside an argument: itself, in a list, or in a plain dict, at any depth."""
+        """Check the components in an argument: the argument itself, or elements of lists and dicts at any depth."""
         key = place.rpartition(".")[2]
         if isinstance(value, (list, tuple)):
             if key == "datasets" and not value:
@@ -228,13 +229,13 @@ class Walk:
                         self.bounds(name, item, f"{place}.{key}")
 
     def attempt(self, build: Callable[[], Any], place: str, given: dict, owner: str = "") -> Any:
-        """The result of `build`; what it raises is a problem at `place`, or at the argument that the error is about."""
+        """Return the result of `build`; report an exception at `place`, or at the argument that its message names."""
         try:
             with _quiet():
                 return build()
         except NeedsRun:
             return None
-        except Exception as error:  # whatever a constructor refuses its arguments with
+        except Exception as error:  # constructors raise many types for invalid arguments
             text = message_of(error)
             about = _about(text, given)
             text = text if owner in text else f"{owner}: {text}"
@@ -244,7 +245,7 @@ class Walk:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No warnings and no log lines: the run gives them once more."""
+    """Suppress warnings and log lines, which the run emits again."""
     disabled = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -256,7 +257,7 @@ def _quiet() -> Iterator[None]:
 
 
 def message_of(error: Exception) -> str:
-    """An exception in words: its text, with the kind where the text alone says little."""
+    """Return the message of an exception, with its type if the text alone is not clear."""
     text = str(error).strip()
     if isinstance(error, AssertionError) and not text:
         text = traceback.extract_tb(error.__traceback__)[-1].line or ""
@@ -265,7 +266,7 @@ def message_of(error: Exception) -> str:
 
 
 def _about(text: str, given: dict) -> str | None:
-    """The argument that an error is about: named in it with its value, or named, or at least its value quoted."""
+    """Return the argument that an error message is about: named with its value, named, or only its value quoted."""
     values = {k: expanded(v) if isinstance(v, str) else repr(v) for k, v in given.items()}
     named = [k for k in given if re.search(rf"(?<![\w.]){re.escape(str(k))}(?!\w)", text)]
     quoted = [k for k, v in values.items() if len(v) > 1 and v in text]
@@ -274,17 +275,17 @@ def _about(text: str, given: dict) -> str | None:
 
 
 def resolve(kind: Any, registry: Registry) -> Any:
-    """The class or function that `type` names: itself, a registered name, or a dotted path; None when there is none."""
+    """Return the class or function for `type`: itself, a registered name or a dotted path; None if there is none."""
     if not isinstance(kind, str):
         return kind
     try:
         return registry.get(kind)
-    except Exception:  # RuntimeError is how Registry.get says that it found nothing
+    except Exception:  # Registry.get raises RuntimeError if it finds nothing
         return None
 
 
 def accepted_arguments(node: dict) -> set[str]:
-    """Names that the component in `node` takes; for a dict without a known type, none."""
+    """Return the argument names that the component in `node` accepts; none for a dict without a known type."""
     for registry in _registries():
         target = resolve(node.get("type"), registry)
         if callable(target):
@@ -301,26 +302,26 @@ def _call(target: Callable, given: dict) -> Any:
 
 
 def _unread(target: Callable, given: dict) -> Any:
-    """A dataset that has not read its annotations, for classes that can wait with that."""
+    """Build a dataset without reading its annotations, for classes with lazy initialization."""
     if not issubclass(target, BaseDataset) or "lazy_init" not in arguments_of(target).parameters:
         raise NeedsRun
-    root = {"data_root": ""} if "data_root" in given else {}  # paths are checked by themselves
+    root = {"data_root": ""} if "data_root" in given else {}  # paths are checked separately
     return target(**{**given, **root, "pipeline": [], "lazy_init": True})
 
 
-# How components are built that need nothing but their arguments
+# Components that are built from their arguments only
 BUILT = {"hook": _call, "transform": _call, "metric": _call, "log_processor": _call, "dataset": _unread}
 
 
 def _arguments(target: Callable, node: dict, registry: Registry) -> Arguments:
     is_hook = inspect.isclass(target) and issubclass(target, Hook)
     own = arguments_of(target, strict=is_hook)
-    if is_hook and issubclass(target, EMAHook):  # its **kwargs are the arguments of the averaged model
+    if is_hook and issubclass(target, EMAHook):  # **kwargs are the arguments of the averaged model
         model = resolve(node.get("ema_type", "ExponentialMovingAverage"), ours.MODELS)
         more = arguments_of(model) if callable(model) else Arguments()
         parameters = {k: v for k, v in more.parameters.items() if k not in ("model", "device")}
         return Arguments({**parameters, **own.parameters}, {**more.kinds, **own.kinds}, own.required, own.open)
-    if not inspect.isclass(target) and registry.name == "function":  # called with a batch or a worker's number first
+    if not inspect.isclass(target) and registry.name == "function":  # called with a batch first
         return Arguments(own.parameters, own.kinds, own.required - {next(iter(own.parameters), "")}, own.open)
     return own
 
@@ -351,7 +352,7 @@ def _names(registry: Registry) -> list[str]:
 
 
 def _holder(kind: Any, likely: Registry) -> Registry | None:
-    """The registry that a component belongs to: `likely` if it is there, else the first that holds it."""
+    """Return the registry of a component: `likely` if it contains the component, else the first that does."""
     if not isinstance(kind, str):
         holds = (r for r in (likely, *_registries()) if any(kind in part.module_dict.values() for part in _chain(r)))
         return next(holds, likely)

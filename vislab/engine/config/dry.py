@@ -147,7 +147,7 @@ def _at_constructor(walk: Walk, error: Exception, config: dict) -> Problem:
         code, names = trace.tb_frame.f_code, trace.tb_frame.f_locals
         kinds += list(type(names.get("self")).__mro__) if code.co_name == "__init__" else []
         trace = trace.tb_next
-    called = re.match(r"(\w+)\.__init__\(\)", str(error))  # a TypeError before the constructor is entered
+    called = re.match(r"(\w+)\.__init__\(\)", str(error))  # a TypeError before the constructor runs
     kinds += [kind for kind in walk.places if called and getattr(kind, "__name__", "") == called[1]]
     place = next((walk.places[kind] for kind in reversed(kinds) if kind in walk.places), "model")
     given = config

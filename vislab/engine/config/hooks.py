@@ -1,4 +1,4 @@
-"""Checks hooks: each for itself, in its slot, with the run, and with one another."""
+"""Check hooks: each one, its slot in `default_hooks`, against the run, and for duplicates."""
 
 import inspect
 import itertools
@@ -16,7 +16,7 @@ from vislab.registry import HOOKS
 
 
 def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> dict[str, Hook]:
-    """Report the problems of `default_hooks` and `custom_hooks`; returns what was built, by place."""
+    """Report problems of `default_hooks` and `custom_hooks`; returns the built hooks by place."""
     default, custom = cfg.get("default_hooks", {}), cfg.get("custom_hooks", [])
     slots = {name: resolve(hook["type"], HOOKS) for name, hook in DEFAULT_HOOKS.items()} | {"sampler_seed": None}
     if not walk.is_dict(default, "default_hooks", "as in dict(logger=dict(type=LoggerHook))"):
@@ -57,7 +57,7 @@ def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> Hook | None:
 
 
 def _check_slot(walk: Walk, default: type, given: type, place: str) -> None:
-    """A hook in the place of a default one must be of its kind, unless somebody wrote it for this."""
+    """Report a hook of vislab or mmengine that replaces a default hook but is not derived from it."""
     related = (set(default.__mro__) & set(given.__mro__)) - {Hook, object}
     if not related and given.__module__.split(".")[0] in ("vislab", "mmengine"):
         text = f"takes the place of {default.__name__}, which does something else: put it into custom_hooks"
@@ -65,7 +65,7 @@ def _check_slot(walk: Walk, default: type, given: type, place: str) -> None:
 
 
 def _check_doubles(walk: Walk, configs: dict[str, Any], kinds: dict[str, type]) -> None:
-    """The same hook twice: beside a default one, with equal settings, or of a kind that says `only_one`."""
+    """Report duplicate hooks: of a default hook, with equal settings, or of a class with `only_one`."""
     for place, other in itertools.combinations(kinds, 2):
         kind, twin = kinds[place], kinds[other]
         once = next((c for c in kind.__mro__ if c is EMAHook or c.__dict__.get("only_one")), None)

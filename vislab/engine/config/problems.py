@@ -1,7 +1,7 @@
-"""What the config check finds, and paths that do not exist.
+"""Problems reported by the config check, and the check that paths exist.
 
-Relative paths are joined to the component's `data_root`, as mmengine's datasets do. `data_root`, `ann_file` and
-`data_prefix` of a dataset and `checkpoint` of an `init_cfg` are paths without being named; other classes name theirs in
+Relative paths are joined to the `data_root` of the component, as in mmengine's datasets. `data_root`, `ann_file` and
+`data_prefix` of a dataset and `checkpoint` of an `init_cfg` are always checked; other classes declare their paths in
 `path_arguments`.
 """
 
@@ -14,14 +14,14 @@ from typing import Any
 from vislab.errors import did_you_mean
 from vislab.io.paths import DATA_VARIABLE
 
-ABSENT = object()  # no value stands at the place
+ABSENT = object()  # there is no value at the place
 _PATHS = {"dataset": ("data_root", "ann_file", "data_prefix"), "weight initializer": ("checkpoint",)}
 _WEIGHTS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass
 class Problem:
-    """One mistake: the place as a dotted key, the value there in short, and what is wrong and valid."""
+    """One mistake: its place as a dotted key, the abbreviated value, and a description with the valid values."""
 
     place: str
     value: str
@@ -32,7 +32,7 @@ class Problem:
 
 
 def problem(place: str, text: str, value: Any = ABSENT) -> Problem:
-    """Return a Problem with the value in short."""
+    """Return a Problem with an abbreviated value."""
     shown = "" if value is ABSENT else getattr(value, "__name__", None) or repr(value)
     return Problem(place, shown if len(shown) <= 70 else shown[:67] + "...", text)
 
@@ -42,7 +42,7 @@ def path_problems(target: Any, given: dict, place: str, registry: str) -> Iterat
     folder = str(given.get("data_root") or "")
     for name in dict.fromkeys([*_PATHS.get(registry, ()), *getattr(target, "path_arguments", ())]):
         value, base = given.get(name), "" if name in ("data_root", "checkpoint") else folder
-        if base and not os.path.exists(expanded(base)):  # one message when the whole folder is missing
+        if base and not os.path.exists(expanded(base)):  # one message if the whole folder is missing
             continue
         parts = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
         for key, path in value.items() if isinstance(value, dict) else parts:
@@ -53,7 +53,7 @@ def path_problems(target: Any, given: dict, place: str, registry: str) -> Iterat
 
 
 def path_problem(path: Any, place: str, folder: str = "") -> Iterator[Problem]:
-    """Yield a problem if `path` (in `folder`, unless absolute) does not exist; addresses of the web are left alone."""
+    """Yield a problem if `path` (relative to `folder`) does not exist; URLs are not checked."""
     if not isinstance(path, str) or not path or "://" in path:
         return
     full = expanded(os.path.join(folder, path))
@@ -74,5 +74,5 @@ def path_problem(path: Any, place: str, folder: str = "") -> Iterator[Problem]:
 
 
 def expanded(path: str) -> str:
-    """Return the path with `~` and variables of the environment replaced."""
+    """Return the path with `~` and environment variables expanded."""
     return os.path.expanduser(os.path.expandvars(path))

@@ -1,4 +1,4 @@
-"""What components are compared with: the length of the run, and the names of the metrics that it gives."""
+"""Check components against the run: its length, and the names of its metrics."""
 
 from collections.abc import Mapping
 from fnmatch import fnmatch
@@ -7,19 +7,19 @@ from typing import Any
 from vislab.engine.config.components import Walk
 from vislab.errors import did_you_mean
 
-_BEGINS = ("begin", "begin_epoch", "begin_iter", "milestones")  # below the length of the run
-_LAST = ("val_begin", "save_begin", "end", "T_max", "total_steps")  # the length at most
-_METRICS = ("save_best", "monitor", "metrics")  # arguments of hooks and schedules that name metrics
+_BEGINS = ("begin", "begin_epoch", "begin_iter", "milestones")  # must be less than the length of the run
+_LAST = ("val_begin", "save_begin", "end", "T_max", "total_steps")  # must be at most the length of the run
+_METRICS = ("save_best", "monitor", "metrics")  # arguments of hooks and schedulers that are names of metrics
 
 
 class Run:
-    """Facts about the run that a config describes.
+    """Properties of the run described by a config.
 
     Attributes:
-        by_epoch: Whether the training loop counts epochs.
-        steps: Epochs or iterations in all; None: not known.
-        validated: Whether there is a validation.
-        metrics: Names that validation gives, `*` for any text; None: not known.
+        by_epoch: Whether the length of the run is given in epochs.
+        steps: Number of epochs or iterations; None if unknown.
+        validated: Whether the run has a validation loop.
+        metrics: Names of the validation metrics, with `*` as wildcard; None if unknown.
     """
 
     def __init__(self, cfg: Mapping[str, Any]) -> None:
@@ -32,11 +32,13 @@ class Run:
         self.metrics: list[str] | None = None
 
     def compare(self, walk: Walk, given: Any, place: str, by_epoch: bool | None = None) -> None:
-        """Report spans beyond the end of the run, and metrics that nothing gives.
+        """Report intervals beyond the end of the run and names of unknown metrics.
 
         Args:
-            walk: Collects the problems.
-            given: The arguments of a component.
+            walk: Collector of the problems.
+            given: Arguments of a component.
+            place: Dotted key of the component.
+            by_epoch: Whether the component counts epochs; None: the unit of the training loop.
             place: Its dotted key.
             by_epoch: What it counts; None: as the training loop.
         """
@@ -64,7 +66,7 @@ class Run:
 
 
 def result_names(metrics: list[Any]) -> list[str] | None:
-    """The names of the results of built metrics, each from its `result_names()`; None when one does not say."""
+    """Return the result names of built metrics from their `result_names()`; None if one has no such method."""
     if not all(hasattr(metric, "result_names") for metric in metrics):
         return None
     names = [(metric.prefix, name) for metric in metrics for name in metric.result_names()]

@@ -1,11 +1,12 @@
-"""The arguments that a component takes, read off its signature, and the sections that no class reads.
+"""Arguments of components, from their signatures, and the schema of sections that are not components.
 
-`**kwargs` hides typing mistakes: mmengine's CheckpointHook, for one, swallows `intervall=3` and dies at the first save.
-So `**kwargs` are followed to where they go: an `__init__` that hands them to `super().__init__` adds its parents'
-arguments, one that keeps them adds nothing, and only one that hands them to another function takes any name.
+`**kwargs` hides typing mistakes: mmengine's CheckpointHook, for example, accepts `intervall=3` and fails at the first
+save. Therefore `**kwargs` are traced: an `__init__` that passes them to `super().__init__` also accepts the arguments
+of its parents, an `__init__` that only stores them accepts no others, and an `__init__` that passes them to another
+function accepts any name.
 
-Values are judged by pydantic as far as an annotation is simple; `Annotated[int, Field(ge=1)]` adds bounds, and
-`Annotated[dict, Decoder]` says that a plain dict holds arguments of `Decoder`.
+Values are validated by pydantic if the annotation is simple. `Annotated[int, Field(ge=1)]` adds bounds, and
+`Annotated[dict, Decoder]` declares a plain dict with the arguments of `Decoder`.
 """
 
 import ast
@@ -29,7 +30,7 @@ from vislab.errors import did_you_mean
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _EMPTY = inspect.Parameter.empty
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
-# Bounds and choices of arguments that many classes share, theirs and ours
+# Bounds and choices of arguments that are common to many classes of mmengine, torch and vislab
 _FROM_1 = """
 max_epochs max_iters val_interval batch_size accumulative_counts window_size times T_max step_size total_steps
 prefetch_factor stride strides width embed_dim num_heads size_divisor num_points num_queries length short
@@ -89,7 +90,7 @@ class Multipliers(BaseModel):
 
 
 class Paramwise(BaseModel):
-    """What mmengine's DefaultOptimWrapperConstructor reads."""
+    """`paramwise_cfg` of mmengine's DefaultOptimWrapperConstructor."""
 
     bias_lr_mult: float = 1.0
     bias_decay_mult: float = 1.0
@@ -102,7 +103,7 @@ class Paramwise(BaseModel):
 
 
 class Compile(BaseModel):
-    """What mmengine's Runner reads of `compile`: the method to compile, and arguments of torch.compile."""
+    """`compile` of mmengine's Runner: the method to compile, and arguments of torch.compile."""
 
     target: str = "forward"
     fullgraph: bool = False
@@ -114,7 +115,7 @@ class Compile(BaseModel):
 
 
 class Settings(BaseModel):
-    """Settings of the Runner that are plain values."""
+    """Arguments of the Runner that are plain values."""
 
     launcher: Literal["none", "pytorch", "slurm", "mpi"] = "none"
     log_level: Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"] = "INFO"
@@ -132,12 +133,12 @@ class Settings(BaseModel):
     activation_checkpointing: Sequence[str] | None = None
 
 
-# ------------------------------------------------------------------------------------------- names, read off signatures
+# -------------------------------------------------------------------------------------------- arguments of signatures
 
 
 @dataclass
 class Arguments:
-    """What can be given by keyword. `open`: any other name is taken too. `kinds`: the annotations that are known."""
+    """Keyword arguments. `open`: any other name is accepted too. `kinds`: the known annotations."""
 
     parameters: dict[str, inspect.Parameter] = field(default_factory=dict)
     kinds: dict[str, Any] = field(default_factory=dict)
@@ -147,19 +148,19 @@ class Arguments:
 
 @functools.cache
 def arguments_of(target: Callable, strict: bool = False) -> Arguments:
-    """The arguments of a class or function; `strict` (for hooks): `**kwargs` never go anywhere but to parents."""
+    """Return the arguments of a class or function; `strict` (for hooks): `**kwargs` are passed to parents only."""
     if isinstance(target, functools.partial):
         whole = arguments_of(target.func, strict)
         bound = set(target.keywords) | set(list(whole.parameters)[: len(target.args)])
         return Arguments(whole.parameters, whole.kinds, whole.required - bound, whole.open)
     if not inspect.isclass(target) or issubclass(target, BaseModel):
         return _of_function(target)
-    found, filled, skip = Arguments(), set(), 0  # skip: leading parameters that a subclass gives by position
+    found, filled, skip = Arguments(), set(), 0  # skip: leading parameters that a subclass passes by position
     for init in (cls.__dict__["__init__"] for cls in target.__mro__ if "__init__" in cls.__dict__):
         if init is object.__init__:
             break
         own = _of_function(init, drop=1)
-        filled |= set(list(own.parameters)[:skip])  # given by a subclass itself: neither required nor free
+        filled |= set(list(own.parameters)[:skip])  # passed by a subclass: neither required nor accepted
         new = [name for name in own.parameters if name not in filled and name not in found.parameters]
         found.parameters |= {name: own.parameters[name] for name in new}
         found.kinds |= {name: own.kinds[name] for name in new if name in own.kinds}
@@ -168,11 +169,11 @@ def arguments_of(target: Callable, strict: bool = False) -> Arguments:
         if not own.open:
             break
         passed = _passed_to_parents(init)
-        if passed is None and not strict:  # handed to something else, or unknown
+        if passed is None and not strict:  # passed to another function, or unknown
             found.open = True
             break
         skip, keywords = passed or (0, set())
-        if skip is None:  # kept, and handed to nobody
+        if skip is None:  # stored, and passed to no function
             break
         filled |= keywords
     return found
@@ -181,12 +182,12 @@ def arguments_of(target: Callable, strict: bool = False) -> Arguments:
 def _of_function(function: Callable, drop: int = 0) -> Arguments:
     try:
         parameters = list(inspect.signature(function).parameters.values())[drop:]
-    except (ValueError, TypeError):  # built in, written in C
+    except (ValueError, TypeError):  # built-in, implemented in C
         return Arguments(open=True)
     named = {p.name: p for p in parameters if p.kind in _KEYWORD}
     try:
         hints = typing.get_type_hints(inspect.unwrap(function), include_extras=True)
-    except Exception:  # one annotation that cannot be evaluated spoils them all: take those that can
+    except Exception:  # one annotation cannot be evaluated: evaluate each on its own
         hints = {n: _evaluated(p.annotation, function) for n, p in named.items()}
     kinds = {n: hints[n] for n in named if hints.get(n, _EMPTY) is not _EMPTY}
     for name, parameter in named.items():
@@ -205,9 +206,9 @@ def _evaluated(annotation: Any, function: Callable) -> Any:
 
 
 def _passed_to_parents(init: Callable) -> tuple[int | None, set[str]] | None:
-    """What an `__init__` gives its parents beside its `**kwargs`: how many arguments by position, and the keywords.
+    """Return what an `__init__` passes to its parents besides `**kwargs`: number of positional arguments, and keywords.
 
-    (None, ...) when `**kwargs` are kept and handed to nobody; None when they go elsewhere.
+    Returns (None, ...) if `**kwargs` are stored and passed to no function; None if they are passed elsewhere.
     """
     try:
         function = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(init)))).body[0]
@@ -238,16 +239,16 @@ def _refuse(*kinds: type) -> AfterValidator:
     return AfterValidator(check)
 
 
-_Number = Annotated[Any, _refuse(str, bytes, dict, type)]  # an argument without annotation whose default is a number
+_Number = Annotated[Any, _refuse(str, bytes, dict, type)]  # an argument without annotation with a number as default
 _Flag = Annotated[Any, _refuse(str, bytes, dict, type, list, tuple)]
 _Object = Annotated[Any, _refuse(str, bytes, bool, int, float, list, tuple)]  # built from a dict
 
 
 def wrong_kind(value: Any, kind: Any, default: Any = _EMPTY) -> str | None:
-    """What `kind` (an annotation) expects, in words, when `value` is not it; None when it is or may be.
+    """Return a description of the annotation `kind` if `value` does not match it; None if it matches or is unknown.
 
-    An int is a float, a list as good as a tuple, and the default always right. What pydantic cannot judge without
-    building it (modules, callables) is left alone.
+    An int is accepted as a float, a list as a tuple, and the default is always valid. Types that pydantic cannot
+    validate without building them (modules, callables) are not checked.
     """
     if type(value) is type(default) and value == default:
         return None
@@ -272,7 +273,7 @@ _BOUNDS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"
 
 
 def out_of_bounds(name: str, value: Any) -> str | None:
-    """What a value must be, for arguments whose name says what they count or share."""
+    """Return the bound that a value violates, for arguments with a known name."""
     if isinstance(value, (list, tuple)):
         numbers = [v for v in value if isinstance(v, (int, float))]
         if name.endswith("_range") and len(value) == len(numbers) == 2 and numbers[0] > numbers[1]:
@@ -296,7 +297,7 @@ def out_of_bounds(name: str, value: Any) -> str | None:
 
 
 def parts_of(kind: Any) -> tuple[Callable | None, Callable | None]:
-    """The class whose arguments a plain dict holds, and the class whose arguments each value of the dict holds."""
+    """Return the class whose arguments a plain dict contains, and the class for each value of the dict."""
     if inspect.isclass(kind) and issubclass(kind, BaseModel):
         return kind, None
     if get_origin(kind) is Annotated:
@@ -316,12 +317,12 @@ def _cached(kind: Any) -> TypeAdapter | None:
 def _adapter(kind: Any) -> TypeAdapter | None:
     try:
         return _cached(kind)
-    except TypeError:  # an annotation that cannot be hashed
+    except TypeError:  # the annotation is not hashable
         return _cached.__wrapped__(kind)
 
 
 def _judged(kind: Any) -> Any:
-    """The annotation as pydantic shall read it; Any where a value cannot be judged."""
+    """Return the annotation as passed to pydantic; Any where a value cannot be validated."""
     origin, args = get_origin(kind), get_args(kind)
     if origin is Annotated:
         inner = _judged(args[0])
@@ -329,7 +330,7 @@ def _judged(kind: Any) -> Any:
         return Annotated[(inner, *bounds)] if bounds and (inner is not Any or kind in (_Number, _Flag)) else inner
     if origin in (Union, types.UnionType):
         kinds = [_judged(arg) for arg in args if arg is not torch.Tensor]
-        if dict in kinds:  # what is no plain value is built from the dict
+        if dict in kinds:  # other types are built from the dict
             kinds = [_Object if kind is Any else kind for kind in kinds]
         return Any if Any in kinds or not kinds else functools.reduce(operator.or_, kinds)
     if origin is Literal or kind in (int, float, str, None, type(None)):
@@ -380,7 +381,7 @@ def in_words(kind: Any) -> str:
 
 
 def nearest_choice(value: Any, kind: Any) -> str:
-    """`did you mean ...`, for the first text in `value` that is none of the choices in `kind`."""
+    """Return "did you mean ..." for the first string in `value` that is not one of the choices in `kind`."""
     choices = [c for c in _choices(kind) if isinstance(c, str)]
     given = [v for v in (value if isinstance(value, (list, tuple)) else [value]) if isinstance(v, str)]
     return next((did_you_mean(v, choices) for v in given if v not in choices), "") if choices else ""

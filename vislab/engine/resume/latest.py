@@ -95,4 +95,4 @@ def find_latest_checkpoint(folder: str | os.PathLike, read: Callable[[Path], Any
 
 def _read_structure(path: Path) -> None:
     check_readable(path)
-    load_tensors(path, "cpu", mmap=True)  # the directory stands at the end
+    load_tensors(path, "cpu", mmap=True)  # reads the directory at the end of the file

@@ -30,7 +30,7 @@ class SampleExitHook(Hook):
         self.weights = weights
 
     def check_model(self, model: nn.Module) -> None:
-        """Raise ConfigError for a model without these exits; called by the config check, too."""
+        """Raise ConfigError if the model does not have these exits; also called by the config check."""
         if not hasattr(model, "exits"):
             raise ConfigError(f"SampleExitHook: {type(model).__name__} has no exits; it is for EcoM2F")
         if self.weights is not None and len(self.weights) != len(model.exits):

@@ -52,7 +52,7 @@ class TrActHook(Hook):
         self._loaded: list[dict] | None = None
 
     def check_model(self, model: nn.Module) -> None:
-        """Raise ConfigError if the model has no such layer; the config check calls it with a model on the meta device."""
+        """Raise ConfigError if the model has no such layer; the config check passes a model on the meta device."""
         find_first_layer(model, self.layer)
 
     def before_train(self, runner: Runner) -> None:

@@ -4,7 +4,7 @@ Each is one change to a shipped config, beside a few words of what it is and wha
 `test_planted_mistakes.py` tries them.
 """
 
-from tests.fuzz.planted import data, files, legal, names, runs, values
+from tests.fuzz.planted import data, details, files, legal, names, runs, values
 from tests.fuzz.planted.edits import Case
 
 MISTAKES: dict[str, list[Case]] = {
@@ -23,6 +23,9 @@ MISTAKES: dict[str, list[Case]] = {
     "classes and metrics": runs.CLASSES_AND_METRICS,
     "transform": data.TRANSFORMS,
     "path": data.PATHS,
+    "details of models": details.MODELS,
+    "details of data": details.DATA,
+    "details of runs": details.RUNS,
     "flag": data.FLAGS,
     "option": files.OPTIONS,
     "file": files.FILES,

@@ -174,7 +174,7 @@ CLASSES_AND_METRICS = [
     case(TRACT, put("val_evaluator", {"type": "CocoMetric"}), "of another task", "CocoMetric|save_best"),
     case(SEMANTIC, put("val_evaluator", {"type": "PanopticMetric"}), "the model predicts none", "PanopticMetric"),
     case(INSTANCE, put("val_evaluator.iou_types", ("mask",)), "another word", "iou_types"),
-    case(SCENES, append("val_evaluator", {"type": "PanopticMetric"}), "twice the same", "PanopticMetric"),
+    case(SCENES, append("val_evaluator", {"type": "PanopticMetric"}), "twice the same", "PanopticMetric|prefix"),
     case(DEPTH, put("val_evaluator.min_depth", 6.0), "above max_depth", "min_depth"),
     case(PANOPTIC, put("val_evaluator", []), "no metric", "val_evaluator"),
     case(MIXED, put("val_evaluator.0.prefix", 3), "number for a text", "prefix"),

@@ -104,7 +104,7 @@ def trained(args, work: Path) -> tuple:
     cfg = load(*config_of(args))
     init_default_scope("vislab")
     model = build_model(cfg, str(find_latest_checkpoint(str(work))), device="cpu")
-    model.tasks = ("semantic",) if MEASURE[args.data] == "miou" else ("panoptic",)
+    model.inference.tasks = ("semantic",) if MEASURE[args.data] == "miou" else ("panoptic",)
     return model, *loaders(cfg, args.quick)
 
 

@@ -38,7 +38,8 @@ test_pipeline = [
     dict(type=LoadSemSeg),
     dict(type=PackInputs),
 ]
-model.update(num_classes=11, thing_classes=11, tasks=("semantic",))
+model.update(num_classes=11, thing_classes=11)
+model["inference"].update(tasks=("semantic",))
 train_dataloader.update(batch_size=2, dataset=dict(train_set, pipeline=train_pipeline))
 val_dataloader.update(dataset=dict(val_set, pipeline=test_pipeline))
 train_cfg.update(max_iters=2000)

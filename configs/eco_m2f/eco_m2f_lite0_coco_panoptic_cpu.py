@@ -14,7 +14,8 @@ with read_base():
     from .._base_.datasets.coco_panoptic_small import *
     from ._base_.cpu import *
 
-model.update(num_classes=133, thing_classes=80, tasks=("panoptic",), score_threshold=0.2)
+model.update(num_classes=133, thing_classes=80)
+model["inference"].update(tasks=("panoptic",), score_threshold=0.2)
 train_dataloader.update(batch_size=2, dataset=train_set)
 val_dataloader.update(dataset=val_set)
 train_cfg.update(max_iters=2000)

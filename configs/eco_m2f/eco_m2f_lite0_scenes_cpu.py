@@ -15,6 +15,7 @@ with read_base():
     from .._base_.datasets.scenes_panoptic import *
     from ._base_.cpu import *
 
-model.update(num_classes=5, thing_classes=3, tasks=("panoptic", "semantic"))
+model.update(num_classes=5, thing_classes=3)
+model["inference"].update(tasks=("panoptic", "semantic"))
 train_dataloader.update(dataset=train_set)
 val_dataloader.update(dataset=val_set)

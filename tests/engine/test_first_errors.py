@@ -4,14 +4,14 @@ import pytest
 
 from vislab.engine.first_errors import one_message
 from vislab.errors import ConfigError, DataError
-from vislab.models.finite import require_finite
+from vislab.models.base import require_finite
 
 
 def test_other_errors_become_one_message_with_the_place():
     message = r"the first step fails in .*, line \d+\): ZeroDivisionError: "
     with pytest.raises(ConfigError, match=message), one_message("the first step"):
         1 / 0  # noqa: B018
-    message = r"fails in require_finite \(vislab/models/finite.py, line \d+\)"
+    message = r"fails in require_finite \(vislab/models/base.py, line \d+\)"
     with pytest.raises(ConfigError, match=message), one_message("the first step"):
         require_finite("no tensor", "logits")
 

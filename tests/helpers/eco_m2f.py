@@ -27,8 +27,7 @@ def build_model(**changes) -> EcoM2F:
         "pixel_decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 48, "num_layers": 3},
         "decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 48, "num_layers": 3},
         "loss": {"num_points": 50},
-        "score_threshold": 0.0,
-        "overlap_threshold": 0.0,
+        "inference": {"score_threshold": 0.0, "overlap_threshold": 0.0},
         "data_preprocessor": {"type": ImagePreprocessor, "size_divisor": 32},
     } | changes
     model = EcoM2F(backbone={"name": "resnet10t", "model_args": {"zero_init_last": False}}, **settings)

@@ -4,21 +4,20 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import LabelData
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError, DataError
 from vislab.losses.classification import CrossEntropy
+from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
-from vislab.models.finite import require_finite
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 
 
 @MODELS.register_module()
-class ImageClassifier(BaseModel):
+class ImageClassifier(VisionModel):
     """A timm model with its classifier, trained with gt_label and predicting pred_label.
 
     Args:
@@ -80,30 +79,23 @@ class ImageClassifier(BaseModel):
             load_weights(network, pretrained, optional=self._head_names())
         if grad_checkpointing:
             enable_grad_checkpointing(network, name, owner="ImageClassifier")
-        self.loss = MODELS.build(loss) if isinstance(loss, dict) else loss or CrossEntropy()
+        self.loss = build_part(loss, CrossEntropy)
         self.mixup = _mixup(mixup, num_classes)
 
-    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
-        """Run the model on normalized images (B, C, H, W).
+    def forward_tensor(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
+        """Return {"logits": (B, num_classes)} of normalized images (B, C, H, W)."""
+        return {"logits": self.network(inputs)}
 
-        Returns:
-            Mode "tensor": {"logits": (B, num_classes)};
-            "loss": {"loss": scalar float32, "accuracy": percentage in the batch, without mixup};
-            "predict": the samples with pred_label: label (1,), score (C,) probabilities.
-        """
-        if mode == "tensor":
-            return {"logits": self.network(inputs)}
-        if mode == "loss":
-            return self._losses(inputs, _targets(data_samples, self.num_classes))
-        if mode == "predict":
-            scores = require_finite(self.network(inputs).float(), "logits").softmax(dim=1)  # (B, num_classes)
-            samples = data_samples or [DataSample() for _ in inputs]
-            for sample, score in zip(samples, scores, strict=True):
-                sample.pred_label = LabelData(label=score.argmax(keepdim=True), score=score)
-            return samples
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+    def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
+        """Return the samples with pred_label: label (1,), score (C,) probabilities."""
+        scores = require_finite(self.network(inputs).float(), "logits").softmax(dim=1)  # (B, num_classes)
+        for sample, score in zip(data_samples, scores, strict=True):
+            sample.pred_label = LabelData(label=score.argmax(keepdim=True), score=score)
+        return data_samples
 
-    def _losses(self, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward_loss(self, inputs: Tensor, data_samples: list[DataSample] | None) -> dict[str, Tensor]:
+        """Return "loss", a float32 scalar, and without mixup "accuracy", the percentage in the batch."""
+        target = _targets(data_samples, self.num_classes)
         if self.mixup is not None and self.training:
             if len(inputs) % 2:
                 raise ConfigError(

@@ -7,21 +7,20 @@ meaning of the K channels, the loss, and the mapping of predictions to the origi
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModel
 from mmengine.structures import PixelData
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError, DataError
 from vislab.losses import PixelCrossEntropy, SILogLoss
+from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.dense_inference import DenseInference
-from vislab.models.finite import require_finite
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import MODELS, TASK_UTILS
 from vislab.structures import DataSample
 
 
-class DensePredictor(BaseModel):
+class DensePredictor(VisionModel):
     """Base class: modes, inference, and mapping of predictions to the original image.
 
     Args:
@@ -53,32 +52,23 @@ class DensePredictor(BaseModel):
             network = MODELS.build({**network, "out_channels": channels})
         # channels-last convolutions are faster, depthwise ones by a fifth on a CPU
         self.network = network.to(memory_format=torch.channels_last)
-        if inference is None:
-            inference = DenseInference()
-        self.inference = (
-            TASK_UTILS.build({"type": DenseInference, **inference}) if isinstance(inference, dict) else inference
-        )
+        self.inference = build_part(inference, DenseInference, TASK_UTILS)
 
-    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
-        """Run the model on images (B, 3, H, W) in [0, 1].
+    def forward_tensor(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
+        """Return {"output": (B, K, H, W)}, the output of the network for images (B, 3, H, W) in [0, 1]."""
+        return {"output": self.network(inputs)}
 
-        Returns:
-            Mode "tensor": {"output": (B, K, H, W)}, the output of the network;
-            "loss": dict of float32 scalars;
-            "predict": the samples with predictions at the size of the original image.
-        """
-        if mode == "tensor":
-            return {"output": self.network(inputs)}
-        if mode == "loss":
-            return self.compute_loss(self.network(inputs), data_samples)
-        if mode == "predict":
-            maps = require_finite(self.inference(self.network, inputs, self.activate), "predicted values")
-            samples = data_samples or [DataSample() for _ in inputs]
-            for sample, one in zip(samples, maps, strict=True):
-                self.fill(sample, _to_original(one, sample))
-                sample.set_metainfo({"inference": str(self.inference)})
-            return samples
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+    def forward_loss(self, inputs: Tensor, data_samples: list[DataSample] | None) -> dict[str, Tensor]:
+        """Return a float32 scalar by name."""
+        return self.compute_loss(self.network(inputs), data_samples)
+
+    def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
+        """Return the samples with predictions at the size of the original image."""
+        maps = require_finite(self.inference(self.network, inputs, self.activate), "predicted values")
+        for sample, one in zip(data_samples, maps, strict=True):
+            self.fill(sample, _to_original(one, sample))
+            sample.set_metainfo({"inference": str(self.inference)})
+        return data_samples
 
     def activate(self, raw: Tensor) -> Tensor:
         """Convert raw float32 maps of one view to the values that are averaged over views."""
@@ -129,7 +119,7 @@ class DepthEstimator(DensePredictor):
         if not 0 < min_depth < max_depth:
             raise ConfigError(f"DepthEstimator: expected 0 < min_depth < max_depth, got {min_depth} and {max_depth}")
         self.min_depth, self.max_depth = min_depth, max_depth
-        self.loss = MODELS.build(loss) if isinstance(loss, dict) else (loss or SILogLoss())
+        self.loss = build_part(loss, SILogLoss)
 
     def activate(self, raw: Tensor) -> Tensor:
         return raw.sigmoid() * self.max_depth
@@ -175,7 +165,7 @@ class SemanticSegmentor(DensePredictor):
             init_cfg=init_cfg,
         )
         self.num_classes = num_classes
-        self.loss = MODELS.build(loss) if isinstance(loss, dict) else (loss or PixelCrossEntropy())
+        self.loss = build_part(loss, PixelCrossEntropy)
 
     def activate(self, raw: Tensor) -> Tensor:
         return raw.softmax(dim=1) if self.inference.views > 1 else raw  # argmax needs no softmax for a single view

@@ -13,8 +13,7 @@ model = dict(
     backbone=dict(type=TimmEncoder, name="resnet50.tv_in1k", pretrained=False, frozen_norms=True),
     num_classes=133,
     thing_classes=80,
-    tasks=("panoptic", "instance", "semantic"),
-    rle_masks=True,
+    inference=dict(tasks=("panoptic", "instance", "semantic"), rle_masks=True),
     data_preprocessor=dict(
         type=ImagePreprocessor, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), size_divisor=32
     ),

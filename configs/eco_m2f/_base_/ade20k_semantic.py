@@ -34,5 +34,6 @@ train_pipeline = [
 train_dataloader.update(dataset=dict(train_set, pipeline=train_pipeline))
 val_dataloader.update(dataset=val_set)
 val_dataloader["dataset"]["pipeline"][0] = dict(type=LoadImage)  # of any size
-model.update(num_classes=150, thing_classes=150, tasks=("semantic",), sigmoid_first=True)
+model.update(num_classes=150, thing_classes=150)
+model["inference"].update(tasks=("semantic",), sigmoid_first=True)
 train_cfg.update(max_iters=160000)

@@ -8,4 +8,5 @@ with read_base():
 
 train_dataloader.update(dataset=train_set)
 val_dataloader.update(dataset=val_set)
-model.update(num_classes=80, thing_classes=80, tasks=("instance",))
+model.update(num_classes=80, thing_classes=80)
+model["inference"].update(tasks=("instance",))

@@ -18,9 +18,8 @@ model.update(
     pixel_decoder=dict(**widths),
     decoder=dict(**widths, num_layers=3),
     loss=dict(num_points=1024),
-    rle_masks=False,
-    score_threshold=0.5,
 )
+model["inference"].update(rle_masks=False, score_threshold=0.5)
 model["backbone"] = dict(
     type=TimmEncoder, name="tf_efficientnet_lite0", pretrained=weights, norm_eval=True, frozen_stages=-1
 )

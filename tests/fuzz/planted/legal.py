@@ -63,7 +63,7 @@ CONFIGS = [
     case(PYRAMID, put("val_evaluator", [{"type": "SemSegMetric"}, {"type": "SemSegMetric", "prefix": "b"}]), "two"),
     case(PYRAMID, put(f"{PIPELINE}.3.prob", 0), "a transform that never acts"),
     case(PANOPTIC, put("model.thing_classes", [0, 1, 2]), "classes of things by number"),
-    case(PANOPTIC, put("model.tasks", ["panoptic", "instance"]), "two tasks"),
+    case(PANOPTIC, put("model.inference.tasks", ["panoptic", "instance"]), "two tasks"),
     case(PANOPTIC, both(put("optim_wrapper.type", "AmpOptimWrapper"), put("optim_wrapper.dtype", "bfloat16")), "AMP"),
     case(SEMANTIC, put("custom_hooks.0.weights", None), "equal weights"),
     case(SEMANTIC, both(put("model.exits", [6]), put("custom_hooks.0.weights", [1])), "one exit"),

@@ -65,7 +65,7 @@ MODEL_ARGUMENTS = [
     case(INSTANCE, put("model.loss", {"cls_weight": 2.0}), "in a dict without type", "model.loss.cls_weight"),
     case(INSTANCE, put("model.decoder", {"layers": 9}), "in a dict without type", "model.decoder.layers"),
     case(ADE, put("model.pixel_decoder", {"feat_channels": 256}), "mmdet's name", "pixel_decoder.feat_channels"),
-    case(ADE, put("model.overlap_thresh", 0.8), "cut short", "model.overlap_thresh"),
+    case(ADE, put("model.inference.overlap_thresh", 0.8), "cut short", "model.inference.overlap_thresh"),
     case(SCENES, rename("model.exits", "exit_layers"), "another word", "model.exit_layers"),
     case(SCENES, put("model.backbone.frozen_stage", 1), "singular", "model.backbone.frozen_stage"),
     case(MIXED, put("model.data_preprocessor.pad_size_divisor", 32), "mmdet's name", "pad_size_divisor"),

@@ -4,7 +4,13 @@ import pytest
 import torch
 from pycocotools import mask as coco
 
-from vislab.models.mask2former import inference
+from tests.helpers import REPOSITORY
+from vislab.engine.config.check import find_problems
+from vislab.engine.config.load import load_config
+from vislab.errors import ConfigError
+from vislab.models.mask2former import Mask2FormerLoss, inference
+from vislab.models.mask2former.inference import MaskInference
+from vislab.structures import DataSample
 
 CLASSES = 5
 
@@ -104,3 +110,39 @@ def test_a_strip_is_bounded_whatever_the_number_of_queries():
     frames = inference.Frames((256, 256), (256, 256), (800, 1333))
     largest = max(strip.numel() for _, strip in inference.enlarge(torch.zeros(100, 64, 64), frames))
     assert largest <= inference._ELEMENTS < 100 * 800 * 1333 / 20
+
+
+def test_only_the_tasks_asked_for_are_filled():
+    masks = torch.full((1, 4, 4), -9.0)
+    masks[0, :2] = 9.0
+    fields = {"panoptic": "pred_panoptic", "instance": "pred_instances", "semantic": "pred_sem_seg"}
+    for task, field in fields.items():
+        sample = DataSample()
+        MaskInference(tasks=(task,))(torch.tensor([[9.0, 0.0]]), masks, sample, (16, 16), torch.tensor([True]))
+        assert [f for f in fields.values() if f in sample] == [field]
+        assert tuple(sample.get(field).shape[-2:]) == (16, 16) if task != "instance" else len(sample.get(field)) == 1
+
+
+@pytest.mark.parametrize("tasks", [(), ("panoptics",), "panoptic"])
+def test_unknown_tasks_are_refused(tasks):
+    with pytest.raises(ConfigError, match="expected one or more of panoptic, instance, semantic"):
+        MaskInference(tasks=tasks)
+
+
+@pytest.mark.parametrize(("name", "value"), [("tasks", ("panoptic",)), ("score_threshold", 0.5), ("rle_masks", True)])
+def test_arguments_beside_the_dict_get_one_message(name, value):
+    cfg = load_config(REPOSITORY / "configs/eco_m2f/mask2former_r50_coco_panoptic.py")
+    cfg.model[name] = value
+    (problem,) = find_problems(cfg, files=False, build=False)
+    assert problem.place == f"model.{name}"
+    assert f"Mask2Former takes no argument {name!r}" in problem.text and " inference, " in problem.text
+
+
+def test_the_dicts_of_loss_and_inference_are_checked():
+    cfg = load_config(REPOSITORY / "configs/eco_m2f/mask2former_r50_coco_panoptic.py")
+    cfg.model.loss = {"type": Mask2FormerLoss, "num_points": 64}
+    assert not find_problems(cfg, files=False, build=False)
+    cfg.model.loss = {"num_point": 64}
+    cfg.model.inference = {"task": ("panoptic",)}
+    texts = sorted(p.text for p in find_problems(cfg, files=False, build=False))
+    assert len(texts) == 2 and "'num_points'?" in texts[0] and "'tasks'?" in texts[1]

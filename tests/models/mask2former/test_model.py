@@ -19,7 +19,7 @@ SMALL = {
     "pixel_decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 64, "num_layers": 3},
     "decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 64, "num_layers": 3},
     "loss": {"num_points": 60},
-    "tasks": ("panoptic", "instance", "semantic"),
+    "inference": {"tasks": ("panoptic", "instance", "semantic")},
     "data_preprocessor": {"type": ImagePreprocessor, "size_divisor": 32},
 }
 

@@ -20,7 +20,7 @@ from vislab.systems.eco_m2f import (
 
 def test_derived_qualities_are_those_of_single_exits(tmp_path):
     torch.manual_seed(0)
-    model = build_model(tasks=("panoptic", "semantic"))
+    model = build_model(inference={"tasks": ("panoptic", "semantic"), "score_threshold": 0.0, "overlap_threshold": 0.0})
     derived = derive(model, labeled_batches(3), tmp_path / "d.npz")
     assert derived.quality.shape == (3, 3) and derived.features.shape == (3, 32) and derived.exits == EXITS
     model.eval()

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from vislab.layers.recompute import recompute
 from vislab.models.set_criterion import Pairs, class_loss, match_outputs, mean_count, name_outputs
 from vislab.ops.point_sample import point_sample, point_sample_rows
+from vislab.registry import MODELS
 
 _ROWS = 16  # number of masks whose candidate points are processed together
 
@@ -32,6 +33,7 @@ class Target:
     state: Tensor | None = None
 
 
+@MODELS.register_module()
 class Mask2FormerLoss(nn.Module):
     """Cross entropy, point BCE and point dice losses of each decoder output, with separate bipartite matching.
 

@@ -4,14 +4,21 @@ The rules are those of the official implementation. Masks are resized in strips 
 number of queries and image size.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 from torch.nn import functional as F
 
+from vislab.errors import ConfigError
+from vislab.registry import TASK_UTILS
+from vislab.structures import DataSample
+
 _ELEMENTS = 1 << 22  # per strip: 16 MiB in float32
+
+TASKS = ("panoptic", "instance", "semantic")
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,70 @@ class Frames:
     padded: tuple[int, int]
     image: tuple[int, int]
     original: tuple[int, int]
+
+
+@TASK_UTILS.register_module()
+class MaskInference:
+    """Predictions of one image for each of the tasks.
+
+    Args:
+        tasks: Some of "panoptic", "instance" and "semantic", which fill pred_panoptic, pred_instances and pred_sem_seg.
+        score_threshold, overlap_threshold: See `panoptic`.
+        max_instances, rle_masks: See `instances`.
+        sigmoid_first: See `semantic`.
+
+    Raises:
+        ConfigError: No task, or an unknown one.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: Sequence[str] = ("panoptic",),
+        score_threshold: float = 0.8,
+        overlap_threshold: float = 0.8,
+        max_instances: int = 100,
+        sigmoid_first: bool = False,
+        rle_masks: bool = False,
+    ) -> None:
+        if not tasks or not set(tasks) <= set(TASKS):
+            raise ConfigError(f"MaskInference: tasks={list(tasks)}; expected one or more of {', '.join(TASKS)}")
+        self.tasks = tuple(tasks)
+        self.score_threshold, self.overlap_threshold = score_threshold, overlap_threshold
+        self.max_instances, self.sigmoid_first, self.rle_masks = max_instances, sigmoid_first, rle_masks
+
+    def __call__(
+        self, class_logits: Tensor, masks: Tensor, sample: DataSample, padded: tuple[int, int], is_thing: Tensor
+    ) -> None:
+        """Fill `sample`, whose img_shape and ori_shape are its sizes in the padded input and originally.
+
+        Args:
+            class_logits: (Q, C + 1).
+            masks: (Q, h, w) logits.
+            sample: The image's.
+            padded: (height, width) of the padded input.
+            is_thing: (C,) bool.
+        """
+        image = tuple(sample.get("img_shape", padded))
+        frames = Frames(padded, image, tuple(sample.get("ori_shape", image)))
+        if "panoptic" in self.tasks:
+            ids, segments = panoptic(
+                class_logits,
+                masks,
+                frames,
+                is_thing,
+                score_threshold=self.score_threshold,
+                overlap_threshold=self.overlap_threshold,
+            )
+            sample.pred_panoptic = PixelData(data=ids[None], metainfo={"segments_info": segments})
+        if "instance" in self.tasks:
+            found = instances(
+                class_logits, masks, frames, is_thing, max_instances=self.max_instances, rle_masks=self.rle_masks
+            )
+            sample.pred_instances = InstanceData(**found)
+        if "semantic" in self.tasks:
+            labels = semantic(class_logits, masks, frames, sigmoid_first=self.sigmoid_first)
+            sample.pred_sem_seg = PixelData(data=labels[None])
 
 
 def enlarge(

@@ -8,26 +8,22 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import torch
-from mmengine.model import BaseModel
-from mmengine.structures import InstanceData, PixelData
 from torch import Tensor
 
 from vislab.errors import ConfigError, DataError
+from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.encoders.swin import use_dense_windows
 from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.models.finite import require_finite
-from vislab.models.mask2former import inference
 from vislab.models.mask2former.criterion import Mask2FormerLoss, Target
+from vislab.models.mask2former.inference import MaskInference
 from vislab.models.mask2former.mask_decoder import MaskDecoder
 from vislab.models.mask2former.pixel_decoder import PixelDecoder, Tokens
-from vislab.registry import MODELS
+from vislab.registry import MODELS, TASK_UTILS
 from vislab.structures import DataSample
-
-TASKS = ("panoptic", "instance", "semantic")
 
 
 @MODELS.register_module()
-class Mask2Former(BaseModel):
+class Mask2Former(VisionModel):
     """Mask2Former with modes "loss" (dict of weighted losses), "predict" (DataSamples with pred_*) and "tensor".
 
     Args:
@@ -37,12 +33,9 @@ class Mask2Former(BaseModel):
         num_queries: Number of queries, the maximum number of segments per image.
         pixel_decoder: Additional arguments of PixelDecoder.
         decoder: Additional arguments of MaskDecoder.
-        loss: Additional arguments of Mask2FormerLoss.
-        tasks: Results of mode "predict": panoptic (pred_panoptic), instance (pred_instances), semantic (pred_sem_seg).
-        score_threshold, overlap_threshold: Thresholds of panoptic postprocessing; see `inference.panoptic`.
-        max_instances: Maximum number of instances per image.
-        sigmoid_first: Order of operations of semantic postprocessing; see `inference.semantic`.
-        rle_masks: Whether pred_instances.masks are COCO RLE instead of (N, H, W) bool.
+        loss: Module or config, called as loss(class_logits, embeddings, mask_features, targets). Default, and default
+            type: Mask2FormerLoss.
+        inference: MaskInference or its arguments: the tasks of mode "predict" and their thresholds.
         data_preprocessor: Config of the data preprocessor, which creates batches.
 
     Raises:
@@ -60,19 +53,11 @@ class Mask2Former(BaseModel):
         num_queries: int = 100,
         pixel_decoder: Annotated[dict, PixelDecoder] | None = None,
         decoder: Annotated[dict, MaskDecoder] | None = None,
-        loss: Annotated[dict, Mask2FormerLoss] | None = None,
-        tasks: Sequence[str] = ("panoptic",),
-        score_threshold: float = 0.8,
-        overlap_threshold: float = 0.8,
-        max_instances: int = 100,
-        sigmoid_first: bool = False,
-        rle_masks: bool = False,
+        loss: Annotated[dict, Mask2FormerLoss] | torch.nn.Module | None = None,
+        inference: Annotated[dict, MaskInference] | MaskInference | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor)
-        unknown = [task for task in tasks if task not in TASKS]
-        if unknown or not tasks:
-            raise ConfigError(f"Mask2Former: tasks={list(tasks)}; known are {', '.join(TASKS)}")
         self.backbone = _build_backbone(backbone)
         if tuple(self.backbone.strides) != (4, 8, 16, 32):
             raise ConfigError(
@@ -81,43 +66,57 @@ class Mask2Former(BaseModel):
             )
         self.pixel_decoder = PixelDecoder(in_channels=self.backbone.channels, **(pixel_decoder or {}))
         self.decoder = MaskDecoder(num_classes=num_classes, num_queries=num_queries, **(decoder or {}))
-        self.criterion = Mask2FormerLoss(**(loss or {}))
+        self.criterion = build_part(loss, Mask2FormerLoss)
+        self.inference = build_part(inference, MaskInference, TASK_UTILS)
         self.num_classes = num_classes
-        self.tasks = tuple(tasks)
-        self.score_threshold, self.overlap_threshold = score_threshold, overlap_threshold
-        self.max_instances, self.sigmoid_first, self.rle_masks = max_instances, sigmoid_first, rle_masks
         self.register_buffer("is_thing", _thing_flags(thing_classes, num_classes), persistent=False)
 
-    def forward(
+    def forward_tensor(
         self,
         inputs: Tensor,
         data_samples: Sequence[DataSample] | None = None,
-        mode: str = "tensor",
-        num_layers: int | Tensor | None = None,
-    ) -> dict[str, Tensor] | list[DataSample]:
-        """Run the model.
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the raw outputs for preprocessed images (B, 3, H, W).
 
         Args:
-            inputs: (B, 3, H, W) preprocessed.
-            data_samples: Labels for "loss"; for "predict" the samples to be filled, with img_shape and ori_shape.
-            mode: "loss", "predict" or "tensor".
-            num_layers: Number of encoder layers, or one per image (B,). Default: all.
+            inputs: (B, 3, H, W).
+            data_samples: Not used.
+            num_layers: Number of encoder layers, one for the batch or one per image; None: all. The other modes have
+                this argument, too.
 
         Returns:
-            "loss": scalars. "predict": the samples. "tensor": class_logits (B, Q, C + 1) and mask_logits
-            (B, Q, H/4, W/4) of the last decoder layer; mask_features (B, D, H/4, W/4); and layer_class_logits (L, B, Q,
-            C + 1) and layer_mask_embeddings (L, B, Q, D) of all layers, whose products with mask_features are the
-            masks.
+            class_logits (B, Q, C + 1) and mask_logits (B, Q, H/4, W/4) of the last decoder layer; mask_features
+            (B, D, H/4, W/4); and of all outputs, the last included, layer_class_logits (L, B, Q, C + 1) and
+            layer_mask_embeddings (L, B, Q, D), whose products with mask_features are the masks.
         """
-        if mode not in ("loss", "predict", "tensor"):
-            raise ValueError(f"mode={mode!r} is not one of loss, predict, tensor")
+        finest, state = self._encode(inputs, num_layers)
+        return self.outputs(finest, state)
+
+    def forward_loss(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None,
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the weighted losses of all outputs; samples need gt_instances with labels and masks."""
+        finest, state = self._encode(inputs, num_layers)
+        return self.loss(finest, state, self.targets(data_samples, inputs))
+
+    def forward_predict(
+        self,
+        inputs: Tensor,
+        data_samples: list[DataSample],
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> list[DataSample]:
+        """Return the samples, with img_shape and ori_shape, filled with the predictions of the tasks."""
+        finest, state = self._encode(inputs, num_layers)
+        return self.predict(finest, state, inputs, data_samples)
+
+    def _encode(self, inputs: Tensor, num_layers: int | Sequence[int] | Tensor | None) -> tuple[Tensor, Tokens]:
+        """The backbone's finest map, and the tokens after `num_layers` layers."""
         maps = self.backbone(inputs)
-        state = self.pixel_decoder.encode(self.pixel_decoder.project(maps), num_layers)
-        if mode == "loss":
-            return self.loss(maps[0], state, self.targets(data_samples, inputs))
-        if mode == "predict":
-            return self.predict(maps[0], state, inputs, data_samples)
-        return self.outputs(maps[0], state)
+        return maps[0], self.pixel_decoder.encode(self.pixel_decoder.project(maps), num_layers)
 
     def outputs(self, finest: Tensor, state: Tokens) -> dict[str, Tensor]:
         """Return the outputs of mode "tensor"."""
@@ -140,41 +139,15 @@ class Mask2Former(BaseModel):
         """Return the losses of all decoder outputs."""
         return self.criterion(*self.decode(finest, state), targets)
 
-    def predict(
-        self, finest: Tensor, state: Tokens, inputs: Tensor, samples: Sequence[DataSample] | None
-    ) -> list[DataSample]:
-        """Return the samples with predictions in the frame of the original images."""
+    def predict(self, finest: Tensor, state: Tokens, inputs: Tensor, samples: list[DataSample]) -> list[DataSample]:
+        """Put predictions in the frames of the original images into `samples`."""
         classes, embeddings, features = self.decode(finest, state)
         require_finite(classes[-1], "class logits")
-        samples = [DataSample() for _ in inputs] if samples is None else list(samples)
         padded = tuple(inputs.shape[-2:])
         for i, sample in enumerate(samples):
             logits = mask_logits(embeddings[-1][i : i + 1], features[i : i + 1])[0]
-            self.postprocess(classes[-1][i], logits, sample, padded)
+            self.inference(classes[-1][i], logits, sample, padded, self.is_thing)
         return samples
-
-    def postprocess(self, classes: Tensor, masks: Tensor, sample: DataSample, padded: tuple[int, int]) -> None:
-        """Set the predictions of a sample from class logits (Q, C + 1) and mask logits (Q, h, w)."""
-        image = tuple(sample.get("img_shape", padded))
-        frames = inference.Frames(padded, image, tuple(sample.get("ori_shape", image)))
-        if "panoptic" in self.tasks:
-            ids, segments = inference.panoptic(
-                classes,
-                masks,
-                frames,
-                self.is_thing,
-                score_threshold=self.score_threshold,
-                overlap_threshold=self.overlap_threshold,
-            )
-            sample.pred_panoptic = PixelData(data=ids[None], metainfo={"segments_info": segments})
-        if "instance" in self.tasks:
-            found = inference.instances(
-                classes, masks, frames, self.is_thing, max_instances=self.max_instances, rle_masks=self.rle_masks
-            )
-            sample.pred_instances = InstanceData(**found)
-        if "semantic" in self.tasks:
-            labels = inference.semantic(classes, masks, frames, sigmoid_first=self.sigmoid_first)
-            sample.pred_sem_seg = PixelData(data=labels[None])
 
     def targets(self, samples: Sequence[DataSample] | None, inputs: Tensor) -> list[Target]:
         """Return the targets of the samples.

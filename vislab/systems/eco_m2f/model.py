@@ -8,10 +8,9 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.models.mask2former import Mask2Former
-from vislab.models.mask2former.criterion import Mask2FormerLoss
-from vislab.models.mask2former.mask_decoder import MaskDecoder
-from vislab.models.mask2former.pixel_decoder import PixelDecoder, Tokens
+from vislab.models.mask2former import Mask2Former, Mask2FormerLoss, MaskDecoder, PixelDecoder
+from vislab.models.mask2former.inference import MaskInference
+from vislab.models.mask2former.pixel_decoder import Tokens
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 
@@ -59,20 +58,13 @@ class EcoM2F(Mask2Former):
         num_queries: int = 100,
         pixel_decoder: Annotated[dict, PixelDecoder] | None = None,
         decoder: Annotated[dict, MaskDecoder] | None = None,
-        loss: Annotated[dict, Mask2FormerLoss] | None = None,
-        tasks: Sequence[str] = ("panoptic",),
-        score_threshold: float = 0.8,
-        overlap_threshold: float = 0.8,
-        max_instances: int = 100,
-        sigmoid_first: bool = False,
-        rle_masks: bool = False,
+        loss: Annotated[dict, Mask2FormerLoss] | nn.Module | None = None,
+        inference: Annotated[dict, MaskInference] | MaskInference | None = None,
         data_preprocessor: dict | None = None,
     ) -> None:
         super().__init__(
             backbone=backbone, num_classes=num_classes, thing_classes=thing_classes, num_queries=num_queries,
-            pixel_decoder=pixel_decoder, decoder=decoder, loss=loss, tasks=tasks, score_threshold=score_threshold,
-            overlap_threshold=overlap_threshold, max_instances=max_instances, sigmoid_first=sigmoid_first,
-            rle_masks=rle_masks,
+            pixel_decoder=pixel_decoder, decoder=decoder, loss=loss, inference=inference,
             data_preprocessor=data_preprocessor,
         )  # fmt: skip
         self.exits = tuple(exits)
@@ -109,28 +101,47 @@ class EcoM2F(Mask2Former):
             raise ConfigError(f"EcoM2F: policy='random' needs a histogram with a share for each of {list(self.exits)}")
         self.policy, self.histogram = policy, histogram
 
-    def forward(
+    def forward_tensor(
         self,
         inputs: Tensor,
         data_samples: Sequence[DataSample] | None = None,
-        mode: str = "tensor",
-        num_layers: int | Tensor | None = None,
-    ) -> dict[str, Tensor] | list[DataSample]:
-        """As in Mask2Former; `num_layers` overrides the policy. "tensor" also returns `num_layers` (B,)."""
-        if mode not in ("loss", "predict", "tensor"):
-            raise ValueError(f"mode={mode!r} is not one of loss, predict, tensor")
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """As in Mask2Former, and "num_layers" (B,), which the argument overrides."""
+        finest, state, depths = self._encode_by_policy(inputs, data_samples, num_layers)
+        return self.outputs(finest, state) | {"num_layers": torch.tensor(depths)}
+
+    def forward_predict(
+        self,
+        inputs: Tensor,
+        data_samples: list[DataSample],
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> list[DataSample]:
+        """As in Mask2Former; the number of layers stands in the samples' metainfo."""
+        finest, state, depths = self._encode_by_policy(inputs, data_samples, num_layers)
+        for sample, depth in zip(self.predict(finest, state, inputs, data_samples), depths, strict=True):
+            sample.set_metainfo({"num_layers": depth})
+        return data_samples
+
+    def forward_loss(
+        self, inputs: Tensor, data_samples: Sequence[DataSample] | None, num_layers: int | Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the losses at the exits that `exit_mode` or `num_layers` says."""
         maps = self.backbone(inputs)
         state = self.pixel_decoder.project(maps)
-        if mode == "loss":
-            return self._training_loss(maps[0], state, self.targets(data_samples, inputs), num_layers)
+        return self._training_loss(maps[0], state, self.targets(data_samples, inputs), num_layers)
+
+    def _encode_by_policy(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None,
+        num_layers: int | Sequence[int] | Tensor | None,
+    ) -> tuple[Tensor, Tokens, list[int]]:
+        """The backbone's finest map, the tokens, and the number of layers of each image."""
+        maps = self.backbone(inputs)
+        state = self.pixel_decoder.project(maps)
         depths = self.choose(state, data_samples) if num_layers is None else self._spread(num_layers, len(inputs))
-        state = self.pixel_decoder.encode(state, depths)
-        if mode == "predict":
-            samples = self.predict(maps[0], state, inputs, data_samples)
-            for sample, depth in zip(samples, depths, strict=True):
-                sample.set_metainfo({"num_layers": depth})
-            return samples
-        return self.outputs(maps[0], state) | {"num_layers": torch.tensor(depths)}
+        return maps[0], self.pixel_decoder.encode(state, depths), depths
 
     def gate_features(self, state: Tokens) -> Tensor:
         """Return the gate features (B, dim): the mean over tokens of the coarsest level before the first layer."""

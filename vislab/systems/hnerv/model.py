@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
-from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError
 from vislab.layers.channel_norm import ChannelNorm
 from vislab.losses import L2Loss
-from vislab.models.finite import require_finite
+from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.systems.hnerv.size import (
@@ -111,7 +110,7 @@ class HNeRVDecoder(nn.Module):
 
 
 @MODELS.register_module()
-class HNeRV(BaseModel):
+class HNeRV(VisionModel):
     """HNeRV model of one video: training encodes the video, the decoder decodes single frames.
 
     Set either `decoder_width` or `target_size`. The latter selects the largest width whose decoder has at most that
@@ -185,7 +184,7 @@ class HNeRV(BaseModel):
         self.decoder_parameters = decoder_parameters(width=decoder_width, **shape)
         self.encoder = HNeRVEncoder(strides=strides, width=encoder_width, embed_dim=embed_dim)
         self.decoder = HNeRVDecoder(width=decoder_width, **shape)
-        self.loss = MODELS.build(loss) if isinstance(loss, dict) else (loss or L2Loss())
+        self.loss = build_part(loss, L2Loss)
         self.to(memory_format=torch.channels_last)
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -201,26 +200,21 @@ class HNeRV(BaseModel):
         """Decode embeddings (B, d, h, w) to frames (B, 3, h * S, w * S) in [0, 1], S the product of the strides."""
         return self.decoder(embedding.contiguous(memory_format=torch.channels_last))
 
-    def forward(self, inputs: Tensor, data_samples: list[DataSample] | None = None, mode: str = "tensor"):
-        """Run the model on frames (B, 3, H, W) in [0, 1].
-
-        Returns:
-            Mode "tensor": {"embedding": (B, d, h, w), "image": (B, 3, H, W)};
-            "loss": {"loss": scalar} with the frames as targets;
-            "predict": one DataSample per frame with `pred_image` (3, H, W), float32 in [0, 1].
-        """
+    def forward_tensor(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
+        """Return "embedding" (B, d, h, w) and "image" (B, 3, H, W) of frames (B, 3, H, W) in [0, 1]."""
         embedding = self.encode(inputs)
-        image = self.decode(embedding)
-        if mode == "tensor":
-            return {"embedding": embedding, "image": image}
-        if mode == "loss":
-            return {"loss": self.loss(image, inputs)}
-        if mode == "predict":
-            samples = data_samples or [DataSample() for _ in image]
-            for sample, one in zip(samples, require_finite(image.float(), "pixels"), strict=True):
-                sample.pred_image = one
-            return samples
-        raise ValueError(f"mode must be 'loss', 'predict' or 'tensor', got {mode!r}")
+        return {"embedding": embedding, "image": self.decode(embedding)}
+
+    def forward_loss(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
+        """Return {"loss": scalar} with the frames as targets."""
+        return {"loss": self.loss(self.forward_tensor(inputs)["image"], inputs)}
+
+    def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
+        """Return one sample per frame with `pred_image` (3, H, W), float32 in [0, 1]."""
+        images = require_finite(self.forward_tensor(inputs)["image"].float(), "pixels")
+        for sample, image in zip(data_samples, images, strict=True):
+            sample.pred_image = image
+        return data_samples
 
     @property
     def stride(self) -> int:

@@ -1,0 +1,76 @@
+"""What all models share: the three modes of forward, parts given as modules or configs, and the check for NaN."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.registry import Registry
+from torch import Tensor, nn
+
+from vislab.errors import TrainingError
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+
+
+class VisionModel(BaseModel):
+    """Base class of models: `forward` calls the method of the mode, which subclasses implement."""
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None = None,
+        mode: str = "tensor",
+        **options: Any,
+    ) -> dict[str, Tensor] | list[DataSample]:
+        """Run the model in one of its modes.
+
+        Args:
+            inputs: (B, C, H, W) from the data preprocessor.
+            data_samples: B samples: labels for "loss", and for "predict" what the predictions are put into.
+            mode: "tensor": outputs of the network by name; "loss": scalars in float32; "predict": the samples with
+                predictions in the frame of the original image.
+            options: Further arguments of the method of the mode.
+        """
+        if mode == "tensor":
+            return self.forward_tensor(inputs, data_samples, **options)
+        if mode == "loss":
+            return self.forward_loss(inputs, data_samples, **options)
+        if mode == "predict":
+            samples = list(data_samples or (DataSample() for _ in inputs))
+            return self.forward_predict(inputs, samples, **options)
+        raise ValueError(f"mode={mode!r} is not one of tensor, loss, predict")
+
+    def forward_tensor(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
+        """Return the outputs of the network by name."""
+        raise NotImplementedError
+
+    def forward_loss(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
+        """Return the losses by name, and figures for the log whose names do not contain "loss"."""
+        raise NotImplementedError
+
+    def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
+        """Return the samples with predictions."""
+        raise NotImplementedError
+
+
+def build_part(part: dict | nn.Module | Any | None, default: type, registry: Registry = MODELS) -> Any:
+    """Return the part that a model was given: built from a config, whose `type` is `default` unless it says otherwise,
+    or `part` itself; `default` without arguments for None."""
+    if part is None:
+        return default()
+    return registry.build({"type": default, **part}) if isinstance(part, dict) else part
+
+
+def require_finite(output: Tensor, name: str) -> Tensor:
+    """Return `output` if all of it is finite: a class, a mask or a depth made of NaN looks like any other.
+
+    Raises:
+        TrainingError: It is not; `name` says what it is.
+    """
+    if not bool(output.isfinite().all()):
+        bad = output.numel() - int(output.isfinite().sum())
+        raise TrainingError(
+            f"{bad} of {output.numel()} {name} are not finite: the weights are damaged or training diverged; take an "
+            "earlier checkpoint, and in float16 try bfloat16 or float32"
+        )
+    return output

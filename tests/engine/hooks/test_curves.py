@@ -21,7 +21,7 @@ def points(runner) -> dict[str, list]:
     return runner.message_hub.get_info("curves")
 
 
-def test_the_loss_of_an_epoch_is_the_mean_of_its_iterations(tmp_path):
+def test_the_loss_of_an_epoch_is_the_mean_of_its_iterations(tmp_path, undrawn):
     runner = make_runner(tmp_path, total=2, custom_hooks=[CURVES])
     losses, step = [], runner.model.train_step
     runner.model.train_step = lambda *a, **k: (found := step(*a, **k), losses.append(float(found["loss"])))[0]
@@ -31,8 +31,17 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_iterations(tmp_path):
         assert points(runner)["loss"][epoch][1] == pytest.approx(sum(losses[6 * epoch : 6 * epoch + 6]) / 6)
     assert points(runner)["toy/error"][1][1] == runner.message_hub.get_scalar("val/toy/error").current()
     assert set(points(runner)) == {"loss", "toy/error"}
-    height, width = cv2.imread(str(tmp_path / "curves.png")).shape[:2]
-    assert (height, width) == (350, 1000)  # two panels of 5 x 3.5 inches
+
+
+def test_one_panel_for_each_curve(tmp_path):
+    hub = MessageHub("panels")
+    hub.update_info("curves", {"loss": [[1, 2.0], [2, 0.5]], "a": [[2, 0.3]], "b": [], "other": [[1, 1.0]]})
+    runner = SimpleNamespace(message_hub=hub, work_dir=str(tmp_path), _train_loop=None)
+    CurveHook(metrics=["a", "b"], file="x.png").after_train(runner)
+    assert cv2.imread(str(tmp_path / "x.png")).shape[:2] == (350, 1000)  # two panels of 5 x 3.5 inches
+    hub.update_info("curves", {})
+    CurveHook(metrics=["a"], file="nothing.png").after_train(runner)
+    assert not (tmp_path / "nothing.png").exists()
 
 
 def test_a_run_by_iterations_draws_at_its_validations_and_its_end(tmp_path, undrawn):

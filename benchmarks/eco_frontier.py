@@ -282,7 +282,7 @@ def main() -> None:
     head = (
         f"{args.data}: {len(seeds)} seeds, {first['iterations']} iterations in {_minutes(chosen)} CPU minutes, "
         f"{first['size'][0]}x{first['size'][1]} pixels; {first['images'][0]} images for the gate, "
-        f"{first['images'][1]} for testing; quality: {MEASURE[args.data]}. The gate's features tell of the gain from "
+        f"{first['images'][1]} for testing; quality: {MEASURE[args.data]}. The gate's features predict the gain from "
         f"first to last exit, R2 on test images: {r2}"
     )
     head += "" if agreed is None else f"; two parents' gains of an image correlate by {agreed:.2f}"

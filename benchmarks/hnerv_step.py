@@ -27,7 +27,7 @@ SIZES = {  # frame size, decoder width
 def import_peer(folder: str):
     """Import the module model_all of the original, with stubs for imports of its data loading."""
     if not Path(folder, "model_all.py").is_file():
-        sys.exit(f"error: {folder!r} contains no model_all.py. Give a checkout of haochen-rye/HNeRV with --peer-dir.")
+        sys.exit(f"error: {folder!r} contains no model_all.py. Pass a checkout of haochen-rye/HNeRV with --peer-dir.")
 
     def stub(name: str, **names) -> None:
         sys.modules.setdefault(name, types.ModuleType(name)).__dict__.update(names)
@@ -128,7 +128,7 @@ def main() -> None:
             flush=True,
         )
         if difference > 1e-5 or count[0] != count[1]:
-            sys.exit("error: the two models differ, so their times say nothing")
+            sys.exit("error: the two models differ, so their times are not comparable")
 
         # optimizer steps as in the configs of this project and in the script of the original
         our_adam = torch.optim.Adam(ours.parameters(), lr=1e-3, fused=True)

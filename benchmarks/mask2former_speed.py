@@ -153,7 +153,7 @@ def main() -> None:
         lines.append(line)
         print(line, flush=True)
         if loss_difference > 1e-4:
-            sys.exit("error: the two models differ, so their times say nothing")
+            sys.exit("error: the two models differ, so their times are not comparable")
 
         def forward(model, images=images):
             with torch.inference_mode():

@@ -54,7 +54,7 @@ def test_gradients_reduced_at_the_end_of_a_window(one, two):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", MODELS)
 def test_two_processes_go_on_from_one(one, two, kind):
-    """The checkpoint stands inside an accumulation window: its gradients are split over the processes."""
+    """The checkpoint is within an accumulation window: its gradients are split over the processes."""
     resumed = two[f"{kind}_resumed"]["losses"]
     assert resumed == pytest.approx({k: v for k, v in one[kind]["losses"].items() if k > SAVED}, abs=1e-5)
     assert min(resumed) == SAVED + 1

@@ -93,7 +93,7 @@ FAULTS = {
     "best by a metric that is not there": (
         {"default_hooks": {"checkpoint": {"type": "CheckpointHook", "save_best": "mIoU", "rule": "greater"}}},
         ConfigError,
-        "save_best='mIoU'.*It gives: toy/error",
+        "save_best='mIoU'.*It has: toy/error",
     ),
     "loss": ({"model": {"type": Explodes}}, TrainingError, "loss is not finite"),
     "metric": ({"val_evaluator": {"type": Strange}}, DataError, "has no error"),

@@ -126,11 +126,11 @@ def test_a_sharded_run_goes_on_without_sharding(tmp_path, group):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"custom_hooks": [{"type": "EMAHook"}]}, "EMAHook does not go with model_wrapper_cfg"),
-        ({"custom_hooks": [{"type": "TrActHook"}]}, "TrActHook does not go with model_wrapper_cfg"),
-        ({"compile": True}, "FullyShard does not go with compile"),
-        ({"model": {"type": Skipping}}, "FullyShard does not go with Skipping"),
-        ({"find_unused_parameters": True}, "FullyShard does not go with find_unused_parameters"),
+        ({"custom_hooks": [{"type": "EMAHook"}]}, "EMAHook does not support model_wrapper_cfg"),
+        ({"custom_hooks": [{"type": "TrActHook"}]}, "TrActHook does not support model_wrapper_cfg"),
+        ({"compile": True}, "FullyShard does not support compile"),
+        ({"model": {"type": Skipping}}, "FullyShard does not support Skipping"),
+        ({"find_unused_parameters": True}, "FullyShard does not support find_unused_parameters"),
         ({"model_wrapper_cfg": {"type": "FullyShard", "unit": []}}, "model_wrapper_cfg: .*unit"),
         ({"model_wrapper_cfg": {"type": "FullyShard", "units": ["Block"]}}, "no module of class Block"),
     ],

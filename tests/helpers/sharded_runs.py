@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-STEPS, SAVED = 7, 3  # the checkpoint stands inside an accumulation window of 2
+STEPS, SAVED = 7, 3  # the checkpoint is within an accumulation window of 2
 MODELS = ("classifier", "timesnet")
 VIT = {"patch_size": 8, "embed_dim": 33, "depth": 3, "num_heads": 3}  # 33 is not divisible by 2 processes
 ATTO = {"name": "convnext_atto", "model_args": {"depths": (2, 1, 2, 1), "dims": (8, 12, 15, 16)}}

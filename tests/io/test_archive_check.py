@@ -114,14 +114,14 @@ def test_records_that_share_their_bytes(tmp_path):
             record = copy(archive.infolist()[0])
             record.filename = name
             archive.filelist.append(record)
-    with pytest.raises(CheckpointError, match="claim to hold 3000 bytes"):
+    with pytest.raises(CheckpointError, match="claim to contain 3000 bytes"):
         check_archive(tmp_path / "a.pth")
 
 
 def test_a_file_that_would_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(archive_check, "_SMALL", 1 << 10)  # up to this size anything may be compressed well
     path = packed(tmp_path / "a.pth", {"a/data.pkl": bytes(1 << 20)}, zipfile.ZIP_DEFLATED)
-    with pytest.raises(CheckpointError, match="claim to hold 1048576 bytes"):
+    with pytest.raises(CheckpointError, match="claim to contain 1048576 bytes"):
         check_archive(path)
     monkeypatch.setattr(archive_check, "_SMALL", 1 << 20)
     check_archive(path)

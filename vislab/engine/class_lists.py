@@ -202,7 +202,7 @@ def compare_counts(cfg: Config | Mapping[str, Any], classes: Any, owner: str) ->
 
 _SPLITS = {"validation": ValLoop, "test": TestLoop, "training": BaseLoop}  # the first that fits
 _REMEDY = (
-    "Give the dataset the list that the model predicts, dataset=dict(metainfo=dict(classes=[...])): its labels are "
+    "Set the class list of the model in the dataset, dataset=dict(metainfo=dict(classes=[...])): its labels are "
     "then places in that list, and classes without an image may stay in it."
 )
 

@@ -182,7 +182,7 @@ def distribute(
         training: Call the model's `init_weights()` before a FullyShard splits its weights.
 
     Raises:
-        ConfigError: The wrapper does not take these arguments, or does not go with this model or config.
+        ConfigError: The wrapper does not take these arguments, or does not support this model or config.
     """
     model = synchronize_norms(model, run.get("sync_bn"))
     if wrapper is None:
@@ -193,7 +193,7 @@ def distribute(
         wrapper.setdefault("device_ids", [int(os.environ["LOCAL_RANK"])])
     if isinstance(kind, type) and issubclass(kind, FullyShard):
         if refused := [key for key in ("compile", "find_unused_parameters") if run.get(key)]:
-            raise ConfigError(f"model_wrapper_cfg: FullyShard does not go with {refused[0]}: remove one of the two")
+            raise ConfigError(f"model_wrapper_cfg: FullyShard does not support {refused[0]}: remove one of the two")
         if training and hasattr(model, "init_weights"):
             model.init_weights()
         for value in model.state_dict().values():

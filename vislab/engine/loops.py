@@ -102,7 +102,7 @@ class _TrainLoop(BaseLoop):
         self.batches_changed = before.step != now.step or self._iter != step
         if before != now:
             self.runner.logger.warning(
-                f"this run reads {now}; the one being resumed read {before}. It goes on at iteration {self._iter}, "
+                f"this run reads {now}; the one being resumed read {before}. It continues at iteration {self._iter}, "
                 f"after {samples} samples of {'epoch' if self.by_epoch else 'pass'} {self._pass + 1}"
                 + (f" (iteration {step} as it was counted then)" if self._iter != step else "")
                 + ("; another dataset has another order" if before.samples != now.samples and samples else "")
@@ -199,7 +199,7 @@ def _check_shares(loader: DataLoader, section: str) -> None:
         told = ", ".join(f"{samples} samples in {batches} batches" for batches, samples in shares[:4])
         raise ConfigError(
             f"{section}.sampler ({type(sampler).__name__}) gives the {processes} processes {told}, of a dataset of "
-            f"{size}: each must get an equal share. Take vislab's EpochSampler, which repeats the first samples where "
+            f"{size}: each must get an equal share. Use vislab's EpochSampler, which repeats the first samples where "
             "the processes do not divide the dataset (metrics leave the repeated ones out)."
         )
 
@@ -210,7 +210,7 @@ def _check_ends(loader: DataLoader, batch_idx: int, section: str) -> None:
         raise ConfigError(
             f"{section} gave batch {batch_idx + 1}, but its length is {len(loader)}: its sampler "
             f"({type(getattr(loader.batch_sampler, 'sampler', loader.sampler)).__name__}) does not end where its "
-            "length says, or never. Mend the sampler's __len__ or __iter__, or take vislab's EpochSampler."
+            "length says, or never. Fix the sampler's __len__ or __iter__, or use vislab's EpochSampler."
         )
 
 

@@ -114,7 +114,7 @@ class RunLock:
         if "pid" in owner:
             who = f"process {owner['pid']} on {owner.get('host')}, since {owner.get('began')}"
         return (
-            f"another run is training in {self.path.parent} ({who}). Give this one a folder of its own with "
+            f"another run is training in {self.path.parent} ({who}). Choose another folder with "
             "--work-dir, wait for the other to end, or stop it and continue from its last checkpoint with --resume."
         )
 

@@ -54,7 +54,7 @@ class FullyShard(nn.Module):
         model = module.module if isinstance(module, BaseTTAModel) else module
         if getattr(model, "find_unused_parameters", False):
             raise ConfigError(
-                f"model_wrapper_cfg: FullyShard does not go with {type(model).__name__}, whose steps leave parameters "
+                f"model_wrapper_cfg: FullyShard does not support {type(model).__name__}, whose steps leave parameters "
                 "without a gradient: remove model_wrapper_cfg, and the run uses DistributedDataParallel"
             )
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
@@ -129,7 +129,7 @@ def check_hooks_for_sharding(hooks: Iterable[Hook]) -> None:
     for hook in hooks:
         if isinstance(hook, EMAHook) or getattr(hook, "needs_whole_model", False):
             raise ConfigError(
-                f"{type(hook).__name__} does not go with model_wrapper_cfg=dict(type=FullyShard), under which no "
+                f"{type(hook).__name__} does not support model_wrapper_cfg=dict(type=FullyShard), with which no "
                 "process has the whole model: remove one of the two"
             )
 

@@ -16,5 +16,5 @@ def work_dir_of(cfg: Mapping) -> str:
     """
     folder, filename = cfg.get("work_dir"), getattr(cfg, "filename", None)
     if folder is None and not filename:
-        raise ConfigError("give a folder for logs and checkpoints: --work-dir DIR, or work_dir=... in the config")
+        raise ConfigError("set a folder for logs and checkpoints: --work-dir DIR, or work_dir=... in the config")
     return usable_folder(folder or os.path.join("work_dirs", Path(filename).stem))

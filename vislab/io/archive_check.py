@@ -78,7 +78,7 @@ def _check_contents(file: Path, records: list[zipfile.ZipInfo]) -> None:
     compressed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
     if whole > (max(_MAX_EXPANSION * size, _SMALL) if compressed else size):
         raise CheckpointError(
-            f"{file} was not loaded: its {size} bytes claim to hold {whole} bytes, which weights never do. "
+            f"{file} was not loaded: its {size} bytes claim to contain {whole} bytes, which weights never do. "
             "Take the file from a source you trust."
         )
 

@@ -66,7 +66,7 @@ def check_readable(file: Path) -> None:
         head = stream.read(200)
     if head.startswith(b"version https://git-lfs"):
         raise CheckpointError(
-            f"{file} is a Git LFS pointer, not the weights themselves. Fetch them with `git lfs pull`."
+            f"{file} is a Git LFS pointer, not the weights themselves. Download them with `git lfs pull`."
         )
     if file.suffix != ".safetensors" and not head.startswith((b"PK", b"\x80")):
         kind = "a text file" if _is_text(head) else "something else"

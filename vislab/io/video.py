@@ -97,12 +97,12 @@ def _open(path: str | Path) -> Iterator[tuple[av.container.InputContainer, av.Vi
     # an absolute path, because FFmpeg would read "12:30.mp4" as a URL with protocol "12"
     with av.open(os.path.abspath(path), metadata_errors="replace") as container:
         if container.format.name in _NO_VIDEO:
-            raise DataError(f"{path} is a text file. Give a video file or a folder of images.")
+            raise DataError(f"{path} is a text file. Pass a video file or a folder of images.")
         streams = [s for s in container.streams.video if not s.disposition & _PICTURE]
         films = [s for s in streams if not s.disposition & Disposition.timed_thumbnails]
         if not films:
             kinds = "only a cover picture or thumbnails" if container.streams.video else "no video stream"
-            raise DataError(f"{path} contains {kinds}. Give a video file or a folder of images.")
+            raise DataError(f"{path} contains {kinds}. Pass a video file or a folder of images.")
         index = films[0].index if len(films) == 1 else _choose(path, [s.index for s in films])
         yield container, container.streams[index]
 

@@ -94,7 +94,7 @@ def test_best_checkpoint(tmp_path):
 
 
 def test_best_of_a_metric_that_does_not_exist(tmp_path):
-    with pytest.raises(ConfigError, match="save_best='acc'.*It gives: toy/error"):
+    with pytest.raises(ConfigError, match="save_best='acc'.*It has: toy/error"):
         make_runner(tmp_path, total=1, default_hooks=hooks(save_best="acc")).train()
 
 

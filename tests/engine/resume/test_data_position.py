@@ -82,7 +82,7 @@ def test_older_checkpoints_count_steps_of_today():
 def test_a_batch_sampler_of_its_own_has_no_place_inside_an_epoch():
     own = LoaderSize(24, None, 1, 6, False)
     inside = size(24, 4)._asdict() | {"batches_done": 3, "samples_done": 12}
-    with pytest.raises(CheckpointError, match="inside epoch 3"):
+    with pytest.raises(CheckpointError, match="within epoch 3"):
         epoch_position(inside, 2, 15, own)
     at_the_end = inside | {"batches_done": 0, "samples_done": 0}
     assert epoch_position(at_the_end, 2, 12, own) == (12, 0)

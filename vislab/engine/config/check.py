@@ -236,7 +236,7 @@ class _Check:
             walk.add(key, "names no metric", value)
         results = result_names(metrics)
         for name in sorted({name for name in results or () if results.count(name) > 1}):
-            walk.add(key, f"two metrics give {name!r}: set `prefix` of one of them")
+            walk.add(key, f"two metrics have the result {name!r}: set `prefix` of one of them")
         if mode == "val":
             self.facts.metrics = results
 
@@ -247,7 +247,7 @@ class _Check:
             return
         by_epoch = train.get("by_epoch", "max_epochs" in train)
         if "type" in train and "by_epoch" in train:
-            walk.add(f"{place}.by_epoch", "give `type` or `by_epoch`, not both", by_epoch)
+            walk.add(f"{place}.by_epoch", "set either `type` or `by_epoch`, not both", by_epoch)
         elif not isinstance(by_epoch, bool):
             walk.add(f"{place}.by_epoch", "expected True (max_epochs) or False (max_iters)", by_epoch)
         given = {k: v for k, v in train.items() if k != "by_epoch"}

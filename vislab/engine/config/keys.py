@@ -14,7 +14,7 @@ OLD_KEYS = {
     "_base_": "Bases are read by `from mmengine.config import read_base`, then `with read_base():` and in it "
     "`from .folder.name import *`",
     "custom_imports": "Import the class at the top of the config and name it, as in `type=MyModel`",
-    "optimizer": "It stands inside: optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.1))",
+    "optimizer": "Set it in: optim_wrapper = dict(type=OptimWrapper, optimizer=dict(type=SGD, lr=0.1))",
     "optimizer_config": "Gradient clipping is optim_wrapper.clip_grad, accumulation optim_wrapper.accumulative_counts",
     "fp16": "Mixed precision is optim_wrapper = dict(type=AmpOptimWrapper, ...), or --amp",
     "lr_config": "Schedules are param_scheduler = [dict(type=CosineAnnealingLR, ...)]",

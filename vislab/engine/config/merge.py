@@ -98,10 +98,10 @@ def _message(source: ConfigFile, first: Base, second: Base, changes: list[str]) 
     files = {part.path.resolve(): part for part in (second.file, *second.file.all_bases())}
     shared = [files[path] for path in _paths(first.file) & set(files)]
     nearest = max(shared, key=lambda part: len(list(part.all_bases())), default=second.file)
-    why = f", which brings its own copy of {relative(nearest.path)}" if nearest is not second.file else ""
+    why = f", which has its own copy of {relative(nearest.path)}" if nearest is not second.file else ""
     return (
         f"{source.at(second.line)}: what {relative(first.file.path)} (line {first.line}) sets is undone by "
         f"{relative(second.file.path)}{why}: {'; '.join(changes[:4])}{' ...' if len(changes) > 4 else ''}. Let one of "
         f"the two build on the other, or read from one of them only the names that you want, as in "
-        "`import train_dataloader, val_dataloader` in place of `*`, or set the name anew in this file"
+        "`import train_dataloader, val_dataloader` in place of `*`, or set the name in this file"
     )

@@ -51,9 +51,7 @@ class Run:
             for value in values if isinstance(values, (list, tuple)) else [values]:
                 number = isinstance(value, (int, float)) and not isinstance(value, bool)
                 if number and (value >= self.steps if name in _BEGINS else value > self.steps):
-                    walk.add(
-                        f"{place}.{name}", f"lies beyond the end of the run, which has {self.steps} {unit}", values
-                    )
+                    walk.add(f"{place}.{name}", f"is beyond the end of the run, which has {self.steps} {unit}", values)
                     break
         for argument in _METRICS:
             names = given.get(argument)
@@ -61,8 +59,8 @@ class Run:
                 if not self.validated:
                     walk.add(f"{place}.{argument}", "names a metric, but nothing is validated", name)
                 elif name != "auto" and self.metrics is not None and not any(fnmatch(name, m) for m in self.metrics):
-                    gives = f"{did_you_mean(name, self.metrics) or '.'} It gives: {', '.join(self.metrics)}"
-                    walk.add(f"{place}.{argument}", f"validation gives no such metric{gives}", name)
+                    gives = f"{did_you_mean(name, self.metrics) or '.'} It has: {', '.join(self.metrics)}"
+                    walk.add(f"{place}.{argument}", f"validation has no such metric{gives}", name)
 
 
 def result_names(metrics: list[Any]) -> list[str] | None:

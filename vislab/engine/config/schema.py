@@ -277,7 +277,7 @@ def out_of_bounds(name: str, value: Any) -> str | None:
     if isinstance(value, (list, tuple)):
         numbers = [v for v in value if isinstance(v, (int, float))]
         if name.endswith("_range") and len(value) == len(numbers) == 2 and numbers[0] > numbers[1]:
-            return f"is no range: {numbers[0]} is larger than {numbers[1]}"
+            return f"is not a range: {numbers[0]} is larger than {numbers[1]}"
         return next((text for text in (out_of_bounds(name, v) for v in value) if text), None)
     if name in _CHOICES and value not in _CHOICES[name]:
         return f"expected one of {', '.join(_CHOICES[name])}{did_you_mean(str(value), _CHOICES[name])}"

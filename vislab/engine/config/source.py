@@ -190,7 +190,7 @@ def _read_statement(file: ConfigFile, node: ast.stmt) -> None:
         file.sets.setdefault(changed.id, node.lineno)
     for part in ast.walk(node):
         if isinstance(part, (ast.Import, ast.ImportFrom)):
-            raise ConfigError(f"{file.at(part.lineno)}: imports stand at the top of a config")
+            raise ConfigError(f"{file.at(part.lineno)}: imports must be at the top of a config")
         if isinstance(part, ast.Name) and not _stores(part) and part is not changed:
             file.reads.add(part.id)
     if isinstance(node, (ast.FunctionDef, ast.ClassDef)):

@@ -113,8 +113,8 @@ class CheckpointHook(MMEngineCheckpointHook):
             if self._best[key][1] is None:
                 del self._best[key]
                 runner.logger.warning(
-                    f"the best checkpoint so far, {name} ({key} {score:.4g}), is not in {self.out_dir}: the best is "
-                    "sought anew from here"
+                    f"the best checkpoint so far, {name} ({key} {score:.4g}), is not in {self.out_dir}: the best "
+                    "one is selected again from now on"
                 )
         call_on_main(lambda: self._point_at_start(source))
 
@@ -186,8 +186,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         for key, rule in zip(self.key_indicators, self.rules, strict=True):
             if key not in metrics:
                 raise ConfigError(
-                    f"CheckpointHook has save_best={key!r}, but validation gives no such metric. "
-                    f"It gives: {', '.join(map(str, metrics))}"
+                    f"CheckpointHook has save_best={key!r}, but validation has no such metric. "
+                    f"It has: {', '.join(map(str, metrics))}"
                 )
             score = metrics[key]
             best, old = self._best.get(key, (self.init_value_map[rule], None))

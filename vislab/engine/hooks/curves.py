@@ -32,7 +32,7 @@ class CurveHook(Hook):
     def __init__(self, *, metrics: Sequence[str] = (), file: str = "curves.png"):
         self.metrics = [metrics] if isinstance(metrics, str) else list(metrics)
         if Path(file).suffix not in _FORMATS:
-            raise ConfigError(f"CurveHook: file={file!r} is no picture; its name ends in {', '.join(_FORMATS)}")
+            raise ConfigError(f"CurveHook: file={file!r} is not an image; its name must end in {', '.join(_FORMATS)}")
         self.file = file
 
     def after_train_epoch(self, runner: Runner) -> None:

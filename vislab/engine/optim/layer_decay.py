@@ -84,7 +84,7 @@ class Rules:
                 scales[full] = max(self.min_scale, self.layer_decay ** (count - depth))
         if not scales and self.layer_decay != 1:
             raise ConfigError(
-                "optim_wrapper.paramwise_cfg.layer_decay: no part of this model has layers to tell apart "
+                "optim_wrapper.paramwise_cfg.layer_decay: no part of this model defines layers "
                 "(a module with layer_ids(), e.g. TimmEncoder); remove the constructor or set layer_decay=1"
             )
         return scales
@@ -144,7 +144,7 @@ class LayerDecayOptimConstructor:
         wrapper_cfg.setdefault("type", "OptimWrapper")
         optimizer_cfg = dict(wrapper_cfg.pop("optimizer"))
         if "lr" not in optimizer_cfg:
-            raise ConfigError("optim_wrapper.optimizer: LayerDecayOptimConstructor scales `lr`: give it explicitly")
+            raise ConfigError("optim_wrapper.optimizer: LayerDecayOptimConstructor scales `lr`: set it explicitly")
         optimizer_cfg["params"] = self.rules.groups(
             model, lr=optimizer_cfg["lr"], weight_decay=optimizer_cfg.get("weight_decay", 0.0)
         )

@@ -71,7 +71,7 @@ def epoch_position(position: Mapping[str, Any] | None, epoch: int, step: int, no
         done = step - epoch * now.batches
         if not 0 <= done <= now.batches:
             raise CheckpointError(
-                f"the checkpoint stands at iteration {step}, in epoch {epoch + 1}; with {now} an epoch that cannot be. "
+                f"the checkpoint is at iteration {step}, in epoch {epoch + 1}; this is impossible with {now}. "
                 "It is of a version that did not save the run's batch size: resume with the batch size, number of "
                 "processes and dataset of the run, or start a new one from its weights with --load-from."
             )
@@ -83,7 +83,7 @@ def epoch_position(position: Mapping[str, Any] | None, epoch: int, step: int, no
         return epoch * now.batches, 0
     if before.step is None or now.step is None:
         raise CheckpointError(
-            f"the checkpoint stands inside epoch {epoch + 1} of a run with {before}; this one has {now}. With a batch "
+            f"the checkpoint is within epoch {epoch + 1} of a run with {before}; this one has {now}. With a batch "
             "sampler of its own the place cannot be found: resume with the settings of the run, or from a checkpoint "
             "at the end of an epoch."
         )

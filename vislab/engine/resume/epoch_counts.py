@@ -23,7 +23,7 @@ def check_schedules(schedulers: list[_ParamScheduler] | dict[str, list[_ParamSch
             elif scheduler.by_epoch:
                 raise ConfigError(
                     f"{kind} has by_epoch=True (the default of mmengine's schedules), {_LOOP}: it would never change "
-                    "anything. Set by_epoch=False and give its milestones, begin, end or T_max in iterations."
+                    "anything. Set by_epoch=False and set its milestones, begin, end or T_max in iterations."
                 )
 
 
@@ -33,10 +33,10 @@ def check_hooks(hooks: Iterable[Hook]) -> None:
         name = type(hook).__name__
         if getattr(hook, "by_epoch", False) is True:
             raise ConfigError(
-                f"{name} has by_epoch=True, {_LOOP}: it would act once, at the end. Set by_epoch=False and give its "
+                f"{name} has by_epoch=True, {_LOOP}: it would act once, at the end. Set by_epoch=False and set its "
                 "interval in iterations."
             )
         if isinstance(hook, EMAHook) and hook.begin_epoch > 1:
             raise ConfigError(
-                f"{name} has begin_epoch={hook.begin_epoch}, {_LOOP}: it would never begin. Give begin_iter instead."
+                f"{name} has begin_epoch={hook.begin_epoch}, {_LOOP}: it would never begin. Set begin_iter instead."
             )

@@ -23,7 +23,7 @@ def check_run_state(checkpoint: Mapping[str, Any], path: Any) -> None:
     if lacking:
         raise CheckpointError(
             f"{path} cannot be resumed from: it has no {', '.join(lacking)}. Files named best_* and weights of "
-            "other projects hold the model only; give an epoch_*.pth or iter_*.pth file, or start a new run with "
+            "other projects contain only the model; use an epoch_*.pth or iter_*.pth file, or start a new run with "
             "--load-from."
         )
     wrong = list(_wrong_parts(checkpoint))
@@ -48,13 +48,13 @@ def _wrong_parts(checkpoint: Mapping[str, Any]) -> Iterator[str]:
     if isinstance(hub, Mapping):
         for key in ("log_scalars", "runtime_info", "resumed_keys"):
             if not isinstance(hub.get(key), Mapping):
-                yield f"message_hub[{key!r}] is no dict"
+                yield f"message_hub[{key!r}] is not a dict"
             elif strange := [name for name in hub[key] if not isinstance(name, str)]:
-                yield f"message_hub[{key!r}] has the key {strange[0]!r}, which is no name"
+                yield f"message_hub[{key!r}] has the key {strange[0]!r}, which is not a name"
     if not isinstance(checkpoint.get("param_schedulers"), (list, Mapping, type(None))):
-        yield "param_schedulers is no list"
+        yield "param_schedulers is not a list"
     if not isinstance(checkpoint.get("random_state"), (list, type(None))):
-        yield "random_state is no list"
+        yield "random_state is not a list"
 
 
 @contextmanager
@@ -124,7 +124,7 @@ def check_settings(own: Mapping[str, Any], loaded: Mapping[str, Any], what: str)
         if isinstance(value, (list, tuple)) and all(isinstance(v, (int, float)) for v in value):
             strange = [entry for entry in other if not _is_number(entry)]
             if strange:
-                raise ValueError(f"{what}: {key} contains {str(strange[0])[:60]!r}, which is no number")
+                raise ValueError(f"{what}: {key} contains {str(strange[0])[:60]!r}, which is not a number")
 
 
 def _is_number(value: Any) -> bool:

@@ -170,7 +170,7 @@ class TimmEncoder(nn.Module):
 
 def _check_intermediates(model: nn.Module, name: str) -> None:
     if not hasattr(model, "forward_intermediates") or not hasattr(model, "prune_intermediate_layers"):
-        raise ConfigError(f"TimmEncoder: timm model {name!r} cannot give intermediate maps (no forward_intermediates)")
+        raise ConfigError(f"TimmEncoder: timm model {name!r} has no forward_intermediates")
 
 
 def _choose_outputs(name: str, strides: list[int], wanted: Sequence[int] | None) -> tuple[int, ...]:

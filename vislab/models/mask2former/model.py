@@ -61,7 +61,7 @@ class Mask2Former(VisionModel):
         self.backbone = _build_backbone(backbone)
         if tuple(self.backbone.strides) != (4, 8, 16, 32):
             raise ConfigError(
-                f"Mask2Former: the backbone gives maps of strides {tuple(self.backbone.strides)}, expected 4, 8, 16, "
+                f"Mask2Former: the backbone has maps of strides {tuple(self.backbone.strides)}, expected 4, 8, 16, "
                 "32: choose them with out_indices"
             )
         self.pixel_decoder = PixelDecoder(in_channels=self.backbone.channels, **(pixel_decoder or {}))

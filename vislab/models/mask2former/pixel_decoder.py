@@ -75,7 +75,7 @@ class PixelDecoder(nn.Module):
         super().__init__()
         if len(in_channels) != 4:
             raise ConfigError(
-                f"PixelDecoder: in_channels={tuple(in_channels)}; the backbone must give four maps, of strides 4, 8, "
+                f"PixelDecoder: in_channels={tuple(in_channels)}; the backbone must have four maps of strides 4, 8, "
                 "16, 32: choose them with out_indices"
             )
         if stages is not None and len(stages) != 3:

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from vislab.errors import ConfigError, DataError
-from vislab.io.paths import usable_folder
+from vislab.io.paths import expand, usable_folder
 
 
 def test_variables_and_home_are_put_in(tmp_path, monkeypatch):
@@ -28,3 +28,9 @@ def test_folders_that_cannot_be(tmp_path):
         usable_folder("/proc/1/x", "show_dir")
     with pytest.raises(ConfigError, match="File name too long"):
         usable_folder(tmp_path / ("x" * 300))
+
+
+def test_expand_leaves_unknown_variables(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("RUNS", "/runs")
+    assert expand("~/$RUNS/${NOT_SET_HERE}/a") == "/home/somebody//runs/${NOT_SET_HERE}/a"

@@ -17,7 +17,7 @@ from vislab.engine.config.load import load_config
 from vislab.engine.device import usable_device
 from vislab.errors import ConfigError
 from vislab.io.checkpoint import load_checkpoint
-from vislab.io.paths import expand_path
+from vislab.io.paths import expand, expand_path
 from vislab.io.weights import load_state
 from vislab.registry import MODELS
 
@@ -65,7 +65,7 @@ def prepare(
 
 def existing(checkpoint: str | Path) -> str:
     """Return the path of a checkpoint; raises CheckpointError if the file does not exist."""
-    expanded = os.path.expanduser(os.path.expandvars(checkpoint))
+    expanded = expand(checkpoint)
     if not expanded.startswith(("http://", "https://")) and not os.path.isfile(expanded):
         load_checkpoint(checkpoint)
     return str(checkpoint)

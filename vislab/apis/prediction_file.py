@@ -13,7 +13,6 @@ Each dict contains Python objects and NumPy arrays, in the frame of the original
   list of N COCO RLE, which `pycocotools.mask.decode(masks)` converts to (H, W, N).
 """
 
-import os
 import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from mmengine.evaluator import BaseMetric
 from pycocotools import mask as coco
 from torch import Tensor
 
-from vislab.errors import DataError
+from vislab.io.atomic import write_atomically
 
 
 class PredictionFile(BaseMetric):
@@ -45,13 +44,7 @@ class PredictionFile(BaseMetric):
         self.results += [compact(sample) for sample in data_samples]
 
     def compute_metrics(self, results: list) -> dict:
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(pickle.dumps(results, protocol=4))
-            os.replace(temporary, self.path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise DataError(f"the predictions cannot be written to {self.path}: {error.strerror or error}") from error
+        write_atomically(self.path, lambda file: file.write(pickle.dumps(results, protocol=4)))
         return {}
 
 

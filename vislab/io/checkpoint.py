@@ -17,6 +17,7 @@ import torch
 from vislab.errors import CheckpointError
 from vislab.io.archive_check import check_archive, damaged, is_archive
 from vislab.io.atomic import write_atomically
+from vislab.io.paths import expand
 
 
 def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
@@ -42,7 +43,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
     text = os.fspath(path)
     if text.startswith(("http://", "https://")):
         return load_from_http(text, map_location)
-    file = Path(os.path.expandvars(text)).expanduser()
+    file = Path(expand(text))
     check_readable(file)
     if file.suffix == ".safetensors":
         return _load_safetensors(file, map_location)

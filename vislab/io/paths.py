@@ -8,6 +8,11 @@ from vislab.errors import ConfigError, DataError
 DATA_VARIABLE = "VISLAB_DATA"
 
 
+def expand(path: str | os.PathLike) -> str:
+    """Expand environment variables and `~`; variables that are not set stay."""
+    return os.path.expanduser(os.path.expandvars(path))
+
+
 def expand_path(path: str, what: str = "data_root") -> str:
     """Expand environment variables and `~` in a path.
 
@@ -18,7 +23,7 @@ def expand_path(path: str, what: str = "data_root") -> str:
     Raises:
         DataError: The path has an environment variable that is not set.
     """
-    expanded = os.path.expanduser(os.path.expandvars(path))
+    expanded = expand(path)
     if "$" in expanded:
         name = expanded.split("$", 1)[1].split("/", 1)[0].strip("{}")
         raise DataError(

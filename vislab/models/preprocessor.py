@@ -11,8 +11,7 @@ from torch.nn import functional as F
 from vislab.errors import DataError
 from vislab.registry import MODELS
 from vislab.structures import DataSample
-
-_MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
+from vislab.structures.data_sample import MAP_FILL
 
 
 @MODELS.register_module()
@@ -124,7 +123,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
 def _pad_labels(sample: DataSample, shape: tuple[int, int], size: tuple[int, int]) -> None:
     """Pad labels that have the image's `shape` to `size` (h, w)."""
     margin = (0, size[1] - shape[1], 0, size[0] - shape[0])
-    for key, fill in _MAP_FILL.items():
+    for key, fill in MAP_FILL.items():
         if key in sample:
             field = sample.get(key)
             if tuple(field.shape) == shape:

@@ -5,6 +5,9 @@ from typing import Any
 import torch
 from mmengine.structures import BaseDataElement, InstanceData, LabelData, PixelData
 
+MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
+"""Maps of the size of the image, with their "unknown" value."""
+
 _FIELD_TYPES = {
     f"{side}_{name}": kind
     for side in ("gt", "pred")

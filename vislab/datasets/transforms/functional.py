@@ -13,11 +13,10 @@ import cv2
 import numpy as np
 
 from vislab.structures import rotated_boxes as rb
+from vislab.structures.data_sample import MAP_FILL
 
 # labels with one entry per instance
 INSTANCE_KEYS = ("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_areas", "gt_ignore", "gt_ids")
-# maps of the size of the image, with their "unknown" value
-MAP_FILL = {"gt_sem_seg": 255, "gt_panoptic": 0, "gt_depth": 0}
 DIRECTIONS = {"horizontal": 1, "vertical": 0, "diagonal": -1}  # cv2.flip's codes
 
 _INTERPOLATION = {

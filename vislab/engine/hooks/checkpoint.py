@@ -1,7 +1,6 @@
 """Hook that saves checkpoints; a new checkpoint is complete before an old one is removed."""
 
 import filecmp
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from vislab.engine.resume.latest import POINTER_NAME, starting_pointer, step_che
 from vislab.errors import ConfigError
 from vislab.io.atomic import copy_atomically, remove_leftovers, write_text_atomically
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
+from vislab.io.paths import expand
 from vislab.registry import HOOKS
 
 
@@ -102,7 +102,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         if is_main_process():
             for path in remove_leftovers(self.out_dir):
                 runner.logger.info(f"removed {path}, left half-written by a run that was killed")
-        source = Path(os.path.expandvars(runner.loaded_from)).expanduser() if runner.resumed else None
+        source = Path(expand(runner.loaded_from)) if runner.resumed else None
         if source is None:
             self._kept, self._best, self.last_ckpt = [], {}, None
         elif not self._is_here(source):

@@ -4,8 +4,6 @@ Backbone and encoder layers run once per image, the decoder once per exit. Resul
 interrupted run can continue.
 """
 
-import io
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 
 from vislab.errors import DataError
+from vislab.io.atomic import write_atomically
 from vislab.systems.eco_m2f.model import EcoM2F
 from vislab.systems.eco_m2f.quality import image_quality
 
@@ -41,17 +40,15 @@ class Derived:
 
     def save(self, path: str | Path) -> None:
         """Save to `path` (.npz) atomically."""
-        buffer = io.BytesIO()
         counts = {} if self.counts is None else {"counts": self.counts}
-        np.savez_compressed(
-            buffer, quality=self.quality, features=self.features, exits=np.array(self.exits),
-            names=np.array(self.names, dtype=str), measure=np.array(self.measure), **counts,
-        )  # fmt: skip
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
+        arrays = {
+            "quality": self.quality,
+            "features": self.features,
+            "exits": np.array(self.exits),
+            "names": np.array(self.names, dtype=str),
+            "measure": np.array(self.measure),
+        }
+        write_atomically(path, lambda file: np.savez_compressed(file, **arrays, **counts))
 
     @classmethod
     def load(cls, path: str | Path) -> "Derived":

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from math import prod
 
 import torch
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError
-from vislab.layers.channel_norm import ChannelNorm
 from vislab.losses import L2Loss
 from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.registry import MODELS
@@ -60,7 +60,7 @@ class HNeRVEncoder(nn.Sequential):
             out = embed_dim if i == len(strides) - 1 else width
             patches = nn.Conv2d(channels, out, stride, stride)
             # the first stage normalizes its output, the others their input
-            layers += [patches, ChannelNorm(out, eps=1e-6)] if i == 0 else [ChannelNorm(channels, eps=1e-6), patches]
+            layers += [patches, LayerNorm2d(out, eps=1e-6)] if i == 0 else [LayerNorm2d(channels, eps=1e-6), patches]
             layers.append(ConvNeXtBlock(dim=out))
             channels = out
         super().__init__(*layers)

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError
-from vislab.layers.channel_norm import ChannelNorm
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.ops.images import normalize, pad_to_multiple
 from vislab.registry import MODELS
@@ -112,7 +112,7 @@ class TimesNet(nn.Module):
             factor = _factor(stride, target, which)
             if factor == 1:
                 # normalized to the scale of the re-shaped stages, which it would dominate otherwise
-                kept, module = channels, ChannelNorm(channels, eps=1e-6)
+                kept, module = channels, LayerNorm2d(channels, eps=1e-6)
             else:
                 kept = pyramid_width or -(-channels // factor**2)  # channels after a pixel shuffle, rounded up
                 module = ReShape(in_channels=channels, out_channels=kept, factor=factor, kind=reshape)

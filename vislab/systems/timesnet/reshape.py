@@ -8,11 +8,11 @@ no interpolation), `transposed` (LayerNorm, a chain of non-overlapping transpose
 from typing import Literal
 
 import torch
+from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError
-from vislab.layers.channel_norm import ChannelNorm
 
 Kind = Literal["shuffle", "transposed", "bilinear"]
 KINDS = ("shuffle", "transposed", "bilinear")
@@ -40,7 +40,7 @@ class ReShape(nn.Sequential):
     """
 
     def __init__(self, *, in_channels: int, out_channels: int, factor: int, kind: Kind = "shuffle"):
-        layers: list[nn.Module] = [ChannelNorm(in_channels, eps=1e-6)]
+        layers: list[nn.Module] = [LayerNorm2d(in_channels, eps=1e-6)]
         if kind == "shuffle":
             layers.append(nn.Conv2d(in_channels, out_channels * factor**2, 1))
             layers += [nn.PixelShuffle(factor)] if factor > 1 else []
@@ -149,7 +149,7 @@ class MapHead(nn.Sequential):
             raise ConfigError(f"TimesNet: head={kind!r} is not one of shuffle, bilinear")
         shuffled = kind == "shuffle"
         super().__init__(
-            ChannelNorm(in_channels, eps=1e-6),
+            LayerNorm2d(in_channels, eps=1e-6),
             nn.Conv2d(in_channels, width, 3, padding=1),
             nn.GELU(),
             nn.Conv2d(width, out_channels * (factor**2 if shuffled else 1), 1),

@@ -1,4 +1,4 @@
-"""What all models share: the three modes of forward, parts given as modules or configs, and the check for NaN."""
+"""Base of all models: the three modes of forward, parts as modules or configs, and the check for NaN."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from vislab.structures import DataSample
 
 
 class VisionModel(BaseModel):
-    """Base class of models: `forward` calls the method of the mode, which subclasses implement."""
+    """Base class of models. `forward` calls the method of the mode, which subclasses implement."""
 
     def forward(
         self,
@@ -26,10 +26,10 @@ class VisionModel(BaseModel):
 
         Args:
             inputs: (B, C, H, W) from the data preprocessor.
-            data_samples: B samples: labels for "loss", and for "predict" what the predictions are put into.
+            data_samples: B samples, with labels for "loss"; for "predict", predictions are stored in them.
             mode: "tensor": outputs of the network by name; "loss": scalars in float32; "predict": the samples with
                 predictions in the frame of the original image.
-            options: Further arguments of the method of the mode.
+            options: Additional arguments of the method of the mode.
         """
         if mode == "tensor":
             return self.forward_tensor(inputs, data_samples, **options)
@@ -45,7 +45,7 @@ class VisionModel(BaseModel):
         raise NotImplementedError
 
     def forward_loss(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
-        """Return the losses by name, and figures for the log whose names do not contain "loss"."""
+        """Return losses by name, and values to log whose names do not contain "loss"."""
         raise NotImplementedError
 
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
@@ -54,18 +54,20 @@ class VisionModel(BaseModel):
 
 
 def build_part(part: dict | nn.Module | Any | None, default: type, registry: Registry = MODELS) -> Any:
-    """Return the part that a model was given: built from a config, whose `type` is `default` unless it says otherwise,
-    or `part` itself; `default` without arguments for None."""
+    """Return a part of a model: built from a config, whose `type` defaults to `default`, or `part` itself.
+
+    None builds `default` without arguments.
+    """
     if part is None:
         return default()
     return registry.build({"type": default, **part}) if isinstance(part, dict) else part
 
 
 def require_finite(output: Tensor, name: str) -> Tensor:
-    """Return `output` if all of it is finite: a class, a mask or a depth made of NaN looks like any other.
+    """Return `output` if all values are finite. Classes, masks and depths computed from NaN would look valid.
 
     Raises:
-        TrainingError: It is not; `name` says what it is.
+        TrainingError: If a value is not finite; the message contains `name`.
     """
     if not bool(output.isfinite().all()):
         bad = output.numel() - int(output.isfinite().sum())

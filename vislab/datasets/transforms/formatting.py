@@ -96,6 +96,7 @@ class PackInputs:
 
     Required keys: img.
     Optional keys: all labels, label, and `meta_keys`, which become metainfo of the DataSample.
+    Modified keys: none; returns a dict with inputs and data_samples only.
 
     Args:
         meta_keys: Keys of the metainfo.

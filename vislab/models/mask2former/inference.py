@@ -32,7 +32,7 @@ class Frames:
 
 @TASK_UTILS.register_module()
 class MaskInference:
-    """Predictions of one image for each of the tasks.
+    """Computes the predictions of one image for each of the tasks.
 
     Args:
         tasks: Some of "panoptic", "instance" and "semantic", which fill pred_panoptic, pred_instances and pred_sem_seg.
@@ -41,7 +41,7 @@ class MaskInference:
         sigmoid_first: See `semantic`.
 
     Raises:
-        ConfigError: No task, or an unknown one.
+        ConfigError: If there are no tasks or an unknown one.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class MaskInference:
     def __call__(
         self, class_logits: Tensor, masks: Tensor, sample: DataSample, padded: tuple[int, int], is_thing: Tensor
     ) -> None:
-        """Fill `sample`, whose img_shape and ori_shape are its sizes in the padded input and originally.
+        """Store predictions in `sample`, whose img_shape and ori_shape are its sizes in the padded input and file.
 
         Args:
             class_logits: (Q, C + 1).
             masks: (Q, h, w) logits.
-            sample: The image's.
+            sample: DataSample of the image.
             padded: (height, width) of the padded input.
             is_thing: (C,) bool.
         """

@@ -33,8 +33,8 @@ class Mask2Former(VisionModel):
         num_queries: Number of queries, the maximum number of segments per image.
         pixel_decoder: Additional arguments of PixelDecoder.
         decoder: Additional arguments of MaskDecoder.
-        loss: Module or config, called as loss(class_logits, embeddings, mask_features, targets). Default, and default
-            type: Mask2FormerLoss.
+        loss: Module or config, called as loss(class_logits, embeddings, mask_features, targets). The default type is
+                Mask2FormerLoss.
         inference: MaskInference or its arguments: the tasks of mode "predict" and their thresholds.
         data_preprocessor: Config of the data preprocessor, which creates batches.
 
@@ -82,13 +82,13 @@ class Mask2Former(VisionModel):
         Args:
             inputs: (B, 3, H, W).
             data_samples: Not used.
-            num_layers: Number of encoder layers, one for the batch or one per image; None: all. The other modes have
-                this argument, too.
+            num_layers: Number of encoder layers, for the batch or per image. Default: all. The methods of the other
+                modes accept it too.
 
         Returns:
             class_logits (B, Q, C + 1) and mask_logits (B, Q, H/4, W/4) of the last decoder layer; mask_features
-            (B, D, H/4, W/4); and of all outputs, the last included, layer_class_logits (L, B, Q, C + 1) and
-            layer_mask_embeddings (L, B, Q, D), whose products with mask_features are the masks.
+            (B, D, H/4, W/4); and layer_class_logits (L, B, Q, C + 1) and layer_mask_embeddings (L, B, Q, D) of all
+            layers, whose products with mask_features are the mask logits.
         """
         finest, state = self._encode(inputs, num_layers)
         return self.outputs(finest, state)
@@ -114,7 +114,7 @@ class Mask2Former(VisionModel):
         return self.predict(finest, state, inputs, data_samples)
 
     def _encode(self, inputs: Tensor, num_layers: int | Sequence[int] | Tensor | None) -> tuple[Tensor, Tokens]:
-        """The backbone's finest map, and the tokens after `num_layers` layers."""
+        """Return the finest map of the backbone, and the tokens after `num_layers` layers."""
         maps = self.backbone(inputs)
         return maps[0], self.pixel_decoder.encode(self.pixel_decoder.project(maps), num_layers)
 
@@ -140,7 +140,7 @@ class Mask2Former(VisionModel):
         return self.criterion(*self.decode(finest, state), targets)
 
     def predict(self, finest: Tensor, state: Tokens, inputs: Tensor, samples: list[DataSample]) -> list[DataSample]:
-        """Put predictions in the frames of the original images into `samples`."""
+        """Store predictions in the coordinates of the original images in `samples`."""
         classes, embeddings, features = self.decode(finest, state)
         require_finite(classes[-1], "class logits")
         padded = tuple(inputs.shape[-2:])

@@ -107,7 +107,7 @@ class EcoM2F(Mask2Former):
         data_samples: Sequence[DataSample] | None = None,
         num_layers: int | Sequence[int] | Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """As in Mask2Former, and "num_layers" (B,), which the argument overrides."""
+        """Return the outputs of Mask2Former and "num_layers" (B,); the argument overrides the policy."""
         finest, state, depths = self._encode_by_policy(inputs, data_samples, num_layers)
         return self.outputs(finest, state) | {"num_layers": torch.tensor(depths)}
 
@@ -117,7 +117,7 @@ class EcoM2F(Mask2Former):
         data_samples: list[DataSample],
         num_layers: int | Sequence[int] | Tensor | None = None,
     ) -> list[DataSample]:
-        """As in Mask2Former; the number of layers stands in the samples' metainfo."""
+        """Return the samples as in Mask2Former, with the number of layers in their metainfo."""
         finest, state, depths = self._encode_by_policy(inputs, data_samples, num_layers)
         for sample, depth in zip(self.predict(finest, state, inputs, data_samples), depths, strict=True):
             sample.set_metainfo({"num_layers": depth})
@@ -126,7 +126,7 @@ class EcoM2F(Mask2Former):
     def forward_loss(
         self, inputs: Tensor, data_samples: Sequence[DataSample] | None, num_layers: int | Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the losses at the exits that `exit_mode` or `num_layers` says."""
+        """Return the losses at the exits selected by `exit_mode` or `num_layers`."""
         maps = self.backbone(inputs)
         state = self.pixel_decoder.project(maps)
         return self._training_loss(maps[0], state, self.targets(data_samples, inputs), num_layers)
@@ -137,7 +137,7 @@ class EcoM2F(Mask2Former):
         data_samples: Sequence[DataSample] | None,
         num_layers: int | Sequence[int] | Tensor | None,
     ) -> tuple[Tensor, Tokens, list[int]]:
-        """The backbone's finest map, the tokens, and the number of layers of each image."""
+        """Return the finest map of the backbone, the tokens, and the number of layers of each image."""
         maps = self.backbone(inputs)
         state = self.pixel_decoder.project(maps)
         depths = self.choose(state, data_samples) if num_layers is None else self._spread(num_layers, len(inputs))

@@ -205,7 +205,7 @@ def test_inputs_are_not_overwritten(tmp_path):
         with pytest.raises(ConfigError, match="a.png would overwrite its input"):
             predict(config(), None, source, out, device="cpu")
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="file cannot be made"):
+    with pytest.raises(ConfigError, match="file cannot be created"):
         predict(config(), None, tmp_path / "a.png", tmp_path / "file", device="cpu")
 
 

@@ -21,6 +21,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 
 from tests.helpers.processes import free_port  # noqa: E402
+from tests.helpers.toy_run import ToyMetric  # noqa: E402
 from vislab import apis, cli  # noqa: E402
 from vislab.engine import process_watch  # noqa: E402, F401  everything a run needs, before the forks
 from vislab.errors import DataError  # noqa: E402
@@ -65,18 +66,12 @@ class Damaged:
 
 
 @METRICS.register_module()
-class Unmeasurable:
+class Unmeasurable(ToyMetric):
     """Fails where metrics are computed: on process 0 alone."""
 
-    def __new__(cls):
-        from tests.helpers.toy_run import ToyMetric
-
-        class Metric(ToyMetric):
-            def compute_metrics(self, results):
-                note_time()
-                raise DataError("nothing to measure")
-
-        return Metric()
+    def compute_metrics(self, results):
+        note_time()
+        raise DataError("nothing to measure")
 
 
 DEEDS = {

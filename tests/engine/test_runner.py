@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.helpers import HELPERS
 from tests.helpers.toy_run import Killed, ToyMetric, ToyModel, make_runner, plain, stop_at, toy_config
+from vislab.engine.config.load import load_config
+from vislab.engine.runner import Runner
 from vislab.errors import CheckpointError, ConfigError, TrainingError
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 
@@ -248,3 +251,10 @@ def test_settings_that_a_hook_refuses_are_one_message(tmp_path, checkpoint):
         make_runner(tmp_path, default_hooks={"checkpoint": {"type": "CheckpointHook", **checkpoint}})
     with pytest.raises(ConfigError, match="LoggerHook.* cannot be built: interval must be greater than 0"):
         make_runner(tmp_path, default_hooks={"logger": {"type": "LoggerHook", "interval": 0}})
+
+
+def test_keys_of_a_config_file_may_be_none(tmp_path):
+    """As `load_from` is when a run is resumed: the key counts as missing."""
+    cfg = load_config(HELPERS / "toy_config.py")
+    cfg.load_from, cfg.work_dir, cfg.custom_hooks = None, str(tmp_path), None
+    assert type(Runner.from_cfg(cfg)) is Runner and cfg.load_from is None

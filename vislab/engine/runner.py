@@ -107,7 +107,7 @@ class Runner(MMEngineRunner):
         """
         cfg = copy.deepcopy(cfg)
         for key in [key for key, value in cfg.items() if value is None]:
-            del cfg[key]
+            cfg.pop(key)  # a Config has no `del`
         if cfg.get("model") is None:
             raise ConfigError("the config has no `model`: nothing can be built from it")
         cfg.setdefault("default_scope", "vislab")

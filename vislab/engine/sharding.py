@@ -89,12 +89,12 @@ class FullyShard(nn.Module):
         return self.module.train_step(data, optim_wrapper)
 
     def val_step(self, data: Any) -> list:
-        """The model's predictions, with all parameters gathered."""
+        """Return the predictions of the model, with all parameters gathered."""
         self.unshard()
         return self.module.val_step(data)
 
     def test_step(self, data: Any) -> list:
-        """The model's predictions, with all parameters gathered."""
+        """Return the predictions of the model, with all parameters gathered."""
         self.unshard()
         return self.module.test_step(data)
 

@@ -96,7 +96,7 @@ def load_foreign(model: nn.Module, source: str | Path | Mapping[str, Any], layou
 
 
 def read_tensors(path: str | Path) -> dict[str, Any]:
-    """The content of a weights file, without running code in it.
+    """Return the content of a weights file without executing code.
 
     Raises:
         CheckpointError: Missing, broken, or holding more than arrays and plain Python.
@@ -110,7 +110,7 @@ def read_tensors(path: str | Path) -> dict[str, Any]:
 
 
 def _tensors(content: Mapping[str, Any], source: str) -> dict[str, Tensor]:
-    """Names and tensors, out of the entry that contains them."""
+    """Return names and tensors from the entry that contains them."""
     state = {}
     for name, value in weight_entries(content).items():
         if isinstance(value, np.ndarray) and value.dtype != object:

@@ -83,7 +83,7 @@ def _lazy() -> Iterator[None]:
 
 
 def _defaulted_last(options: dict[str, Any], cfg: dict) -> list[tuple[str, Any]]:
-    """The options, those inside a test section that `cfg` lacks last: it begins as a copy of validation's."""
+    """Return the options, with those of a missing test section last, since it starts as a copy of validation."""
     return sorted(options.items(), key=lambda option: option[0].split(".")[0] in set(TEST_KEYS) - set(cfg))
 
 

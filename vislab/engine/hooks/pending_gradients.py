@@ -104,8 +104,7 @@ def _model(runner) -> torch.nn.Module:
 
 
 def _gather(runner) -> list[dict[str, torch.Tensor]] | None:
-    """Each rank's gradients; one dict, of their mean, where each rank keeps its part of it; None where they are not
-    reduced yet."""
+    """Return the gradients of each rank; for a sharded model one dict of their mean, or None if not reduced yet."""
     gradients = {n: p.grad for n, p in _model(runner).named_parameters() if p.grad is not None}
     if not isinstance(runner.model, FullyShard):
         return all_gather_object({name: gradient.detach().cpu() for name, gradient in gradients.items()})

@@ -25,7 +25,7 @@ class VideoReportHook(Hook):
         file: Name of the image file.
     """
 
-    needs_whole_model = True  # FullyShard refuses it
+    needs_whole_model = True  # not supported by FullyShard
     priority = "LOW"
 
     def __init__(self, *, rows: int = 3, gain: float = 4.0, file: str = "reconstruction.png"):

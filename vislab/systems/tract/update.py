@@ -83,7 +83,7 @@ class TrAct:
         self._arriving: Seen | None = None
 
     def __reduce__(self):
-        """Copies and pickles (EMA, deepcopy) start without sums, and are bound to their weight in the first forward."""
+        """Copy or pickle (EMA, deepcopy) without sums; the copy is bound to its weight in the first forward pass."""
         return TrAct, (self.lam, self.reduce)
 
     def release(self) -> None:

@@ -34,18 +34,24 @@ def test_the_list_is_wide():
     assert len(RIGHT) >= 40
 
 
-def test_mistakes_are_refused_by_the_check(bench):
+every = pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+
+
+@every
+def test_mistakes_are_refused_by_the_check(bench, step):
     """Without a first step; those that pass are left to the test below."""
-    outcomes = bench.try_all([case for _, case in CASES], first_step=False)
-    found = [(kind, case, o) for (kind, case), o in zip(CASES, outcomes, strict=True)]
+    cases = CASES[::step]
+    outcomes = bench.try_all([case for _, case in cases], first_step=False)
+    found = [(kind, case, o) for (kind, case), o in zip(cases, outcomes, strict=True)]
     ended = [f for f in found if f[2].how not in ("refused", "passed")]
     assert not ended, told(ended)
     bad = [f for f in found if f[2].how != "refused" or not f[2].names(f[1])]
-    assert len(bad) <= (1 - AT_LEAST) * len(CASES), f"{len(bad)} of {len(CASES)}:\n{told(bad)}"
+    assert len(bad) <= (1 - AT_LEAST) * len(cases), f"{len(bad)} of {len(cases)}:\n{told(bad)}"
 
 
-def test_what_is_legal_passes_the_check(bench):
-    cases = [*RIGHT, *(Case(config, flags(), "as it is") for config in LEAVES)]
+@every
+def test_what_is_legal_passes_the_check(bench, step):
+    cases = [*RIGHT, *(Case(config, flags(), "as it is") for config in LEAVES)][::step]
     outcomes = bench.try_all(cases, first_step=False)
     bad = [("legal", case, o) for case, o in zip(cases, outcomes, strict=True) if o.how != "passed"]
     assert not bad, told(bad)

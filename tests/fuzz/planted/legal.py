@@ -101,6 +101,7 @@ RUNS = [
     case(TRACT, options("train_cfg.max_epochs=1"), "shorter than its intervals"),
     case(SEGMENTS, options("size=[96,128]", "train_dataloader.batch_size=2"), "a variable"),
     case(SEGMENTS, options("work_dir=runs/2024_01_02"), "a name that looks like a number"),
+    case(SEGMENTS, options("work_dir=2024_01_02"), "a name that is a number for Python"),
     case(PYRAMID, options("work_dir='runs/a,b'"), "a quoted comma"),
     case(SCENES, options("model.exits=(2,4)", "custom_hooks.0.weights=[1,3]"), "two exits"),
     case(VIT, options("custom_hooks=[]"), "an empty list"),

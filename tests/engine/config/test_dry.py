@@ -1,9 +1,12 @@
 """Test mistakes found only by building or comparing components: values, intervals, metrics, hooks, loops."""
 
 import copy
+import random
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from mmengine import hooks
 from mmengine.dataset import InfiniteSampler as MMInfiniteSampler
 from mmengine.optim import scheduler as optim
@@ -11,11 +14,16 @@ from torch.optim import AdamW
 
 from tests.helpers.config_changes import drop, put, write_base
 from vislab.datasets.samplers import InfiniteSampler
+from vislab.datasets.scenes import Scenes
+from vislab.datasets.transforms import LoadImage, LoadSemSeg, PackInputs, RandomFlip
 from vislab.engine import hooks as ours
 from vislab.engine.config.check import find_problems
+from vislab.engine.config.components import Walk
 from vislab.engine.config.load import load_config
 from vislab.engine.optim.amp import AmpOptimWrapper
 from vislab.engine.optim.schedulers import RelativeMultiStepLR, WarmupCosineLR
+from vislab.evaluation.classification import Accuracy
+from vislab.registry import TRANSFORMS
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +115,12 @@ MISTAKES = {
     "prefetch": (put("train_dataloader.timeout", -1), "train_dataloader", "timeout"),
     "model value": (put("model.head.num_classes", "three"), "model.head.num_classes", "int"),
     "custom key": (put("optim_wrapper.paramwise_cfg.custom_keys.hed", {"lr_mult": 2.0}), None, ""),
+    "no scene is drawn": (
+        put("train_dataloader.dataset", {"type": Scenes, "num_objects": (5, 2)}), "train_dataloader.dataset", "objects"
+    ),
+    "two metrics of one name": (put("val_evaluator", [{"type": Accuracy}] * 2), "val_evaluator", "prefix"),
+    "no metric": (put("val_evaluator", []), "val_evaluator", "no metric"),
+    "unknown scope": (put("default_scope", "vislabb"), "default_scope", "'vislab'"),
     # loops and samplers
     "infinite epoch": (put("train_dataloader.sampler.type", InfiniteSampler), "train_cfg", "never ends"),
     "infinite validation": (put("val_dataloader.sampler.type", MMInfiniteSampler), "val_cfg", "never ends"),
@@ -169,6 +183,30 @@ MISTAKES = {
     ),
 }
 # fmt: on
+
+
+@pytest.mark.parametrize(
+    "kinds, place",
+    [
+        ([PackInputs, LoadImage], "p.pipeline.0"),
+        ([RandomFlip, LoadImage, PackInputs], "p.pipeline.0"),
+        ([LoadImage, PackInputs, RandomFlip], "p.pipeline.1"),
+        ([LoadImage, RandomFlip], "p.pipeline"),
+        ([LoadImage, RandomFlip, LoadSemSeg, PackInputs], None),
+        ([PackInputs], None),
+    ],
+)
+def test_order_of_a_pipeline(kinds, place):
+    walk = Walk()
+    walk.nested([{"type": kind} for kind in kinds], "p.pipeline", TRANSFORMS)
+    assert [p.place for p in walk.found] == ([] if place is None else [place])
+
+
+def test_random_states_stay(base):
+    """A run without a seed draws the same numbers whether its config was checked or not."""
+    states = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()
+    find_problems(base)
+    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
 
 
 @pytest.mark.parametrize("name", MISTAKES)

@@ -102,6 +102,8 @@ class PackInputs:
         meta_keys: Keys of the metainfo.
     """
 
+    pipeline_stage = 2  # read by the config check
+
     def __init__(self, *, meta_keys: Sequence[str] = META_KEYS) -> None:
         self.meta_keys = tuple(meta_keys)
 

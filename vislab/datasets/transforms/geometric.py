@@ -269,6 +269,8 @@ class RandomResizedCrop:
     ) -> None:
         self.size = _pair(size, "size")
         self.scale = _range(scale, "scale")
+        if self.scale[1] > 1:
+            raise ValueError(f"scale={tuple(scale)}: a window cannot be larger than the image")
         self.ratio = _range(ratio, "ratio")
         self.interpolation = _check_interpolation(interpolation)
         self.tries = tries

@@ -34,6 +34,8 @@ class LoadAnnotations:
             the image was cropped or flipped before.
     """
 
+    pipeline_stage = None  # anywhere before PackInputs; read by the config check
+
     def __init__(self, *, with_bbox: bool = True, with_rbbox: bool = False, with_mask: bool = False) -> None:
         self.with_bbox = with_bbox
         self.with_rbbox = with_rbbox

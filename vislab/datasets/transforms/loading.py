@@ -32,6 +32,8 @@ class LoadImage:
         DataError: The file is missing, damaged, truncated or too small, or its size differs from that of its labels.
     """
 
+    pipeline_stage = 0  # read by the config check
+
     def __init__(self, *, min_size: int = 1, exif: bool = True) -> None:
         self.min_size = min_size
         self.exif = exif
@@ -130,6 +132,8 @@ class LoadSemSeg:
         DataError: The file is missing or damaged, has colors, another size than the image, or an invalid class; labels
             are mapped in both the record and the arguments; or there are more than 255 classes.
     """
+
+    pipeline_stage = None  # anywhere before PackInputs; read by the config check
 
     def __init__(
         self,
@@ -296,6 +300,10 @@ class LoadDepth:
             a scale of millimeters.
     """
 
+    pipeline_stage = None  # anywhere before PackInputs; read by the config check
+
+    pipeline_stage = None  # anywhere before PackInputs; read by the config check
+
     def __init__(
         self,
         *,
@@ -304,6 +312,8 @@ class LoadDepth:
         max_depth: float | None = None,
         allow_empty: bool = False,
     ) -> None:
+        if scale <= 0:
+            raise ValueError(f"scale={scale}: expected meters for one step of the file, above 0")
         self.scale = scale
         self.invalid = tuple(invalid)
         self.max_depth = max_depth

@@ -235,8 +235,8 @@ class _Check:
         if value is not None and not metrics:
             walk.add(key, "names no metric", value)
         results = result_names(metrics)
-        for name in sorted({name for name in results or () if results.count(name) > 1}):
-            walk.add(key, f"two metrics have the result {name!r}: set `prefix` of one of them")
+        if twice := sorted({name for name in results or () if results.count(name) > 1}):
+            walk.add(key, f"two metrics have the results {', '.join(twice)}: set `prefix` of one of them")
         if mode == "val":
             self.facts.metrics = results
 

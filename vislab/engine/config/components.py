@@ -203,6 +203,8 @@ class Walk:
         if isinstance(value, (list, tuple)):
             if key == "datasets" and not value:
                 self.add(place, "is empty", value)
+            if key == "pipeline":
+                self._order(value, place)
             for i, item in enumerate(value):
                 if key in ("pipeline", "vis_backends", "datasets") and not (isinstance(item, dict) and "type" in item):
                     self.add(f"{place}.{i}", f"expected a {registry.name}, as in dict(type=...)", item)
@@ -227,6 +229,24 @@ class Walk:
                     name = place.rpartition(".")[2] if place.endswith("_mult") else str(key)
                     if not any(found.place == f"{place}.{key}" for found in self.found):
                         self.bounds(name, item, f"{place}.{key}")
+
+    def _order(self, pipeline: Any, place: str) -> None:
+        """Transforms of this package stand in the order of their `pipeline_stage` (LoadImage 0, others 1, PackInputs 2,
+        None anywhere before the last), and end with one that packs."""
+        kinds = [resolve(step.get("type"), ours.TRANSFORMS) if isinstance(step, dict) else None for step in pipeline]
+        known = [getattr(kind, "__module__", "").startswith("vislab.") for kind in kinds]
+        stages = [getattr(kind, "pipeline_stage", 1) if own else None for kind, own in zip(kinds, known, strict=True)]
+        steps = [(i, stage) for i, stage in enumerate(stages) if stage is not None]
+        for i, stage in steps:
+            early = [k for k, other in steps if k > i and other < stage] or [i + 1] * (
+                stage == 2 and i + 1 < len(kinds)
+            )
+            if early:
+                text = f"stands before {name_of(kinds[early[0]])}, which must come first"
+                return self.add(f"{place}.{i}", text, kinds[i])
+        if stages and all(known) and 2 not in stages:
+            self.add(place, "makes no batch: the last transform must be PackInputs")
+        return None
 
     def attempt(self, build: Callable[[], Any], place: str, given: dict, owner: str = "") -> Any:
         """Return the result of `build`; report an exception at `place`, or at the argument that its message names."""

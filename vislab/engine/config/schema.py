@@ -35,6 +35,7 @@ _FROM_1 = """
 max_epochs max_iters val_interval batch_size accumulative_counts window_size times T_max step_size total_steps
 prefetch_factor stride strides width embed_dim num_heads size_divisor num_points num_queries length short
 topk tries short_edge_length short_edge_lengths in_channels max_detections
+max_instances
 """
 _FROM_0 = """
 lr max_norm weight_decay val_begin save_begin begin begin_epoch begin_iter eps momentum gamma eta_min power padding
@@ -274,6 +275,8 @@ _BOUNDS = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"
 
 def out_of_bounds(name: str, value: Any) -> str | None:
     """Return the bound that a value violates, for arguments with a known name."""
+    if isinstance(value, dict) and name.endswith("_mult"):  # by parts of the model
+        value = list(value.values())
     if isinstance(value, (list, tuple)):
         numbers = [v for v in value if isinstance(v, (int, float))]
         if name.endswith("_range") and len(value) == len(numbers) == 2 and numbers[0] > numbers[1]:

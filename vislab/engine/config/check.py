@@ -9,6 +9,7 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from vislab.engine.config.components import Walk, name_of, resolve
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
 from vislab.engine.config.hooks import check_hooks
 from vislab.engine.config.keys import RUNNER_KEYS
-from vislab.engine.config.problems import Problem, path_problem
+from vislab.engine.config.problems import Problem, expanded, path_problem
 from vislab.engine.config.run import Run, result_names
 from vislab.engine.config.schema import Paramwise, Settings, arguments_of
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
@@ -149,8 +150,8 @@ class _Check:
             self.walk.add(
                 "default_scope", f"expected one of {', '.join(sorted(scopes))}{did_you_mean(str(scope), scopes)}", scope
             )
-        if self.walk.files and os.path.isfile(str(self.cfg.get("work_dir"))):
-            self.walk.add("work_dir", "is a file: a folder is needed", self.cfg["work_dir"])
+        if self.walk.files and any(map(os.path.isfile, _with_parents(self.cfg.get("work_dir")))):
+            self.walk.add("work_dir", "is a file, or lies in one: a folder is needed", self.cfg["work_dir"])
 
     def _groups(self) -> None:
         """Check that settings which depend on each other are given together."""
@@ -358,6 +359,11 @@ class _Check:
                 wrapper.get("constructor", DefaultOptimWrapperConstructor), ours.OPTIM_WRAPPER_CONSTRUCTORS
             )
             dry.parameter_rules(walk, constructor, wrapper, network)
+
+
+def _with_parents(path: Any) -> list[str]:
+    full = Path(expanded(path)) if isinstance(path, str) else Path()
+    return [str(part) for part in (full, *full.parents)]
 
 
 def _only(section: dict, names: Any) -> dict[str, Any]:

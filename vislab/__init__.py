@@ -3,4 +3,4 @@
 The package itself imports nothing; import parts from their modules.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

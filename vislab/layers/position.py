@@ -17,8 +17,7 @@ def sine_position(
 ) -> Tensor:
     """Return the position encoding (height * width, 2 * dim) in float32: `dim` values of y, then `dim` of x.
 
-    Sine and cosine alternate; positions range from scale / size to scale. Not cached, since it takes less than a
-    thousandth of a forward pass.
+    Sine and cosine alternate; positions range from scale / size to scale.
     """
     with torch.autocast(torch.device(device).type, enabled=False):
         index = torch.arange(dim, dtype=torch.float32, device=device)

@@ -29,14 +29,15 @@ arrays, "state" keys by the transforms. All labels except `label` are optional.
     img_shape           state, (h, w)           current size of the image
     scale_factor        state, (sx, sy)         scale of the image since it was loaded
     gt_scale_factor     state, (sx, sy)         scale of the instances since they were loaded
-    map_scale_factors   state, dict             scale of each map (gt_sem_seg, gt_panoptic, gt_depth) since it was
-    loaded flip                state, bool             whether the image was flipped; flip_direction: horizontal,
-    vertical, ... moved               state, tuple of str     transforms other than resizing that changed the
-    coordinates num_vanished        state, int              instances that lost all pixels when resized
+    map_scale_factors   state, dict             scale of each map since it was loaded: gt_sem_seg, gt_panoptic, gt_depth
+    flip                state, bool             whether the image was flipped
+    flip_direction      state, str              horizontal, vertical or diagonal
+    moved               state, tuple of str     transforms other than resizing that changed the coordinates
+    num_vanished        state, int              instances that lost all pixels when resized
 
-"All labels" in the documentation of a transform means gt_sem_seg, gt_panoptic, gt_depth and the instance labels "
-"gt_bboxes,
-gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids and gt_areas, as far as they are present."""
+"All labels" in the documentation of a transform means gt_sem_seg, gt_panoptic, gt_depth and the instance labels
+gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids and gt_areas, as far as they are present.
+"""
 
 from vislab.datasets.transforms.albu import Albu
 from vislab.datasets.transforms.color import PhotoMetricDistortion

@@ -30,11 +30,12 @@ from vislab.engine.config.components import Walk, name_of, resolve
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
 from vislab.engine.config.hooks import check_hooks
 from vislab.engine.config.keys import RUNNER_KEYS
-from vislab.engine.config.problems import Problem, expanded, path_problem
+from vislab.engine.config.problems import Problem, path_problem
 from vislab.engine.config.run import Run, result_names
 from vislab.engine.config.schema import Paramwise, Settings, arguments_of
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from vislab.errors import ConfigError, did_you_mean
+from vislab.io.paths import expand
 
 _METRIC_ARGUMENTS = ("save_best", "monitor", "metrics")  # of hooks and schedulers: names of metrics
 _LOADER_EXTRA = {"num_batch_per_epoch", "disable_subprocess_warning"}
@@ -362,7 +363,7 @@ class _Check:
 
 
 def _with_parents(path: Any) -> list[str]:
-    full = Path(expanded(path)) if isinstance(path, str) else Path()
+    full = Path(expand(path)) if isinstance(path, str) else Path()
     return [str(part) for part in (full, *full.parents)]
 
 

@@ -31,9 +31,10 @@ from torch.optim import Optimizer
 from torch.utils.data import Sampler
 
 from vislab import registry as ours
-from vislab.engine.config.problems import ABSENT, Problem, expanded, path_problems, problem
+from vislab.engine.config.problems import ABSENT, Problem, path_problems, problem
 from vislab.engine.config.schema import Arguments, arguments_of, nearest_choice, out_of_bounds, parts_of, wrong_kind
 from vislab.errors import did_you_mean, nearest
+from vislab.io.paths import expand
 
 # Registry in which the name of a nested component is looked up, by the name of the argument that contains it.
 NESTED = {
@@ -287,7 +288,7 @@ def message_of(error: Exception) -> str:
 
 def _about(text: str, given: dict) -> str | None:
     """Return the argument that an error message is about: named with its value, named, or only its value quoted."""
-    values = {k: expanded(v) if isinstance(v, str) else repr(v) for k, v in given.items()}
+    values = {k: expand(v) if isinstance(v, str) else repr(v) for k, v in given.items()}
     named = [k for k in given if re.search(rf"(?<![\w.]){re.escape(str(k))}(?!\w)", text)]
     quoted = [k for k, v in values.items() if len(v) > 1 and v in text]
     both = [k for k in named if values[k] in text]

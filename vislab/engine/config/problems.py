@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vislab.errors import did_you_mean
-from vislab.io.paths import DATA_VARIABLE
+from vislab.io.paths import DATA_VARIABLE, expand
 
 ABSENT = object()  # there is no value at the place
 _PATHS = {"dataset": ("data_root", "ann_file", "data_prefix"), "weight initializer": ("checkpoint",)}
@@ -42,7 +42,7 @@ def path_problems(target: Any, given: dict, place: str, registry: str) -> Iterat
     folder = str(given.get("data_root") or "")
     for name in dict.fromkeys([*_PATHS.get(registry, ()), *getattr(target, "path_arguments", ())]):
         value, base = given.get(name), "" if name in ("data_root", "checkpoint") else folder
-        if base and not os.path.exists(expanded(base)):  # one message if the whole folder is missing
+        if base and not os.path.exists(expand(base)):  # one message if the whole folder is missing
             continue
         parts = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
         for key, path in value.items() if isinstance(value, dict) else parts:
@@ -56,7 +56,7 @@ def path_problem(path: Any, place: str, folder: str = "") -> Iterator[Problem]:
     """Yield a problem if `path` (relative to `folder`) does not exist; URLs are not checked."""
     if not isinstance(path, str) or not path or "://" in path:
         return
-    full = expanded(os.path.join(folder, path))
+    full = expand(os.path.join(folder, path))
     if "$" in full:
         name = full.split("$", 1)[1].split("/", 1)[0].strip("{}")
         text = f"the environment variable {name} is not set: export {name}=/path/to/folder"
@@ -71,8 +71,3 @@ def path_problem(path: Any, place: str, folder: str = "") -> Iterator[Problem]:
         if folders[0] == Path(full).parent:
             hint = did_you_mean(Path(full).name, os.listdir(folders[0]))
         yield problem(place, f"there is no such file or folder: {full}{hint}", path)
-
-
-def expanded(path: str) -> str:
-    """Return the path with `~` and environment variables expanded."""
-    return os.path.expanduser(os.path.expandvars(path))

@@ -105,7 +105,6 @@ RUNS = [
     case(INSTANCE, put(f"{SCHEDULE}.0.milestones", (0.9, 0.8)), "out of order", "milestones"),
     case(INSTANCE, put(f"{SCHEDULE}.0.gamma", None), "None for a number", "gamma"),
     case(ADE, put(f"{SCHEDULE}.0.eta_min", "0"), "text for a number", "eta_min"),
-    case(TRACT, put("val_evaluator.topk", (1, 20)), "more than the classes", "topk"),
     case(TRACT, put("custom_hooks.1.lam", 0), "no damping", "lam"),
     case(
         PLAIN,

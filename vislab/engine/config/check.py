@@ -147,7 +147,8 @@ class _Check:
             if self.walk.files and self.cfg.get(key) != "auto":
                 self.walk.found += path_problem(self.cfg.get(key), key)
         scopes = {"mmengine", *ROOT_MODELS.children}
-        if (scope := self.cfg.get("default_scope", "vislab")) not in scopes:
+        scope = self.cfg.get("default_scope", "vislab")
+        if not isinstance(scope, str) or scope not in scopes:
             self.walk.add(
                 "default_scope", f"expected one of {', '.join(sorted(scopes))}{did_you_mean(str(scope), scopes)}", scope
             )

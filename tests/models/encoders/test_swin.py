@@ -93,7 +93,7 @@ def held_bytes() -> int:
     gc.collect()
     storages = {}
     for thing in gc.get_objects():
-        if type(thing) in (Tensor, torch.nn.Parameter):
+        if type(thing) in (Tensor, torch.nn.Parameter) and thing.layout == torch.strided:
             storage = thing.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())

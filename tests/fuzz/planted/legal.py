@@ -80,6 +80,7 @@ CONFIGS = [
     case(TRACT, put(SCHEDULE, [{"type": "LinearLR", "start_factor": 0.1, "end": 5},
                                {"type": "CosineAnnealingLR", "T_max": 10, "begin": 5, "eta_min": 0.0}]), "a chain"),
     case(TRACT, put("custom_hooks.0.file", "curves.pdf"), "another format of pictures"),
+    case(PANOPTIC, put("env_cfg", None), "no such section"),
     case(PLAIN, put(SCHEDULE, [{"type": "ReduceOnPlateauLR", "monitor": "accuracy/top1", "rule": "greater"}]), "step"),
     case(PLAIN, both(put(f"{OPTIMIZER}.weight_decay", 1e-4), put("optim_wrapper.paramwise_cfg", RULES)), "rules"),
     case(PLAIN, put(SCHEDULE, [{"type": "CosineAnnealingLR", "T_max": 15}]), "without eta_min"),

@@ -70,12 +70,6 @@ SCHEDULES = [
         "must be above zero",
         "start_factor",
     ),
-    case(
-        PANOPTIC,
-        put(SCHEDULE, [{"type": "ReduceOnPlateauLR", "monitor": "pq"}]),
-        "a metric that none makes",
-        "monitor",
-    ),
     case(INSTANCE, put(f"{SCHEDULE}.0.milestones", (8 / 9, 1.2)), "a share above one", "milestones"),
     case(INSTANCE, put(f"{SCHEDULE}.0.milestones", (327778, 355092)), "counts for shares", "milestones"),
     case(ADE, put(f"{SCHEDULE}.0.power", "0.9"), "text for a number", "power"),

@@ -171,7 +171,6 @@ ENVIRONMENT = [
     case(SEGMENTS, put("env_cfg.resource_limit", "many"), "text for a number", "resource_limit"),
     case(SEGMENTS, put("env_cfg.dist_cfg.timeout", "1h"), "text for seconds", "timeout"),
     case(PANOPTIC, put("env_cfg.mp_cfg.opencv_num_threads", "two"), "text for a number", "opencv_num_threads"),
-    case(PANOPTIC, put("env_cfg", None), "None for a section", "env_cfg"),
     case(SEMANTIC, put("log_processor.by_epoch", "no"), "text for a flag", "by_epoch"),
     case(SEMANTIC, put("log_processor.mean_pattern", "*loss"), "no regular expression", "mean_pattern"),
     case(INSTANCE, put("experiment_name", 3), "number for a text", "experiment_name"),

@@ -257,6 +257,9 @@ class Walk:
         except NeedsRun:
             return None
         except Exception as error:  # constructors raise many types for invalid arguments
+            zeros = [k for k, v in given.items() if type(v) in (int, float) and v == 0]
+            if isinstance(error, ZeroDivisionError) and len(zeros) == 1:
+                return self.add(f"{place}.{zeros[0]}", f"{owner} divides by it: it must not be 0", 0)
             text = message_of(error)
             about = _about(text, given)
             text = text if owner in text else f"{owner}: {text}"

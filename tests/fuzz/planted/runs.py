@@ -128,6 +128,7 @@ HOOKS = [
     ),
     case(PLAIN, append("custom_hooks", {**EMA, "momentum": 1.5}), "above one", "momentum"),
     case(PLAIN, append("custom_hooks", {**EMA, "ema_type": "ExpMomentumEMA"}), "mmdet's class", "ema_type"),
+    case(SEGMENTS, append("custom_hooks", {**EMA, "interval": 10**6}), "beyond the run", "interval"),
     case(VIT, append("custom_hooks", {**EMA, "begin_epoch": 20}), "beyond the run", "begin_epoch"),
     case(VIT, both(append("custom_hooks", {**EMA, "begin_epoch": 2, "begin_iter": 9})), "both beginnings", "begin"),
     case(VIT, put("custom_hooks.0.metrics", "accuracy/top1"), "text for a sequence", "metrics"),

@@ -53,6 +53,10 @@ def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> Hook | None:
         return None
     walk.attempt(lambda: dry.hook(built, run.by_epoch if run.steps else None), place, hook, name_of(type(built)))
     run.compare(walk, hook, place, hook.get("by_epoch"))
+    interval = hook.get("interval", 1)
+    if isinstance(built, EMAHook) and run.steps and not run.by_epoch and interval >= run.steps:
+        text = f"the run has {run.steps} iterations: the average would stay the weights of the first one"
+        walk.add(f"{place}.interval", text, interval)
     return built
 
 

@@ -100,7 +100,7 @@ def give_gradients(wrapper: OptimWrapper, model: nn.Module) -> None:
 
 
 def train(model: nn.Module, settings: dict, waits: list[Wait]) -> set[Wait]:
-    """What one step waits for, from the batch on the host to the log."""
+    """List what one step waits for, from the batch on the host to the log."""
     hub = MessageHub("pretended")
     if settings["type"] is AmpOptimWrapper:
         settings = settings | {"dtype": "bfloat16"}  # float16 asks for a real GPU, and reads its loss scale

@@ -1,4 +1,4 @@
-"""What a checkpoint of a run holds: plain data under the keys that a resume reads."""
+"""Tests of the content of checkpoints: plain data under the keys that a resume reads."""
 
 import time
 

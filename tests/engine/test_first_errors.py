@@ -1,4 +1,4 @@
-"""What parts of a config raise that do not fit together is one message with its place."""
+"""Tests that errors of parts of a config that do not fit together are one message with its place."""
 
 import pytest
 

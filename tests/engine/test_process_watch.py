@@ -61,7 +61,7 @@ def printed(tmp_path: Path, count: int) -> list[str]:
 
 
 def hang(watch: ProcessWatch) -> None:
-    """What waiting in a collective is like."""
+    """Block, as a collective does."""
     threading.Event().wait(60)
 
 

@@ -57,7 +57,7 @@ class DatasetBehavior:
 
 
 class DepthBehavior(DatasetBehavior):
-    """What every dataset of depth maps must do; it has no classes."""
+    """Tests for every dataset of depth maps; it has no classes."""
 
     loaders = (LoadImage, LoadDepth)
 

@@ -39,7 +39,7 @@ class ModelBehavior:
     """Tests inherited by each model; the attributes say where a model rightly differs."""
 
     batch_tolerance = 1e-5
-    """How much an output may change with the company in the batch (summation order)."""
+    """Tolerance of an output to other samples in the batch (summation order)."""
     bf16_tolerance = 0.1
     """Relative difference allowed between the loss under bf16 autocast and in float32."""
     without_gradient: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ REPOSITORY = Path(__file__).parents[2].as_posix()
 
 
 class Wait(NamedTuple):
-    """What made the host wait, and which file and function asked for it: the innermost that is not of torch."""
+    """An operation that made the host wait, and the innermost file and function outside torch that called it."""
 
     reason: str
     place: str

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def run(*command: str) -> str:
-    """What `python COMMAND` prints; one thread a process.
+    """Return what `python COMMAND` prints; one thread per process.
 
     Raises:
         AssertionError: it failed; its last error lines are in the message.
@@ -25,7 +25,7 @@ def run(*command: str) -> str:
 
 
 def run_two(script: Path, *arguments: str) -> str:
-    """What both processes of `script ARGUMENTS --launcher pytorch` print."""
+    """Return what both processes of `script ARGUMENTS --launcher pytorch` print."""
     launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
     return run(*launcher, str(script), *arguments, "--launcher", "pytorch")
 

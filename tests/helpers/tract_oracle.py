@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def rows(x: Tensor, layer: nn.Module) -> Tensor:
-    """What the layer sees, (N, n), for groups = 1."""
+    """Return the rows that the layer multiplies, (N, n), for groups = 1."""
     if isinstance(layer, nn.Linear):
         return x.reshape(-1, x.shape[-1])
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode

@@ -46,7 +46,7 @@ def test_the_window_of_kitti(shape, window):
 
 
 def test_the_window_becomes_the_frame():
-    """What was flipped before is forgotten: predictions are compared in this window."""
+    """A crop resets the record of flips: predictions are compared in this window."""
     results = KittiCrop()(RandomFlip(prob=1)(sample(375, 1242)))
     assert results["img"].shape[:2] == results["gt_depth"].shape == results["ori_shape"] == (352, 1216)
     assert results["gt_depth"][0, 0] == 230_000 + 1242 - 13 and results["scale_factor"] == (1.0, 1.0)

@@ -58,7 +58,7 @@ def _seed(seed: int) -> None:
 
 
 def _inside(box: np.ndarray, xy: np.ndarray, margin: float = 0.0) -> np.ndarray:
-    """Which points (K, 2) lie in a rotated box grown by `margin` pixels."""
+    """Return a mask of the points (K, 2) in a rotated box grown by `margin` pixels."""
     cos, sin = np.cos(box[4]), np.sin(box[4])
     x, y = (xy - box[:2]).T
     return (abs(x * cos + y * sin) <= box[2] / 2 + margin) & (abs(y * cos - x * sin) <= box[3] / 2 + margin)

@@ -281,7 +281,7 @@ def test_third_party_classes():
 
 
 def test_class_count_of_a_dataset_that_is_built(base):
-    """What only the files of a dataset say, such as the folders of an ImageFolder, is compared when it is built."""
+    """Class lists found in files, such as the folders of an ImageFolder, are compared when the dataset is built."""
 
     class Built:
         metainfo = {"classes": ["a", "b", "c"]}

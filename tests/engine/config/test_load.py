@@ -68,7 +68,7 @@ def test_only_arguments_of_the_runner_are_kept(write):
 
 
 def test_keys_of_the_runner_are_complete():
-    """What mmengine's Runner takes or looks up in its config must be allowed; nothing else but TTA is."""
+    """Keys that mmengine's Runner takes or looks up in its config are allowed; the only others are those of TTA."""
     takes = set(inspect.signature(Runner.__init__).parameters) - {"self", "cfg"}
     looks_up = set(re.findall(r"self\.cfg\.get\(\s*'(\w+)'", inspect.getsource(Runner)))
     assert takes | looks_up <= RUNNER_KEYS

@@ -1,4 +1,4 @@
-"""What fits no data: transforms in an impossible order or with wrong bounds, paths of what is not there."""
+"""Mistakes that fit no data: transforms in an impossible order or with wrong bounds, paths of what is not there."""
 
 from tests.fuzz.planted.edits import (
     ADE,

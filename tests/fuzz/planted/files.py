@@ -1,4 +1,4 @@
-"""What is typed and written wrongly: words of `--cfg-options`, and config files themselves."""
+"""Mistakes in typing and writing: words of `--cfg-options`, and config files themselves."""
 
 from tests.fuzz.planted.edits import (
     DEPTH,

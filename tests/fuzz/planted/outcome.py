@@ -1,4 +1,4 @@
-"""What comes of a case: it goes through `apis.dry_run`, as `tools/train.py --check` does, in a process of its own.
+"""Runs a case through `apis.dry_run`, as `tools/train.py --check` does, in a process of its own.
 
 A process because a case may crash, hang, or change what mmengine keeps for the whole process. It is forked from one
 that has everything imported, and its limits are CPU seconds, clock seconds and memory.
@@ -38,7 +38,7 @@ CPU_SECONDS, CLOCK_SECONDS, MEMORY = 120, 300, 16 << 30
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case.
+    """Outcome of a case.
 
     Args:
         how: refused (by the config check), before data (refused when something is built, but no dataset yet), late

@@ -1,4 +1,4 @@
-"""What fits no run: optimizers, schedules, hooks, samplers, loops, classes and metrics that contradict each other."""
+"""Mistakes that fit no run: optimizers, schedules, hooks, samplers, loops and metrics that contradict each other."""
 
 from math import nan
 

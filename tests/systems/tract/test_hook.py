@@ -71,7 +71,7 @@ def run(tmp_path, hook: dict, model: dict | None = None, *, checkpoint=None, res
 
 
 def first_gradient(model: Model, inputs: torch.Tensor) -> torch.Tensor:
-    """What TrAct gives for the initial weights on these inputs, by its definition."""
+    """Return TrAct's update of the initial weights on these inputs, by its definition."""
     twin = Model()
     twin.load_state_dict(model.initial)
     out = twin.first(inputs)

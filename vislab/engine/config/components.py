@@ -232,8 +232,8 @@ class Walk:
                         self.bounds(name, item, f"{place}.{key}")
 
     def _order(self, pipeline: Any, place: str) -> None:
-        """Transforms of this package stand in the order of their `pipeline_stage` (LoadImage 0, others 1, PackInputs 2,
-        None anywhere before the last), and end with one that packs."""
+        """Check the order of this package's transforms by `pipeline_stage`: LoadImage 0, others 1, PackInputs 2, last;
+        transforms without a stage may be anywhere before the last."""
         kinds = [resolve(step.get("type"), ours.TRANSFORMS) if isinstance(step, dict) else None for step in pipeline]
         known = [getattr(kind, "__module__", "").startswith("vislab.") for kind in kinds]
         stages = [getattr(kind, "pipeline_stage", 1) if own else None for kind, own in zip(kinds, known, strict=True)]
@@ -243,7 +243,7 @@ class Walk:
                 stage == 2 and i + 1 < len(kinds)
             )
             if early:
-                text = f"stands before {name_of(kinds[early[0]])}, which must come first"
+                text = f"comes before {name_of(kinds[early[0]])}, which must come first"
                 return self.add(f"{place}.{i}", text, kinds[i])
         if stages and all(known) and 2 not in stages:
             self.add(place, "makes no batch: the last transform must be PackInputs")

@@ -64,7 +64,7 @@ def _check_slot(walk: Walk, default: type, given: type, place: str) -> None:
     """Report a hook of vislab or mmengine that replaces a default hook but is not derived from it."""
     related = (set(default.__mro__) & set(given.__mro__)) - {Hook, object}
     if not related and given.__module__.split(".")[0] in ("vislab", "mmengine"):
-        text = f"takes the place of {default.__name__}, which does something else: put it into custom_hooks"
+        text = f"replaces {default.__name__}, which does something else: put it into custom_hooks"
         walk.add(place, text, given)
 
 

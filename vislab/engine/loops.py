@@ -342,8 +342,7 @@ class _EvaluationMixin:
         if bad:
             raise TrainingError(
                 f"{self.stage} metrics are not finite: {', '.join(f'{k}={v}' for k, v in bad.items())}. Either the "
-                "weights "
-                "are broken (look at the training loss) or the metric has nothing to measure on this dataset."
+                "weights are broken (look at the training loss) or the metric has nothing to measure on this dataset."
             )
         self.runner.last_metrics = dict(metrics)
         return metrics

@@ -126,9 +126,8 @@ def load_tensors(file: Path, map_location: Any, **options: Any) -> Any:
             raise damaged(file, _reason(error)) from error
         raise CheckpointError(
             f"{file} was not loaded: besides tensors it contains {', '.join(names[:5])}, and loading that would run "
-            "code "
-            "from the file. Take a file of weights only; or, in a project that trusts it, load it there and save its "
-            'weights alone: torch.save({"state_dict": checkpoint["state_dict"]}, "weights.pth")'
+            "code from the file. Take a file of weights only; or, in a project that trusts it, load it there and save "
+            'its weights alone: torch.save({"state_dict": checkpoint["state_dict"]}, "weights.pth")'
         ) from None
 
 

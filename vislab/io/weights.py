@@ -158,8 +158,7 @@ def check_types(own: Mapping[str, Any], weights: Mapping[str, torch.Tensor], sou
     if broken:
         logger.warning(
             f"{source}: {len(broken)} of {len(pairs)} weights contain NaN or infinity: {_some(broken)}. Unless they "
-            "are "
-            "masks, the training that wrote them had diverged: use an earlier checkpoint."
+            "are masks, the training that wrote them had diverged: use an earlier checkpoint."
         )
 
 

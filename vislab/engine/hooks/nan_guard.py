@@ -54,8 +54,7 @@ class NanGuardHook(Hook):
             raise TrainingError(
                 f"after iteration {runner.iter} these weights are NaN or infinite: {', '.join(bad[:5])}"
                 f"{f' and {len(bad) - 5} more' if len(bad) > 5 else ''}. No checkpoint of them was written; the last "
-                "good "
-                f"one is in {runner.work_dir}. {_REMEDY}"
+                f"good one is in {runner.work_dir}. {_REMEDY}"
             )
 
     def _read(self, runner) -> None:
@@ -74,8 +73,7 @@ class NanGuardHook(Hook):
                 raise TrainingError(
                     f"at iteration {step} the loss is not finite: {values} (finite ones: {finite}). Images of this "
                     f"process's batch: {', '.join(images) or 'unnamed'}. Checkpoints in {runner.work_dir} are from "
-                    "before. "
-                    f"{_REMEDY}"
+                    f"before. {_REMEDY}"
                 )
 
 

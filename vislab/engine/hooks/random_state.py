@@ -50,7 +50,7 @@ class RandomStateHook(Hook):
         else:
             runner.logger.warning(
                 f"the checkpoint was saved by {len(self._loaded)} processes and is resumed by {runner.world_size}: "
-                "random "
-                "numbers drawn inside the model will differ from the uninterrupted run (data and augmentation will not)"
+                "random numbers drawn inside the model will differ from the uninterrupted run (data and augmentation "
+                "will not)"
             )
         self._loaded = None

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -136,3 +137,23 @@ def test_strangers_are_not_heard(tmp_path):
         return finish(watch)
 
     assert end(start(tmp_path, waiting, stranger)) == [0, 0]
+
+
+def test_process_0_fails_at_the_same_time_and_ends_before_it_answers():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        watch = ProcessWatch(1, 2)
+        watch.join("127.0.0.1", server.getsockname()[1], "token")
+        connection, _ = server.accept()
+        with connection, connection.makefile("r") as lines:
+
+            def process_0():
+                while "failed" not in lines.readline():
+                    pass
+                connection.sendall(b'{"end": 0}\n')
+
+            thread = threading.Thread(target=process_0)
+            thread.start()
+            began = time.monotonic()
+            assert not watch.tell_failure("broken.png cannot be decoded")
+            assert time.monotonic() - began < 4  # without waiting for an answer in vain
+            thread.join()

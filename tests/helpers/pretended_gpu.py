@@ -3,6 +3,7 @@ Operations between devices raise an error as on a GPU. Values read by the host a
 each read, and each copy that the host waits for, is recorded with its place.
 """
 
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,8 +35,12 @@ def pretended_gpu() -> Iterator[list[Wait]]:
     """Within it, the device cuda takes tensors of any size. Yields the list that grows with every wait."""
     waits: list[Wait] = []
     fake = FakeTensorMode(allow_non_fake_inputs=True)
-    with fake, _NotedOperations(waits), _ReadArrays(), patch.object(FakeTensor, "tolist", _to_list):
-        yield waits
+    gc.disable()  # finalizers of what earlier tests left may run tensor operations, in the middle of a fake one
+    try:
+        with fake, _NotedOperations(waits), _ReadArrays(), patch.object(FakeTensor, "tolist", _to_list):
+            yield waits
+    finally:
+        gc.enable()
 
 
 def to_pretended_gpu(model: nn.Module) -> nn.Module:

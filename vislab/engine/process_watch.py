@@ -143,6 +143,7 @@ class ProcessWatch:
                     self._answer_failure(rank, name, message["failed"])
                 elif "end" in message:
                     self._be_first(message["end"])
+                    self._answers.put(False)  # if this process failed too: process 0 may end before it answers
                     self._leave()
                 elif "may_print" in message:
                     self._answers.put(message["may_print"])

@@ -7,7 +7,7 @@ registered classes must be added to the lists below, which is checked by tests/t
 from mmengine import registry as root
 from mmengine.registry import Registry
 
-_SYSTEMS = ["vislab.systems.hnerv", "vislab.systems.tract", "vislab.systems.timesnet", "vislab.systems.eco_m2f"]
+_SYSTEMS = [f"vislab.systems.{name}" for name in ("hnerv", "tract", "timesnet", "eco_m2f", "cae", "mutdet")]
 
 
 def _child(parent: Registry, *locations: str) -> Registry:

@@ -25,6 +25,8 @@ arrays, "state" keys by the transforms. All labels except `label` are optional.
     gt_ids              (N,) int64              index of the instance, or id of the segment, in the record
     gt_areas            (N,) float64            areas in the annotation file in square pixels, NaN = unknown
     label               int                     class of the image
+    patch_mask          (h, w) bool             masked patches of the final image (systems/cae/masks.py)
+    target_img          (H', W', 3) uint8       second view of the final image (systems/cae/views.py)
     ori_shape           state, (h, w)           size of the image as loaded
     img_shape           state, (h, w)           current size of the image
     scale_factor        state, (sx, sy)         scale of the image since it was loaded

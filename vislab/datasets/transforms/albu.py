@@ -57,6 +57,8 @@ class Albu:
         self._mixing = _holds(self._compose, "Morphological")
 
     def __call__(self, results: dict) -> dict:
+        if self._moving:
+            functional.refuse_fixed(results, f"Albu ({self._moving})")
         seed = np.random.randint(2**31)
         self._compose.set_random_state(np.random.default_rng(seed), random.Random(seed))
         n = functional.count_instances(results) or 0

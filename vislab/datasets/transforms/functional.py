@@ -4,6 +4,8 @@ The functions modify the dictionary `results` in place; its keys are listed in v
 The transform classes only choose parameters. Pixel (x, y) covers [x, x+1] x [y, y+1]; image and labels are sampled at
 the same pixel centers.
 
+Masks of patches and second views are made for the image as it is: after them, the functions refuse the sample.
+
 The functions also track the coordinate frame: `scale_factor` is the scale of the image since it was loaded,
 `gt_scale_factor` and `map_scale_factors` those of the instances and maps, which may have been loaded later; `moved`
 lists other changes (crop, flip, pad); `num_vanished` counts instances that lost all pixels when resized.
@@ -12,11 +14,13 @@ lists other changes (crop, flip, pad); `num_vanished` counts instances that lost
 import cv2
 import numpy as np
 
+from vislab.errors import ConfigError
 from vislab.structures import rotated_boxes as rb
 from vislab.structures.data_sample import MAP_FILL
 
 # labels with one entry per instance
 INSTANCE_KEYS = ("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_areas", "gt_ignore", "gt_ids")
+FIXED_KEYS = ("patch_mask", "target_img")  # belong to the image as it is, and are not moved with it
 DIRECTIONS = {"horizontal": 1, "vertical": 0, "diagonal": -1}  # cv2.flip's codes
 
 _INTERPOLATION = {
@@ -81,6 +85,7 @@ def crop(results: dict, window: tuple[int, int, int, int], min_visibility: float
     Boxes are clipped at the border; if there are masks, clipped boxes are refitted to them. Instances are removed if
     less than a pixel, or less than the fraction `min_visibility` of the area of their box, is visible.
     """
+    refuse_fixed(results, "crop")
     top, left, h, w = window
     if (h, w) != results["img"].shape[:2]:
         record_move(results, "crop")
@@ -102,6 +107,7 @@ def crop(results: dict, window: tuple[int, int, int, int], min_visibility: float
 
 def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 0, 0)) -> None:
     """Pad to at least `size` (h, w) at the bottom and right; labels are padded with their "unknown" value."""
+    refuse_fixed(results, "pad")
     h, w = results["img"].shape[:2]
     down, right = max(size[0] - h, 0), max(size[1] - w, 0)
     if down or right:
@@ -117,6 +123,7 @@ def pad(results: dict, size: tuple[int, int], value: tuple[int, int, int] = (0, 
 
 def flip(results: dict, direction: str) -> None:
     """Flip in `direction`: "horizontal" (left to right), "vertical", or "diagonal" (both)."""
+    refuse_fixed(results, "flip")
     code = DIRECTIONS[direction]
     h, w = results["img"].shape[:2]
     results["img"] = cv2.flip(results["img"], code)
@@ -137,6 +144,16 @@ def flip(results: dict, direction: str) -> None:
     record_move(results, "flip")
     results["flip"] = True
     results["flip_direction"] = direction
+
+
+def refuse_fixed(results: dict, change: str) -> None:
+    """Raise ConfigError if the sample has a mask of patches or a second view, which `change` would not move."""
+    fixed = [key for key in FIXED_KEYS if key in results]
+    if fixed:
+        raise ConfigError(
+            f"{change} after {fixed[0]} was made: it belongs to the image as it was. Put the transform that makes "
+            f"{fixed[0]} after all transforms that crop, resize, flip or pad"
+        )
 
 
 def clip_instances(results: dict, *, min_visibility: float = 0.0, min_size: float = 1.0) -> None:
@@ -204,6 +221,8 @@ def mask_to_box(mask: np.ndarray) -> np.ndarray:
 
 def record_scale(results: dict, old: tuple[int, int], new: tuple[int, int]) -> None:
     """Record that the image and its labels were resized from `old` to `new` (h, w)."""
+    if old != new:
+        refuse_fixed(results, "resize")
     sx, sy = new[1] / old[1], new[0] / old[0]
     for key in ("scale_factor",) if count_instances(results) is None else ("scale_factor", "gt_scale_factor"):
         before = results.get(key, (1.0, 1.0))

@@ -80,7 +80,8 @@ def evaluator(metrics: list) -> Any:
 def optimizer(kind: Callable, given: dict) -> torch.optim.Optimizer:
     parameter = nn.Parameter(torch.zeros(2, 2))
     parameter.grad = torch.zeros(2, 2)
-    built = kind([parameter], **given)
+    group = getattr(kind, "sample_group", {})  # of optimizers whose groups need settings
+    built = kind([{"params": [parameter], **group}], **given)
     if all(p.default is not p.empty for p in inspect.signature(built.step).parameters.values()):  # LBFGS needs more
         built.step()
     return built

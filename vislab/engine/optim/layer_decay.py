@@ -4,6 +4,7 @@ Encoders define the depth of their parameters (`layer_ids()`, see TimmEncoder); 
 the full rate. The scales are those of BEiT: `layer_decay ** (number of layers - depth)`.
 """
 
+import inspect
 import re
 from typing import Any
 
@@ -52,7 +53,7 @@ class Rules:
         for setting, table in (("lr_mult", self.lr_mult), ("decay_mult", self.decay_mult)):
             for start in table:
                 names = [name for name, _ in model.named_parameters()]
-                if not any(_starts(name, start) for name in names):
+                if not any(starts_with(name, start) for name in names):
                     parts = sorted({".".join(name.split(".")[: start.count(".") + 1]) for name in names})
                     raise ConfigError(
                         f"optim_wrapper.paramwise_cfg.{setting}: no parameter begins with {start!r}"
@@ -113,7 +114,7 @@ def _biases(model: nn.Module) -> set[str]:
 
 
 def _longest(table: dict[str, float], name: str) -> float:
-    starts = [start for start in table if _starts(name, start)]
+    starts = [start for start in table if starts_with(name, start)]
     return table[max(starts, key=len)] if starts else 1.0
 
 
@@ -133,9 +134,9 @@ class LayerDecayOptimConstructor:
     def __init__(self, optim_wrapper_cfg: dict, paramwise_cfg: dict | None = None) -> None:
         self.optim_wrapper_cfg = dict(optim_wrapper_cfg)
         try:
-            self.rules = Rules(**(paramwise_cfg or {}))
+            self.rules = self.paramwise_type(**(paramwise_cfg or {}))
         except TypeError as error:
-            known = ", ".join(Rules.__init__.__kwdefaults__)
+            known = ", ".join(inspect.signature(self.paramwise_type).parameters)
             raise ConfigError(f"optim_wrapper.paramwise_cfg: {error}; it takes {known}") from None
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -144,14 +145,15 @@ class LayerDecayOptimConstructor:
         wrapper_cfg.setdefault("type", "OptimWrapper")
         optimizer_cfg = dict(wrapper_cfg.pop("optimizer"))
         if "lr" not in optimizer_cfg:
-            raise ConfigError("optim_wrapper.optimizer: LayerDecayOptimConstructor scales `lr`: set it explicitly")
-        optimizer_cfg["params"] = self.rules.groups(
-            model, lr=optimizer_cfg["lr"], weight_decay=optimizer_cfg.get("weight_decay", 0.0)
-        )
+            raise ConfigError(f"optim_wrapper.optimizer: {type(self).__name__} scales `lr`: set it explicitly")
+        optimizer_cfg["params"] = self._groups(model, optimizer_cfg)
         optimizer = OPTIMIZERS.build(optimizer_cfg)
         return OPTIM_WRAPPERS.build(wrapper_cfg, default_args={"optimizer": optimizer})
 
+    def _groups(self, model: nn.Module, optimizer_cfg: dict[str, Any]) -> list[dict[str, Any]]:
+        return self.rules.groups(model, lr=optimizer_cfg["lr"], weight_decay=optimizer_cfg.get("weight_decay", 0.0))
 
-def _starts(name: str, start: str) -> bool:
+
+def starts_with(name: str, start: str) -> bool:
     """Return whether `start` is a prefix of a dotted name by whole parts: "head.weight", not "header.weight"."""
     return re.match(re.escape(start) + r"(\.|$)", name) is not None

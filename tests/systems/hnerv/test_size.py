@@ -7,7 +7,6 @@ from vislab.systems.hnerv import (
     PUBLISHED_WIDTHS,
     STRIDES,
     HNeRV,
-    HNeRVDecoder,
     decoder_parameters,
     embedding_values,
     published_width,
@@ -52,7 +51,8 @@ def test_parameters_of_the_shipped_bunny_model():
 def test_counting_equals_building(strides, kernel):
     shape = {"strides": strides, "embed_dim": 6, "reduction": 1.5, "min_width": 5, "kernel": kernel}
     for width in (5, 11, 20):
-        assert count(HNeRVDecoder(width=width, **shape)) == decoder_parameters(width=width, **shape)
+        model = HNeRV(decoder_width=width, encoder_width=4, **shape)
+        assert count(model.decoder) == decoder_parameters(width=width, **shape)
 
 
 def test_widths_and_kernels_of_the_stages():

@@ -1,6 +1,6 @@
 """HNeRV (Chen et al., CVPR 2023, section 3.1): an encoder to small embeddings, and a decoder that stores the video.
 
-Architecture only: ConvNeXt block, encoder, decoder, model. Compression of the weights is not included. Tensors are
+Architecture only: ConvNeXt block, encoder, decoder, model; codec/ compresses the weights. Tensors are
 channels-last, which is faster for oneDNN's convolutions and the pixel shuffle.
 """
 
@@ -73,25 +73,18 @@ class HNeRVEncoder(nn.Sequential):
 class HNeRVDecoder(nn.Module):
     """Decoder from embeddings (B, d, H / S, W / S) to frames (B, 3, H, W) in [0, 1].
 
-    A 1x1 convolution, then convolution, pixel shuffle and GELU per stage, then a 3x3 convolution to RGB. The number of
-    channels starts at `width` and is divided by `reduction` per stage down to `min_width`; kernel sizes increase by 2
-    per stage within `kernel` = (smallest, largest).
+    A 1x1 convolution, then convolution, pixel shuffle and GELU per stage, then a 3x3 convolution to RGB.
+
+    Args:
+        strides: Upsampling of each stage.
+        widths: Input channels of each stage and output channels of the last one; see `stage_widths`.
+        kernels: Kernel size of each stage; see `stage_kernels`.
+        embed_dim: Channels of an embedding, d.
     """
 
-    def __init__(
-        self,
-        *,
-        strides: Sequence[int],
-        width: int,
-        embed_dim: int = 16,
-        reduction: float = 1.2,
-        min_width: int = 12,
-        kernel: tuple[int, int] = (1, 5),
-    ):
+    def __init__(self, *, strides: Sequence[int], widths: Sequence[int], kernels: Sequence[int], embed_dim: int = 16):
         super().__init__()
-        widths = stage_widths(width, len(strides), reduction, min_width)
-        kernels = stage_kernels(len(strides), kernel)
-        self.stem = nn.Sequential(nn.Conv2d(embed_dim, width, 1), nn.GELU())
+        self.stem = nn.Sequential(nn.Conv2d(embed_dim, widths[0], 1), nn.GELU())
         self.stages = nn.ModuleList(
             nn.Sequential(
                 nn.Conv2d(widths[i], widths[i + 1] * stride**2, kernels[i], padding=kernels[i] // 2),
@@ -183,7 +176,12 @@ class HNeRV(VisionModel):
         self.decoder_width = decoder_width
         self.decoder_parameters = decoder_parameters(width=decoder_width, **shape)
         self.encoder = HNeRVEncoder(strides=strides, width=encoder_width, embed_dim=embed_dim)
-        self.decoder = HNeRVDecoder(width=decoder_width, **shape)
+        self.decoder = HNeRVDecoder(
+            strides=strides,
+            widths=stage_widths(decoder_width, len(strides), reduction, min_width),
+            kernels=stage_kernels(len(strides), kernel),
+            embed_dim=embed_dim,
+        )
         self.loss = build_part(loss, L2Loss)
         self.to(memory_format=torch.channels_last)
 

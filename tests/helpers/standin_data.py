@@ -11,6 +11,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from tests.helpers.aerial_trees import (
+    BOX,
+    dota_line,
+    fraction_line,
+    make_corner_text,
+    make_dior,
+    make_hit_uav,
+)
+
 SIZE = (96, 128)
 CITYSCAPES_STUFF, CITYSCAPES_THINGS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23), (24, 25, 26, 27, 28, 31, 32, 33)
 
@@ -25,6 +34,9 @@ def make_published(data: Path) -> None:
     for split in ("train", "val"):
         for number in range(1000):
             _image(data / f"imagenet/{split}/n{number:08d}/0.JPEG", (32, 32), rng)
+    make_dior(data / "DIOR")
+    for split in ("train", "val"):
+        make_corner_text(data / f"DOTA_tiles/{split}", [dota_line(), dota_line(name="plane")], suffix=".png")
     for number in range(2):
         _image(data / f"uvg/beauty/{number:03d}.png", (1080, 1920), rng)
 
@@ -46,6 +58,10 @@ def make_small(small: Path) -> None:
         for split, label, number in ((s, c, n) for s in ("train", "test") for c in range(10) for n in range(13)):
             content = cv2.imencode(".jpg", rng.integers(0, 256, (32, 32, 3), np.uint8))[1].tobytes()
             archive.writestr(f"cifar10/{split}/class{label}/{number}.jpg", content)
+    for split in ("train", "val"):
+        make_hit_uav(small / "hit_uav", [BOX, (70.0, 40.0, 20.0, 9.0, 2.0)], split=split)
+        for name in ("dota8", "dior_photos"):
+            make_corner_text(small / name, [fraction_line(), fraction_line(label=1)], split=split, labels="labels")
     _weights(small / "weights/tf_efficientnet_lite0_timm.safetensors")
 
 

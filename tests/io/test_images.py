@@ -12,7 +12,7 @@ from tests.helpers.files import gradients, save_image
 from vislab.datasets.transforms import LoadDepth, LoadSemSeg, PackInputs, PanopticToSemSeg
 from vislab.errors import DataError
 from vislab.io import file_checks
-from vislab.io.images import exif_orientation, read_bytes, read_indices, read_raw, read_rgb
+from vislab.io.images import exif_orientation, read_bytes, read_indices, read_raw, read_rgb, read_size
 
 
 def gray_png(path, values, bits) -> str:
@@ -271,3 +271,19 @@ def test_broken_array_files(tmp_path):
     (tmp_path / "a.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(100))
     with pytest.raises(DataError, match="a.exr .*OPENCV_IO_ENABLE_OPENEXR=1"):
         read_raw(str(tmp_path / "a.exr"))
+
+
+@pytest.mark.parametrize("orientation, size", [(1, (40, 60)), (3, (40, 60)), (6, (60, 40))])
+def test_the_size_is_that_of_the_image_as_read(tmp_path, orientation, size):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    path = save_image(tmp_path / "a.jpg", gradients(), exif=exif)
+    assert read_size(path) == size == read_rgb(path).shape[:2]
+
+
+def test_the_size_of_what_is_no_image(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"no image")
+    with pytest.raises(DataError, match="a.jpg is not an image"):
+        read_size(str(tmp_path / "a.jpg"))
+    with pytest.raises(DataError, match="cannot read"):
+        read_size(str(tmp_path / "b.jpg"))

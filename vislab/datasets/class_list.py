@@ -5,6 +5,7 @@ set that lacks a class would be shifted with respect to training.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,11 @@ def checked_names(classes: Any, place: str) -> tuple[str, ...]:
     if twice is not None:
         raise DataError(f"{place} contains {twice!r} twice; names must be unique")
     return tuple(classes)
+
+
+def loose_name(name: str) -> str:
+    """Return a class name for comparison: lower case, without spaces, hyphens and underscores."""
+    return re.sub(r"[\s_-]+", "", name.lower())
 
 
 def class_index(name: str, given: Sequence[str], place: str) -> int:

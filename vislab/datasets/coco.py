@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from mmengine.logging import print_log
 from vislab.datasets import coco_entries as entries
 from vislab.datasets.base import BaseDataset
 from vislab.datasets.class_list import checked_names, class_index, warn_absent_classes
+from vislab.datasets.pairs import require_files
 from vislab.datasets.transforms.loading import refuse_many_classes
 from vislab.errors import DataError, did_you_mean
 from vislab.registry import DATASETS
@@ -102,9 +102,9 @@ class CocoDataset(BaseDataset):
             self._add_instances(records, annotations, labels, self.ann_file)
         self._refuse_unlisted(records)
         if self.check_files:
-            _require_files([r["img_path"] for r in records.values()], "images", "data_prefix['img']")
+            require_files([r["img_path"] for r in records.values()], "images", "data_prefix['img']")
             maps = [r["panoptic_path"] for r in records.values() if "panoptic_path" in r]
-            _require_files(maps, "panoptic maps", "data_prefix['panoptic']")
+            require_files(maps, "panoptic maps", "data_prefix['panoptic']")
         return list(records.values())
 
     def filter_data(self) -> list[dict]:
@@ -323,25 +323,3 @@ def _image_of(annotation: dict, records: dict, place: str) -> dict:
 def _label_of(annotation: dict, labels: dict, place: str) -> int | None:
     what = f"is not among the file's {len(labels)} categories"
     return entries.find(labels, annotation, "category_id", place, what)
-
-
-def _require_files(paths: list[str], what: str, key: str) -> None:
-    """Raise DataError if files are missing.
-
-    Folders are listed once, since checking each file of COCO would take minutes on a network file system.
-    """
-    wanted = defaultdict(set)
-    for path in paths:
-        folder, name = os.path.split(path)
-        wanted[folder].add(name)
-    for folder, names in wanted.items():
-        try:
-            with os.scandir(folder or ".") as entries:
-                names = names - {entry.name for entry in entries}
-        except OSError as error:
-            raise DataError(
-                f"the folder of {what} {folder!r} cannot be read ({error.strerror}): check {key}"
-            ) from error
-        if names:
-            first = os.path.join(folder, min(names))
-            raise DataError(f"{len(names)} of {len(paths)} {what} are missing, the first is {first}: check {key}")

@@ -1,4 +1,4 @@
-"""Match images with their label files, for the dense prediction datasets."""
+"""Match images with their label files, read lists, and check that files exist."""
 
 import logging
 import os
@@ -106,3 +106,25 @@ def read_list(path: str | Path, columns: Sequence[str]) -> list[list[str]]:
     if not rows:
         raise DataError(f"the list {path} is empty")
     return rows
+
+
+def require_files(paths: list[str], what: str, key: str) -> None:
+    """Raise DataError if files are missing; `what` and `key` name them and the setting of their folder.
+
+    Folders are listed once, since checking each file of COCO would take minutes on a network file system.
+    """
+    wanted = defaultdict(set)
+    for path in paths:
+        folder, name = os.path.split(path)
+        wanted[folder].add(name)
+    for folder, names in wanted.items():
+        try:
+            with os.scandir(folder or ".") as entries:
+                names = names - {entry.name for entry in entries}
+        except OSError as error:
+            raise DataError(
+                f"the folder of {what} {folder!r} cannot be read ({error.strerror}): check {key}"
+            ) from error
+        if names:
+            first = os.path.join(folder, min(names))
+            raise DataError(f"{len(names)} of {len(paths)} {what} are missing, the first is {first}: check {key}")

@@ -40,15 +40,15 @@ def warn_once(kind: str, text: str, *, every_worker: bool = False) -> None:
 
 
 @contextmanager
-def open_image(data: bytes) -> Iterator[Image.Image]:
-    """Open an image with Pillow, with the limit MOST_PIXELS instead of Pillow's own.
+def open_image(data: bytes | str) -> Iterator[Image.Image]:
+    """Open the content of an image file, or its path, with Pillow; the limit is MOST_PIXELS instead of Pillow's own.
 
     Raises:
         ValueError: The image is larger.
     """
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with Image.open(io.BytesIO(data)) as img:
+        with Image.open(data if isinstance(data, str) else io.BytesIO(data)) as img:
             if img.width * img.height > MOST_PIXELS:
                 raise ValueError(f"{img.width} x {img.height} pixels; at most {MOST_PIXELS} are read")
             yield img

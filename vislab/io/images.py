@@ -65,6 +65,20 @@ def decode_rgb(path: str, data: bytes, *, exif: bool = True) -> np.ndarray:
     return cv2.cvtColor(img, cv2.COLOR_BGR2RGB)
 
 
+def read_size(path: str) -> tuple[int, int]:
+    """Return height and width of an image file as `read_rgb` reads it, from its header.
+
+    Raises:
+        DataError: The file is missing, empty or not an image.
+    """
+    try:
+        with checks.open_image(path) as img:
+            turned = img.getexif().get(0x112, 1) >= 5
+            return (img.width, img.height) if turned else (img.height, img.width)
+    except Exception:  # OpenCV reads more formats than Pillow, and has the better message
+        return read_rgb(path).shape[:2]
+
+
 def exif_orientation(data: bytes) -> int:
     """Return the EXIF orientation (1..8) in the content of an image file; 1 if there is none."""
     try:

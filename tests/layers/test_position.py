@@ -2,9 +2,10 @@
 
 import math
 
+import pytest
 import torch
 
-from vislab.layers.position import pixel_centers, sine_position
+from vislab.layers.position import pixel_centers, sincos_table, sine_position
 
 
 def test_sine_position_by_its_formula():
@@ -34,3 +35,20 @@ def test_a_caller_may_change_what_it_gets():
         expected = make().clone()
         make().zero_()
         assert torch.equal(make(), expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(14, 14), (7, 5), (1, 3)])
+def test_sincos_table_is_the_closed_form(height, width):
+    """Rows first, in raster order; the grid need not be square."""
+    table = sincos_table(height, width, dim=16)
+    assert table.shape == (height * width, 16) and table.dtype == torch.float32
+    for y in range(height):
+        for x in range(width):
+            angles = [[place * 10000 ** (-k / 4) for k in range(4)] for place in (y, x)]
+            expected = [f(angle) for line in angles for f in (math.sin, math.cos) for angle in line]
+            torch.testing.assert_close(table[y * width + x], torch.tensor(expected), atol=1e-6, rtol=0)
+
+
+def test_sincos_table_needs_quarters():
+    with pytest.raises(ValueError, match="dim=18 is not divisible by 4"):
+        sincos_table(2, 2, dim=18)

@@ -1,4 +1,4 @@
-"""Sine position encoding of feature maps, as in DETR."""
+"""Position encodings of feature maps and patches: of DETR, and the fixed table of vision transformers."""
 
 import math
 
@@ -31,6 +31,23 @@ def sine_position(
         y = encode(height)[:, None].expand(height, width, dim)
         x = encode(width)[None].expand(height, width, dim)
         return torch.cat((y, x), dim=2).flatten(0, 1)
+
+
+def sincos_table(height: int, width: int, *, dim: int, temperature: float = 10000.0) -> Tensor:
+    """Return the fixed positions (height * width, dim) of a grid in raster order, float32.
+
+    The quarters of a row are sin(y f), cos(y f), sin(x f), cos(x f) of the row y and the column x, with the frequencies
+    f_k = temperature ** (-4 k / dim): the layout of MoCo v3, BEiT's successors and CAE. MAE has x first.
+
+    Raises:
+        ValueError: `dim` is not divisible by 4.
+    """
+    if dim % 4:
+        raise ValueError(f"dim={dim} is not divisible by 4, as two-dimensional sine positions need")
+    frequency = 1.0 / temperature ** (torch.arange(dim // 4, dtype=torch.float32) / (dim // 4))
+    y = torch.arange(height, dtype=torch.float32).repeat_interleave(width)[:, None] * frequency  # (h * w, dim / 4)
+    x = torch.arange(width, dtype=torch.float32).repeat(height)[:, None] * frequency
+    return torch.cat((y.sin(), y.cos(), x.sin(), x.cos()), dim=1)
 
 
 def pixel_centers(shapes: tuple[tuple[int, int], ...], *, device: torch.device | str = "cpu") -> Tensor:

@@ -1,5 +1,5 @@
-"""Encoders: timm's models as sources of multi-scale feature maps."""
+"""Encoders: timm's models as sources of multi-scale feature maps, and a ViT for subsets of patches."""
 
-from vislab.models.encoders import timm_encoder
+from vislab.models.encoders import timm_encoder, vit
 
-__all__ = ["timm_encoder"]
+__all__ = ["timm_encoder", "vit"]

@@ -1,8 +1,37 @@
-"""CAE: masked-image pre-training that predicts the latents of masked patches (Chen et al., arXiv 2202.03026).
+"""CAE: masked-image pre-training that predicts the latents of masked patches and reconstructs from them.
 
-masks.py   transforms that choose the masked patches: BlockMask, RandomMask, InverseBlockMask
+    masks.py      transforms that choose the masked patches: BlockMask, RandomMask, InverseBlockMask
+    batch.py      from the masks of a batch to indices of patches; the data preprocessor
+    targets.py    reconstruction targets: the protocol, pixels, normalized pixels
+    regressor.py  latent regressor and decoder
+    monitor.py    statistics of the latents, and the warning when they collapse
+    model.py      CAE with modes loss | predict | tensor; CAE v2 with a target of all tokens
+
+Related: models/encoders/vit.py is the encoder, configs/cae has the training configs.
+
+Papers: Chen et al., "Context Autoencoder for Self-Supervised Representation Learning", IJCV 2023, arXiv 2202.03026;
+Zhang et al., "CAE v2: Context Autoencoder with CLIP Target", TMLR 2023, arXiv 2211.09799.
 """
 
+from vislab.systems.cae.batch import MaskedImagePreprocessor, patch_ids
 from vislab.systems.cae.masks import BlockMask, InverseBlockMask, RandomMask
+from vislab.systems.cae.model import CAE
+from vislab.systems.cae.monitor import latent_statistics
+from vislab.systems.cae.regressor import LatentDecoder, LatentRegressor
+from vislab.systems.cae.targets import MaskedBatch, NormPixelTarget, PixelTarget, Target
 
-__all__ = ["BlockMask", "InverseBlockMask", "RandomMask"]
+__all__ = [
+    "BlockMask",
+    "CAE",
+    "InverseBlockMask",
+    "LatentDecoder",
+    "LatentRegressor",
+    "MaskedBatch",
+    "MaskedImagePreprocessor",
+    "NormPixelTarget",
+    "PixelTarget",
+    "RandomMask",
+    "Target",
+    "latent_statistics",
+    "patch_ids",
+]

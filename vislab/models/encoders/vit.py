@@ -1,0 +1,270 @@
+"""Vision transformer that encodes all patches of an image or a subset of them, as masked pre-training needs.
+
+Pre-norm blocks with layer scale, biases of queries and values but not of keys (BEiT, arXiv 2106.08254, 2.3), and fixed
+sine positions. Modules that exist in timm's VisionTransformer have its names.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from timm.layers import drop_path
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from vislab.errors import ConfigError
+from vislab.layers.position import sincos_table
+from vislab.ops.patches import patchify, take_rows
+from vislab.registry import MODELS
+
+NORM_EPS = 1e-6
+INIT_STD = 0.02
+
+
+class LayerScale(nn.Module):
+    """A factor per channel on the output of a linear layer, multiplied into its weights instead of the activations."""
+
+    def __init__(self, dim: int, init: float) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.full((dim,), init))
+
+    def fold(self, linear: nn.Linear) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of `gamma * linear(x)`."""
+        return self.gamma[:, None] * linear.weight, self.gamma * linear.bias
+
+
+def scaled_linear(x: Tensor, linear: nn.Linear, scale: LayerScale | None) -> Tensor:
+    """Return `scale.gamma * linear(x)`, or `linear(x)` without a scale."""
+    return linear(x) if scale is None else F.linear(x, *scale.fold(linear))
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Return x (B, N, dim) as (B, heads, N, dim / heads)."""
+    return x.unflatten(2, (num_heads, -1)).transpose(1, 2)
+
+
+def check_width(owner: str, dim: int, num_heads: int) -> None:
+    """Raise ConfigError unless `dim` is divisible by `num_heads` and by 4."""
+    if num_heads < 1 or dim % num_heads:
+        raise ConfigError(f"{owner}: dim={dim} is not divisible by num_heads={num_heads}")
+    if dim % 4:
+        raise ConfigError(f"{owner}: dim={dim} is not divisible by 4, as sine positions of two coordinates need")
+
+
+def layer_scale(dim: int, init: float | None) -> LayerScale | None:
+    return None if init is None else LayerScale(dim, init)
+
+
+class Mlp(nn.Module):
+    """Linear, GELU, linear, times the layer scale `scale`."""
+
+    def __init__(self, dim: int, ratio: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, int(dim * ratio))
+        self.fc2 = nn.Linear(int(dim * ratio), dim)
+
+    def forward(self, x: Tensor, scale: LayerScale | None) -> Tensor:
+        return scaled_linear(F.gelu(self.fc1(x)), self.fc2, scale)
+
+
+class Attention(nn.Module):
+    """Self-attention with one projection to queries, keys and values; keys have no bias."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(dim))
+        self.v_bias = nn.Parameter(torch.zeros(dim))
+        self.register_buffer("k_bias", torch.zeros(dim), persistent=False)
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor, scale: LayerScale | None) -> Tensor:
+        qkv = F.linear(x, self.qkv.weight, torch.cat((self.q_bias, self.k_bias, self.v_bias)))
+        q, k, v = (split_heads(part, self.num_heads) for part in qkv.chunk(3, dim=2))  # (B, heads, N, dim / heads)
+        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, N, dim)
+        return scaled_linear(out, self.proj, scale)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each of the normalized input, with layer scale, stochastic depth and a residual.
+
+    Args:
+        dim: Channels.
+        num_heads: Heads of the attention.
+        mlp_ratio: Hidden channels of the MLP relative to `dim`.
+        init_values: Initial layer scale; None for none.
+        drop_path_rate: Probability of skipping a branch for a sample.
+    """
+
+    def __init__(
+        self, *, dim: int, num_heads: int, mlp_ratio: float, init_values: float | None, drop_path_rate: float
+    ) -> None:
+        super().__init__()
+        self.drop_path_rate = drop_path_rate
+        self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.attn = Attention(dim, num_heads)
+        self.ls1 = layer_scale(dim, init_values)
+        self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.mlp = Mlp(dim, mlp_ratio)
+        self.ls2 = layer_scale(dim, init_values)
+
+    def forward(self, x: Tensor, drop: bool = True) -> Tensor:
+        """Map tokens (B, N, dim) to (B, N, dim); `drop=False` disables stochastic depth in training."""
+        drop = drop and self.training
+        x = x + drop_path(self.attn(self.norm1(x), self.ls1), self.drop_path_rate, drop)
+        return x + drop_path(self.mlp(self.norm2(x), self.ls2), self.drop_path_rate, drop)
+
+
+def make_blocks(depth: int, drop_path_rate: float, **settings) -> nn.ModuleList:
+    """Return `depth` blocks with stochastic depth from 0 to `drop_path_rate`."""
+    return nn.ModuleList(Block(drop_path_rate=rate, **settings) for rate in depth_rates(depth, drop_path_rate))
+
+
+def depth_rates(depth: int, last: float) -> list[float]:
+    """Return `depth` rates that increase linearly from 0 to `last`."""
+    return [last * i / max(depth - 1, 1) for i in range(depth)]
+
+
+def run_blocks(blocks: nn.ModuleList, x: Tensor, *, drop: bool, recompute: bool) -> Tensor:
+    """Apply the blocks; with `recompute`, backward computes their activations again instead of storing them."""
+    for block in blocks:
+        if recompute and torch.is_grad_enabled():
+            x = checkpoint(block, x, drop, use_reentrant=False)
+        else:
+            x = block(x, drop)
+    return x
+
+
+def init_transformer(module: nn.Module) -> None:
+    """Initialize a layer as CAE's code does, for `Module.apply`: Xavier for linear layers, +-0.02 for patches."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Conv2d):
+        init_token(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+def init_token(token: Tensor) -> None:
+    """Draw from a normal distribution of standard deviation 0.02, truncated at one deviation; in place."""
+    nn.init.trunc_normal_(token, std=INIT_STD, a=-INIT_STD, b=INIT_STD)
+
+
+class PatchEmbed(nn.Module):
+    """Linear embedding of patches (B, n, C * p * p) to (B, n, dim), with the weights of a convolution as in timm."""
+
+    def __init__(self, in_channels: int, patch_size: int, dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(in_channels, dim, patch_size, patch_size)
+
+    def forward(self, patches: Tensor) -> Tensor:
+        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+
+
+@MODELS.register_module()
+class ViT(nn.Module):
+    """Vision transformer from images, or some of their patches, to tokens; token 0 is the class token.
+
+    Args:
+        img_size: Side or (height, width) of the images.
+        patch_size: Side of a patch.
+        in_channels: Channels of the images.
+        dim: Channels of the tokens, a multiple of 4 and of `num_heads`.
+        depth: Number of blocks.
+        num_heads: Heads of the attention. CAE has 12 for widths 192, 384 and 768, and 16 for 1024.
+        mlp_ratio: Hidden channels of the MLPs relative to `dim`.
+        init_values: Initial layer scale; None for none.
+        drop_path_rate: Stochastic depth of the last block; it increases linearly from 0.
+        grad_checkpointing: Recompute the activations of the blocks in backward instead of storing them.
+
+    Attributes:
+        grid: Rows and columns of patches (h, w).
+        num_patches: h * w.
+        pos_embed: (1, 1 + h * w, dim), the fixed positions, zero for the class token. Not in the state dict.
+
+    Raises:
+        ConfigError: The image is not divisible into patches, or `dim` into heads or quarters.
+    """
+
+    def __init__(
+        self,
+        *,
+        img_size: int | Sequence[int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        dim: int = 768,
+        depth: int = 12,
+        num_heads: int = 12,
+        mlp_ratio: float = 4.0,
+        init_values: float | None = None,
+        drop_path_rate: float = 0.0,
+        grad_checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        if patch_size < 1 or any(side < 1 or side % patch_size for side in self.img_size):
+            raise ConfigError(
+                f"ViT: img_size={self.img_size} is not divisible by patch_size={patch_size}: choose multiples of it"
+            )
+        check_width("ViT", dim, num_heads)
+        self.patch_size, self.in_channels, self.dim = patch_size, in_channels, dim
+        self.grid = (self.img_size[0] // patch_size, self.img_size[1] // patch_size)
+        self.num_patches = self.grid[0] * self.grid[1]
+        self.grad_checkpointing = grad_checkpointing
+        self.patch_embed = PatchEmbed(in_channels, patch_size, dim)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
+        positions = F.pad(sincos_table(*self.grid, dim=dim), (0, 0, 1, 0))  # (1 + h * w, dim)
+        self.register_buffer("pos_embed", positions[None], persistent=False)
+        self.blocks = make_blocks(
+            depth, drop_path_rate, dim=dim, num_heads=num_heads, mlp_ratio=mlp_ratio, init_values=init_values
+        )
+        self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
+        self.apply(init_transformer)
+        init_token(self.cls_token)
+
+    def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Encode images (B, C, H, W), or of each the patches `ids` (B, n), to (B, 1 + n, dim) after the final norm.
+
+        `ids` are int64 indices in raster order; without them all h * w patches are encoded.
+        """
+        patches = self.patches(images)
+        return self.norm(self.encode(patches if ids is None else take_rows(patches, ids), ids))
+
+    def patches(self, images: Tensor) -> Tensor:
+        """Return the patches (B, h * w, C * p * p) of images (B, C, H, W).
+
+        Raises:
+            ConfigError: The images have another size than `img_size`.
+        """
+        if tuple(images.shape[1:]) != (self.in_channels, *self.img_size):
+            raise ConfigError(
+                f"ViT: images are {tuple(images.shape[1:])}, expected {(self.in_channels, *self.img_size)} (channels, "
+                "height, width): resize them in the pipeline or set img_size and in_channels"
+            )
+        return patchify(images, self.patch_size)
+
+    def encode(self, patches: Tensor, ids: Tensor | None = None, drop: bool = True) -> Tensor:
+        """Encode patches (B, n, C * p * p) at the places `ids` (B, n) to (B, 1 + n, dim), before the final norm.
+
+        `drop=False` disables stochastic depth in training.
+        """
+        x = self.embed(patches, ids)
+        return run_blocks(self.blocks, x, drop=drop, recompute=self.grad_checkpointing)
+
+    def embed(self, patches: Tensor, ids: Tensor | None = None) -> Tensor:
+        """Return the class token and the embedded patches with their positions, (B, 1 + n, dim)."""
+        table = self.pos_embed[0, 1:]
+        x = self.patch_embed(patches) + (table if ids is None else F.embedding(ids, table))
+        return torch.cat((self.cls_token.expand(len(x), -1, -1).to(x.dtype), x), dim=1)
+
+    def layer_ids(self) -> dict[str, int]:
+        """Return the depth of each parameter for layer-wise learning rates: 0 = embedding, last = final norm."""
+        last = 1 + len(self.blocks)
+
+        def depth(name: str) -> int:
+            first, *rest = name.split(".")
+            return 1 + int(rest[0]) if first == "blocks" else last if first == "norm" else 0
+
+        return {name: depth(name) for name, _ in self.named_parameters()}

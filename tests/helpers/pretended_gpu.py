@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda", 0)
@@ -105,12 +105,15 @@ class _NotedOperations(TorchDispatchMode):
 
 
 class _ReadArrays(TorchFunctionMode):
-    """Arrays of fake tensors, which torch refuses to make: of zeros."""
+    """Arrays of fake tensors, which torch refuses to make: of zeros. Tensors with content, on the host, keep it."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if func is Tensor.numpy and isinstance(args[0], FakeTensor):
             assert args[0].device.type == "cpu", "numpy() of a tensor on a GPU"
             return np.zeros(args[0].shape, str(args[0].dtype).removeprefix("torch."))
+        if func in (Tensor.cpu, Tensor.numpy) and not isinstance(args[0], FakeTensor):
+            with _disable_current_modes():
+                return func(*args)
         return func(*args, **(kwargs or {}))
 
 

@@ -2,6 +2,7 @@
 
     size.py    parameter counts, the decoder width for a target size, strides for a frame size
     model.py   encoder, decoder, HNeRV with modes loss | predict | tensor
+    nerv.py    NeRV, the baseline that decodes frames by their number
     hooks.py   an image of original, reconstruction and error at the end of a run
 
 Related: datasets/video_frames.py reads the video, evaluation/video.py computes PSNR and MS-SSIM, losses/video.py has
@@ -13,6 +14,7 @@ Videos", CVPR 2023, arXiv 2304.02633.
 
 from vislab.systems.hnerv.hooks import VideoReportHook
 from vislab.systems.hnerv.model import HNeRV, HNeRVDecoder, HNeRVEncoder
+from vislab.systems.hnerv.nerv import NeRV
 from vislab.systems.hnerv.size import (
     PUBLISHED_WIDTHS,
     STRIDES,
@@ -28,6 +30,7 @@ __all__ = [
     "HNeRV",
     "HNeRVDecoder",
     "HNeRVEncoder",
+    "NeRV",
     "VideoReportHook",
     "decoder_parameters",
     "embedding_values",

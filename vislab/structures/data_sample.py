@@ -18,7 +18,7 @@ _FIELD_TYPES = {
         "depth": PixelData,
         "label": LabelData,
     }.items()
-} | {"pred_image": torch.Tensor, "patch_mask": torch.Tensor, "target_img": torch.Tensor}
+} | dict.fromkeys(("pred_image", "patch_mask", "predict_mask", "target_img"), torch.Tensor)
 
 
 class DataSample(BaseDataElement):
@@ -34,8 +34,8 @@ class DataSample(BaseDataElement):
     - gt_depth, pred_depth: PixelData, data (1, H, W) float32, in meters, 0 = unknown.
     - gt_label, pred_label: LabelData, label (1,) int64 and score (C,).
     - pred_image: (3, H, W) float tensor in [0, 1].
-    - patch_mask: (h, w) bool tensor over the grid of patches, True = masked; target_img: (3, H', W') uint8 tensor, a
-      second view of the image for target networks.
+    - patch_mask: (h, w) bool tensor over the grid of patches, True = masked; predict_mask: likewise, the masked patches
+      whose prediction counts; target_img: (3, H', W') uint8 tensor, a second view of the image for target networks.
 
     Metainfo: img_path, ori_shape and img_shape (h, w), scale_factor (sx, sy), flip; gt_scale_factor (sx, sy), the scale
     of gt_instances relative to the annotation; moved, the names of the transforms that changed the coordinate frame of
@@ -55,6 +55,7 @@ class DataSample(BaseDataElement):
     pred_label: LabelData
     pred_image: torch.Tensor
     patch_mask: torch.Tensor
+    predict_mask: torch.Tensor
     target_img: torch.Tensor
 
     def set_field(self, value: Any, name: str, dtype: type | None = None, field_type: str = "data") -> None:

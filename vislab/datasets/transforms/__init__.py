@@ -26,6 +26,7 @@ arrays, "state" keys by the transforms. All labels except `label` are optional.
     gt_areas            (N,) float64            areas in the annotation file in square pixels, NaN = unknown
     label               int                     class of the image
     patch_mask          (h, w) bool             masked patches of the final image (systems/cae/masks.py)
+    predict_mask        (h, w) bool             masked patches whose prediction counts; default: all
     target_img          (H', W', 3) uint8       second view of the final image (systems/cae/views.py)
     ori_shape           state, (h, w)           size of the image as loaded
     img_shape           state, (h, w)           current size of the image

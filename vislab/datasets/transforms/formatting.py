@@ -95,7 +95,8 @@ class PackInputs:
     device.
 
     Required keys: img.
-    Optional keys: all labels, label, patch_mask, target_img, and `meta_keys`, which become metainfo of the DataSample.
+    Optional keys: all labels, label, patch_mask, predict_mask, target_img, and `meta_keys`, which become metainfo of
+    the DataSample.
     Modified keys: none; returns a dict with inputs and data_samples only.
 
     Args:
@@ -125,8 +126,9 @@ class PackInputs:
             )
         if "label" in results:
             sample.gt_label = LabelData(label=torch.tensor([results["label"]], dtype=torch.int64))
-        if "patch_mask" in results:
-            sample.patch_mask = _tensor(results["patch_mask"])
+        for key in ("patch_mask", "predict_mask"):
+            if key in results:
+                setattr(sample, key, _tensor(results[key]))
         if "target_img" in results:
             sample.target_img = _tensor(results["target_img"]).permute(2, 0, 1)
         return {"inputs": _tensor(results["img"]).permute(2, 0, 1), "data_samples": sample}

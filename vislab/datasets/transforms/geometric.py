@@ -277,9 +277,13 @@ class RandomResizedCrop:
 
     def __call__(self, results: dict) -> dict:
         functional.crop(results, self._window(*results["img"].shape[:2]))
-        functional.resize(results, self.size, self.interpolation)
+        self.resize(results)
         _drop_small(results)
         return results
+
+    def resize(self, results: dict) -> None:
+        """Resize the window to `size`."""
+        functional.resize(results, self.size, self.interpolation)
 
     def _window(self, height: int, width: int) -> tuple[int, int, int, int]:
         for _ in range(self.tries):

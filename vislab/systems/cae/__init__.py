@@ -3,6 +3,11 @@
     masks.py      transforms that choose the masked patches: BlockMask, RandomMask, InverseBlockMask
     batch.py      from the masks of a batch to indices of patches; the data preprocessor
     targets.py    reconstruction targets: the protocol, pixels, normalized pixels
+    hog.py        target: histograms of oriented gradients
+    features.py   target: features of a frozen timm model
+    clusters.py   target: prototypes of a moving teacher, Sinkhorn; the hook of the teacher's decay
+    dvae.py       target: codes of DALL-E's dVAE; views.py has the second view of the image that it needs
+    frozen.py     a network that is neither trained nor saved
     regressor.py  latent regressor and decoder
     monitor.py    statistics of the latents, and the warning when they collapse
     model.py      CAE with modes loss | predict | tensor; CAE v2 with a target of all tokens
@@ -14,15 +19,27 @@ Zhang et al., "CAE v2: Context Autoencoder with CLIP Target", TMLR 2023, arXiv 2
 """
 
 from vislab.systems.cae.batch import MaskedImagePreprocessor, patch_ids
+from vislab.systems.cae.clusters import ClusterTarget, TeacherDecayHook, sinkhorn
+from vislab.systems.cae.dvae import DalleTarget, DvaeEncoder, load_dvae
+from vislab.systems.cae.features import FeatureTarget
+from vislab.systems.cae.frozen import Frozen
+from vislab.systems.cae.hog import HogTarget, hog, patch_hog
 from vislab.systems.cae.masks import BlockMask, InverseBlockMask, RandomMask
 from vislab.systems.cae.model import CAE
 from vislab.systems.cae.monitor import latent_statistics
 from vislab.systems.cae.regressor import LatentDecoder, LatentRegressor
 from vislab.systems.cae.targets import MaskedBatch, NormPixelTarget, PixelTarget, Target
+from vislab.systems.cae.views import RandomResizedCropTwice
 
 __all__ = [
     "BlockMask",
     "CAE",
+    "ClusterTarget",
+    "DalleTarget",
+    "DvaeEncoder",
+    "FeatureTarget",
+    "Frozen",
+    "HogTarget",
     "InverseBlockMask",
     "LatentDecoder",
     "LatentRegressor",
@@ -31,7 +48,13 @@ __all__ = [
     "NormPixelTarget",
     "PixelTarget",
     "RandomMask",
+    "RandomResizedCropTwice",
     "Target",
+    "TeacherDecayHook",
+    "hog",
     "latent_statistics",
+    "load_dvae",
+    "patch_hog",
     "patch_ids",
+    "sinkhorn",
 ]

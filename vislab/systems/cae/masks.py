@@ -22,14 +22,22 @@ class _PatchMask:
     Args:
         num_masked: Number of masked patches, between 1 and one less than the number of patches.
         patch_size: Side of a patch in pixels.
+        num_predicted: Number of masked patches, drawn at random, whose prediction counts in the loss of targets that
+            support it (ClusterTarget). Default: all.
     """
 
-    def __init__(self, *, num_masked: int, patch_size: int = 16) -> None:
+    def __init__(self, *, num_masked: int, patch_size: int = 16, num_predicted: int | None = None) -> None:
         for name, value in (("num_masked", num_masked), ("patch_size", patch_size)):
             if not isinstance(value, int) or value < 1:
                 raise ConfigError(f"{type(self).__name__}: {name}={value!r} must be an integer of at least 1")
+        if num_predicted is not None and not (isinstance(num_predicted, int) and 1 <= num_predicted <= num_masked):
+            raise ConfigError(
+                f"{type(self).__name__}: num_predicted={num_predicted!r} must be an integer from 1 to "
+                f"num_masked={num_masked}"
+            )
         self.num_masked = num_masked
         self.patch_size = patch_size
+        self.num_predicted = num_predicted
 
     def __call__(self, results: dict) -> dict:
         if "patch_mask" in results:
@@ -40,7 +48,12 @@ class _PatchMask:
                 f"{type(self).__name__}: an image of {height}x{width} pixels (h x w) cannot be divided into patches of "
                 f"patch_size={self.patch_size}: resize or crop it to multiples of {self.patch_size} before"
             )
-        results["patch_mask"] = self.draw(height // self.patch_size, width // self.patch_size)
+        mask = self.draw(height // self.patch_size, width // self.patch_size)
+        results["patch_mask"] = mask
+        if self.num_predicted is not None:
+            chosen = np.random.permutation(np.flatnonzero(mask))[: self.num_predicted]
+            results["predict_mask"] = np.zeros_like(mask)
+            results["predict_mask"].flat[chosen] = True
         return results
 
     def draw(self, height: int, width: int) -> np.ndarray:
@@ -66,20 +79,27 @@ class BlockMask(_PatchMask):
     of the published code, so that equal seeds give equal masks. For 98 of 14x14 patches this takes less than 0.1 ms.
 
     Required keys: img.
-    Modified keys: patch_mask (added).
+    Modified keys: patch_mask, predict_mask (added).
 
     Args:
         num_masked: Number of masked patches; published: 98 of 196 (75 in mmpretrain).
         patch_size: Side of a patch in pixels.
+        num_predicted: Number of masked patches whose prediction counts; see ClusterTarget.
         min_block: Smallest area of a block in patches. Default: the published 16 of 196 scaled to the number of
             patches, at least 4, at most `num_masked`.
         min_aspect: Smallest ratio of height and width of a block; the largest is its inverse.
     """
 
     def __init__(
-        self, *, num_masked: int, patch_size: int = 16, min_block: int | None = None, min_aspect: float = 0.3
+        self,
+        *,
+        num_masked: int,
+        patch_size: int = 16,
+        num_predicted: int | None = None,
+        min_block: int | None = None,
+        min_aspect: float = 0.3,
     ) -> None:
-        super().__init__(num_masked=num_masked, patch_size=patch_size)
+        super().__init__(num_masked=num_masked, patch_size=patch_size, num_predicted=num_predicted)
         if min_block is not None and not (isinstance(min_block, int) and 1 <= min_block <= num_masked):
             raise ConfigError(
                 f"BlockMask: min_block={min_block!r} must be an integer from 1 to num_masked={num_masked}: a larger "
@@ -142,8 +162,13 @@ def _unpack(bits: int, height: int, width: int) -> np.ndarray:
 class RandomMask(_PatchMask):
     """Mask `num_masked` single patches; all sets of that size are equally likely (MAE, SimMIM).
 
+    Args:
+        num_masked: Number of masked patches.
+        patch_size: Side of a patch in pixels.
+        num_predicted: Number of masked patches whose prediction counts; see ClusterTarget.
+
     Required keys: img.
-    Modified keys: patch_mask (added).
+    Modified keys: patch_mask, predict_mask (added).
     """
 
     def _draw(self, height: int, width: int) -> np.ndarray:
@@ -160,17 +185,20 @@ class InverseBlockMask(_PatchMask):
     patches is not the area of a rectangle, its last row is incomplete.
 
     Required keys: img.
-    Modified keys: patch_mask (added).
+    Modified keys: patch_mask, predict_mask (added).
 
     Args:
         num_masked: Number of masked patches; CAPI masks 65 %.
         patch_size: Side of a patch in pixels.
+        num_predicted: Number of masked patches whose prediction counts; see ClusterTarget. CAPI takes 5 %.
         min_aspect: Smallest ratio of height and width of the rectangle; the largest is its inverse. Drawn uniformly on
             a logarithmic scale, and limited where the rectangle would be larger than the grid.
     """
 
-    def __init__(self, *, num_masked: int, patch_size: int = 16, min_aspect: float = 0.5) -> None:
-        super().__init__(num_masked=num_masked, patch_size=patch_size)
+    def __init__(
+        self, *, num_masked: int, patch_size: int = 16, num_predicted: int | None = None, min_aspect: float = 0.5
+    ) -> None:
+        super().__init__(num_masked=num_masked, patch_size=patch_size, num_predicted=num_predicted)
         if not 0 < min_aspect <= 1:
             raise ConfigError(f"InverseBlockMask: min_aspect={min_aspect!r} must be above 0 and at most 1")
         self.min_aspect = min_aspect

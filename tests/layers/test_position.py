@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vislab.layers.position import pixel_centers, sincos_table, sine_position
+from vislab.layers.position import encode_sine, pixel_centers, sincos_table, sine_position
 
 
 def test_sine_position_by_its_formula():
@@ -52,3 +52,15 @@ def test_sincos_table_is_the_closed_form(height, width):
 def test_sincos_table_needs_quarters():
     with pytest.raises(ValueError, match="dim=18 is not divisible by 4"):
         sincos_table(2, 2, dim=18)
+
+
+def test_positions_of_a_padded_map_are_those_of_the_map_inside():
+    found = sine_position(4, 6, dim=4, offset=-0.5, valid=torch.tensor([[4, 6], [2, 3]])).view(2, 4, 6, 8)
+    torch.testing.assert_close(found[0], sine_position(4, 6, dim=4, offset=-0.5).view(4, 6, 8))
+    torch.testing.assert_close(found[1, :2, :3], sine_position(2, 3, dim=4, offset=-0.5).view(2, 3, 8))
+
+
+def test_sine_of_any_angles():
+    found = encode_sine(torch.tensor([[0.5, math.pi]], dtype=torch.float64), 4)
+    expected = [math.sin(0.5), math.cos(0.5), math.sin(0.005), math.cos(0.005)]
+    assert found.shape == (1, 2, 4) and found[0, 0].tolist() == pytest.approx(expected)

@@ -1,9 +1,19 @@
-"""Position encodings of feature maps and patches: of DETR, and the fixed table of vision transformers."""
+"""Position encodings of feature maps, boxes and patches: of DETR, and the fixed table of vision transformers."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+Shapes = Sequence[tuple[int, int]]
+
+
+def encode_sine(angles: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
+    """Return sine and cosine, alternating, of angles (...) at `dim` / 2 frequencies: (..., dim)."""
+    index = torch.arange(dim, dtype=angles.dtype, device=angles.device)
+    angles = angles[..., None] / temperature ** (2 * (index // 2) / dim)
+    return torch.stack((angles[..., 0::2].sin(), angles[..., 1::2].cos()), dim=-1).flatten(-2)
 
 
 def sine_position(
@@ -13,24 +23,39 @@ def sine_position(
     dim: int = 128,
     temperature: float = 10000.0,
     scale: float = 2 * math.pi,
+    offset: float = 0.0,
     device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    valid: Tensor | None = None,
 ) -> Tensor:
-    """Return the position encoding (height * width, 2 * dim) in float32: `dim` values of y, then `dim` of x.
+    """Return the position encoding (height * width, 2 * dim): `dim` values of y, then `dim` of x.
 
-    Sine and cosine alternate; positions range from scale / size to scale.
+    Sine and cosine alternate; positions range from (1 + offset) * scale / size to (size + offset) * scale / size.
+
+    Args:
+        height, width: Size of the map.
+        dim: Number of values per axis.
+        temperature: Ratio of the longest and the shortest wavelength.
+        scale: Angle of a position at the end of an axis.
+        offset: Added to positions 1, 2, ..., size; -0.5 for pixel centers.
+        device: Device of the encoding.
+        dtype: float32 or float64.
+        valid: (B, 2) int64, height and width without padding per image, which are used instead of the size; the result
+            is (B, height * width, 2 * dim).
     """
     with torch.autocast(torch.device(device).type, enabled=False):
-        index = torch.arange(dim, dtype=torch.float32, device=device)
-        frequency = temperature ** (2 * (index // 2) / dim)
 
-        def encode(size: int) -> Tensor:
-            place = torch.arange(1, size + 1, dtype=torch.float32, device=device)
-            angle = (place / (size + 1e-6) * scale)[:, None] / frequency  # (size, dim)
-            return torch.stack((angle[:, 0::2].sin(), angle[:, 1::2].cos()), dim=2).flatten(1)
+        def encode(size: int, end: Tensor | None) -> Tensor:
+            place = torch.arange(1, size + 1, dtype=dtype, device=device)
+            if end is None:
+                return encode_sine((place + offset) / (size + 1e-6) * scale, dim, temperature)
+            end = end[:, None].to(dtype)
+            return encode_sine((place.minimum(end) + offset) / (end + 1e-6) * scale, dim, temperature)
 
-        y = encode(height)[:, None].expand(height, width, dim)
-        x = encode(width)[None].expand(height, width, dim)
-        return torch.cat((y, x), dim=2).flatten(0, 1)
+        rows, columns = (None, None) if valid is None else valid.unbind(1)
+        y, x = encode(height, rows)[..., None, :], encode(width, columns)[..., None, :, :]
+        shape = (*y.shape[:-3], height, width, dim)
+        return torch.cat((y.expand(shape), x.expand(shape)), dim=-1).flatten(-3, -2)
 
 
 def sincos_table(height: int, width: int, *, dim: int, temperature: float = 10000.0) -> Tensor:
@@ -50,11 +75,11 @@ def sincos_table(height: int, width: int, *, dim: int, temperature: float = 1000
     return torch.cat((y.sin(), y.cos(), x.sin(), x.cos()), dim=1)
 
 
-def pixel_centers(shapes: tuple[tuple[int, int], ...], *, device: torch.device | str = "cpu") -> Tensor:
-    """Return the pixel centers (S, 2) of maps of these (height, width), concatenated: x, y in [0, 1], float32."""
+def pixel_centers(shapes: Shapes, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the pixel centers (S, 2) of maps of these (height, width), concatenated: x, y in [0, 1]."""
     levels = []
     for h, w in shapes:
-        y = (torch.arange(h, dtype=torch.float32, device=device) + 0.5) / h
-        x = (torch.arange(w, dtype=torch.float32, device=device) + 0.5) / w
+        y = (torch.arange(h, dtype=dtype, device=device) + 0.5) / h
+        x = (torch.arange(w, dtype=dtype, device=device) + 0.5) / w
         levels.append(torch.stack((x.repeat(h), y.repeat_interleave(w)), dim=1))
     return torch.cat(levels)

@@ -3,6 +3,7 @@
 from vislab.models import (
     batch_augment,
     classifier,
+    deformable_detr,
     dense,
     dense_inference,
     encoders,
@@ -14,6 +15,7 @@ from vislab.models import (
 __all__ = [
     "batch_augment",
     "classifier",
+    "deformable_detr",
     "dense",
     "dense_inference",
     "encoders",

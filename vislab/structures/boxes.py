@@ -1,4 +1,4 @@
-"""Conversions and overlaps of axis-aligned boxes, (N, 4) tensors in xyxy or cxcywh format."""
+"""Conversions and overlaps of axis-aligned boxes, (..., N, 4) tensors in xyxy or cxcywh format."""
 
 import torch
 from torch import Tensor
@@ -22,15 +22,16 @@ def box_area(boxes: Tensor) -> Tensor:
 
 
 def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the intersection and the union of each pair of boxes, (N, M) each."""
-    low = torch.maximum(a[:, None, :2], b[None, :, :2])  # (N, M, 2)
-    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    intersection = (high - low).clamp(min=0).prod(-1)
-    return intersection, box_area(a)[:, None] + box_area(b)[None] - intersection
+    """Return the intersection and the union of each pair of boxes, (..., N, M) each."""
+    low = torch.maximum(a[..., None, :2], b[..., None, :, :2])  # (..., N, M, 2)
+    high = torch.minimum(a[..., None, 2:], b[..., None, :, 2:])
+    width, height = (high - low).clamp(min=0).unbind(-1)
+    intersection = width * height  # the gradient of prod reads from the device whether a factor is 0
+    return intersection, box_area(a)[..., None] + box_area(b)[..., None, :] - intersection
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the pairwise IoU (N, M) of (N, 4) and (M, 4) xyxy boxes.
+    """Return the pairwise IoU (..., N, M) of (..., N, 4) and (..., M, 4) xyxy boxes.
 
     Computed in float32 or float64. Unlike torchvision's function, it does not overflow in float16, and returns 0
     instead of NaN for two boxes without area.
@@ -41,13 +42,15 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 
 
 def generalized_box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Return the pairwise generalized IoU (N, M), in [-1, 1] and always finite, of (N, 4) and (M, 4) xyxy boxes."""
+    """Return the pairwise generalized IoU (..., N, M), in [-1, 1] and always finite, of (..., N, 4) and (..., M, 4)
+    xyxy boxes."""
     a, b = _wide(a), _wide(b)
     intersection, union = _overlap(a, b)
     tiny = torch.finfo(union.dtype).tiny
-    low = torch.minimum(a[:, None, :2], b[None, :, :2])
-    high = torch.maximum(a[:, None, 2:], b[None, :, 2:])
-    hull = (high - low).clamp(min=0).prod(-1)
+    low = torch.minimum(a[..., None, :2], b[..., None, :, :2])
+    high = torch.maximum(a[..., None, 2:], b[..., None, :, 2:])
+    width, height = (high - low).clamp(min=0).unbind(-1)
+    hull = width * height
     return intersection / union.clamp(min=tiny) - (hull - union) / hull.clamp(min=tiny)
 
 

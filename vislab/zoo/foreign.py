@@ -16,12 +16,13 @@ from vislab.errors import CheckpointError, ConfigError
 from vislab.io.array_pickle import read_array_pickle
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.weights import check_types, get_weights, weight_entries
+from vislab.models.deformable_detr import convert as deformable_detr
 from vislab.models.mask2former import convert as mask2former
 
 LAYOUTS = ("auto", "official", "hf", "mmdet", "vislab")
 
 # model class -> module with `detect(state)` and `convert(state, layout)`
-CONVERTERS = {"Mask2Former": mask2former}
+CONVERTERS = {"DeformableDETR": deformable_detr, "Mask2Former": mask2former}
 
 
 @dataclass

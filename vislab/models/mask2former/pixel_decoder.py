@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import ConfigError
+from vislab.layers.convolution import pointwise
 from vislab.layers.deformable_attention import DeformableEncoderLayer
 from vislab.layers.position import pixel_centers, sine_position
 from vislab.layers.recompute import recompute
@@ -110,7 +111,7 @@ class PixelDecoder(nn.Module):
     def project(self, maps: Sequence[Tensor]) -> Tokens:
         """Convert the backbone maps, fine to coarse, to tokens."""
         pairs = zip(self.input_proj, maps[:0:-1], strict=True)
-        coarse_to_fine = [norm(_pointwise(conv, x)) for (conv, norm), x in pairs]
+        coarse_to_fine = [norm(pointwise(conv, x)) for (conv, norm), x in pairs]
         shapes = tuple((x.shape[2], x.shape[3]) for x in coarse_to_fine)
         tokens = torch.cat([x.permute(0, 2, 3, 1).flatten(1, 2) for x in coarse_to_fine], dim=1)
         device, dim = tokens.device, tokens.shape[2] // 2
@@ -168,11 +169,11 @@ class PixelDecoder(nn.Module):
         def merge(finest: Tensor, fine: Tensor) -> Tensor:
             up = F.interpolate(fine, size=finest.shape[-2:], mode="bilinear", align_corners=False)
             conv, norm = self.adapter
-            return self.merge[0](norm(_pointwise(conv, finest)) + up)
+            return self.merge[0](norm(pointwise(conv, finest)) + up)
 
         # recompute the operations on these large maps, which are cheap except for the products; maps are channels-last
         merged = recompute(merge, finest, fine)
-        return recompute(lambda x: _pointwise(self.mask_features, F.relu(self.merge[1](x))), merged), levels
+        return recompute(lambda x: pointwise(self.mask_features, F.relu(self.merge[1](x))), merged), levels
 
     def forward(
         self, maps: Sequence[Tensor], num_layers: int | Sequence[int] | Tensor | None = None
@@ -196,8 +197,3 @@ class PixelDecoder(nn.Module):
         return replace(
             state, tokens=torch.cat((tokens[:, :start], tokens[:, start:stop] * gain, tokens[:, stop:]), dim=1)
         )
-
-
-def _pointwise(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Apply a 1x1 convolution to (B, C, H, W) as a matrix product, which is faster on CPUs."""
-    return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1), conv.bias).permute(0, 3, 1, 2)

@@ -33,7 +33,7 @@ IMPORTS = {
     "losses": {"ops"},
     "models": {"structures", "ops", "layers", "losses", "io"},
     "datasets": {"structures", "io"},
-    "evaluation": {"ops"},
+    "evaluation": {"structures", "ops"},
     "visualization": {"structures", "datasets"},
     "engine": {"datasets", "io", "cli"},
     "zoo": {"models", "io"},

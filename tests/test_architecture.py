@@ -35,9 +35,9 @@ IMPORTS = {
     "datasets": {"structures", "io"},
     "evaluation": {"structures", "ops"},
     "visualization": {"structures", "datasets"},
-    "engine": {"datasets", "io", "cli"},
+    "engine": {"models", "datasets", "io", "cli"},
     "zoo": {"models", "io"},
-    "apis": {"structures", "evaluation", "visualization", "engine", "io"},
+    "apis": {"structures", "models", "evaluation", "visualization", "engine", "io"},
 }
 # Imports inside functions: packages that cost seconds and that only some calls need.
 LATE = {

@@ -1,4 +1,4 @@
-"""Python API: load a config, build a model, train, test, predict. Functions are imported when first used."""
+"""Python API: load a config, build a model, train, test, probe, predict. Functions are imported when first used."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # for IDEs and type checkers; imported lazily at run time
     from vislab.apis.build import build_model, load
     from vislab.apis.inference import Predictor, predict
+    from vislab.apis.probing import probe
     from vislab.apis.testing import test
     from vislab.apis.training import dry_run, train
 
@@ -15,10 +16,11 @@ _HOME = {
     "train": "training",
     "dry_run": "training",
     "test": "testing",
+    "probe": "probing",
     "predict": "inference",
     "Predictor": "inference",
 }
-__all__ = ["Predictor", "build_model", "dry_run", "load", "predict", "test", "train"]
+__all__ = ["Predictor", "build_model", "dry_run", "load", "predict", "probe", "test", "train"]
 
 
 def __getattr__(name: str):

@@ -48,6 +48,19 @@ def list_members(archive: str, folder: str) -> list[str]:
     return [name for name in names if name and not name.endswith("/")]
 
 
+def member_checksum(archive: str, name: str) -> tuple[int, int]:
+    """Return size and CRC-32 of a file in an archive, from its directory.
+
+    Raises:
+        DataError: The archive is damaged or has no such file.
+    """
+    try:
+        found = _archive(archive).getinfo(name)
+    except KeyError:
+        raise DataError(f"{archive} contains no file {name!r}: check data_root and split") from None
+    return found.file_size, found.CRC
+
+
 def _archive(path: str) -> zipfile.ZipFile:
     key = path, os.stat(path).st_mtime_ns, os.getpid(), threading.get_ident()
     if key not in _open:

@@ -1,4 +1,4 @@
-"""Image classification with timm models, with hard or soft targets, mixup and cutmix."""
+"""Image classification with hard or soft targets, mixup and cutmix: the base of classifiers, and timm models."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -16,8 +16,64 @@ from vislab.registry import MODELS
 from vislab.structures import DataSample
 
 
+class BaseClassifier(VisionModel):
+    """Base of classifiers, trained with gt_label and predicting pred_label. Subclasses implement `compute_logits`.
+
+    Args:
+        num_classes: Number of classes.
+        loss: Module or config, called as loss(logits (B, C), target (B,) or (B, C)). Default: CrossEntropy().
+        mixup: Arguments of `timm.data.Mixup` (mixup_alpha, cutmix_alpha, prob, switch_prob, mode, label_smoothing,
+            ...), used in training with even batch sizes. Default: disabled.
+        data_preprocessor: Module or config that returns a float batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        loss: dict | nn.Module | None,
+        mixup: dict | None,
+        data_preprocessor: dict | nn.Module,
+        init_cfg: dict | None,
+    ) -> None:
+        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        self.num_classes = num_classes
+        self.loss = build_part(loss, CrossEntropy)
+        self.mixup = _mixup(mixup, num_classes, type(self).__name__)
+
+    def compute_logits(self, inputs: Tensor) -> Tensor:
+        """Return the logits (B, num_classes) of normalized images (B, C, H, W)."""
+        raise NotImplementedError
+
+    def forward_tensor(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
+        """Return {"logits": (B, num_classes)} of normalized images (B, C, H, W)."""
+        return {"logits": self.compute_logits(inputs)}
+
+    def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
+        """Return the samples with pred_label: label (1,), score (C,) probabilities."""
+        scores = require_finite(self.compute_logits(inputs).float(), "logits").softmax(dim=1)  # (B, num_classes)
+        for sample, score in zip(data_samples, scores, strict=True):
+            sample.pred_label = LabelData(label=score.argmax(keepdim=True), score=score)
+        return data_samples
+
+    def forward_loss(self, inputs: Tensor, data_samples: list[DataSample] | None) -> dict[str, Tensor]:
+        """Return "loss", a float32 scalar, and without mixup "accuracy", the percentage in the batch."""
+        target = _targets(data_samples, self.num_classes, type(self).__name__)
+        if self.mixup is not None and self.training:
+            if len(inputs) % 2:
+                raise ConfigError(
+                    f"{type(self).__name__}: mixup needs pairs, but a batch has {len(inputs)} images: set an even "
+                    "batch_size and train_dataloader.drop_last=True"
+                )
+            inputs, target = self.mixup(inputs.clone(), target)
+            return {"loss": self.loss(self.compute_logits(inputs), target)}
+        logits = self.compute_logits(inputs)
+        correct = logits.detach().argmax(dim=1) == target
+        return {"loss": self.loss(logits, target), "accuracy": 100.0 * correct.float().mean()}
+
+
 @MODELS.register_module()
-class ImageClassifier(VisionModel):
+class ImageClassifier(BaseClassifier):
     """A timm model with its classifier, trained with gt_label and predicting pred_label.
 
     Args:
@@ -68,9 +124,10 @@ class ImageClassifier(VisionModel):
         if data_preprocessor is None:
             stats = network.pretrained_cfg
             data_preprocessor = {"type": ImagePreprocessor, "mean": stats["mean"], "std": stats["std"]}
-        super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
+        super().__init__(
+            num_classes=num_classes, loss=loss, mixup=mixup, data_preprocessor=data_preprocessor, init_cfg=init_cfg
+        )
         self.network = network
-        self.num_classes = num_classes
         if stem == "cifar":
             _use_cifar_stem(network, name)
         elif stem != "timm":
@@ -79,34 +136,9 @@ class ImageClassifier(VisionModel):
             load_weights(network, pretrained, optional=self._head_names())
         if grad_checkpointing:
             enable_grad_checkpointing(network, name, owner="ImageClassifier")
-        self.loss = build_part(loss, CrossEntropy)
-        self.mixup = _mixup(mixup, num_classes)
 
-    def forward_tensor(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
-        """Return {"logits": (B, num_classes)} of normalized images (B, C, H, W)."""
-        return {"logits": self.network(inputs)}
-
-    def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
-        """Return the samples with pred_label: label (1,), score (C,) probabilities."""
-        scores = require_finite(self.network(inputs).float(), "logits").softmax(dim=1)  # (B, num_classes)
-        for sample, score in zip(data_samples, scores, strict=True):
-            sample.pred_label = LabelData(label=score.argmax(keepdim=True), score=score)
-        return data_samples
-
-    def forward_loss(self, inputs: Tensor, data_samples: list[DataSample] | None) -> dict[str, Tensor]:
-        """Return "loss", a float32 scalar, and without mixup "accuracy", the percentage in the batch."""
-        target = _targets(data_samples, self.num_classes)
-        if self.mixup is not None and self.training:
-            if len(inputs) % 2:
-                raise ConfigError(
-                    f"ImageClassifier: mixup needs pairs, but a batch has {len(inputs)} images: set an even "
-                    "batch_size and train_dataloader.drop_last=True"
-                )
-            inputs, target = self.mixup(inputs.clone(), target)
-            return {"loss": self.loss(self.network(inputs), target)}
-        logits = self.network(inputs)
-        correct = logits.detach().argmax(dim=1) == target
-        return {"loss": self.loss(logits, target), "accuracy": 100.0 * correct.float().mean()}
+    def compute_logits(self, inputs: Tensor) -> Tensor:
+        return self.network(inputs)
 
     def layer_ids(self) -> dict[str, int]:
         """Return the depth of each parameter for layer-wise learning rates: 0 = stem; without the head."""
@@ -124,18 +156,18 @@ class ImageClassifier(VisionModel):
         return {name for name, p in self.network.named_parameters() if id(p) in head}
 
 
-def _targets(data_samples: list[DataSample] | None, num_classes: int) -> Tensor:
+def _targets(data_samples: list[DataSample] | None, num_classes: int, owner: str) -> Tensor:
     """Return the labels (B,) int64.
 
     Raises:
         DataError: A sample has no label, or an invalid one.
     """
     if not data_samples or any("gt_label" not in sample for sample in data_samples):
-        raise DataError("ImageClassifier: mode 'loss' needs data_samples with gt_label: the dataset provides no labels")
+        raise DataError(f"{owner}: mode 'loss' needs data_samples with gt_label: the dataset provides no labels")
     target = torch.cat([sample.gt_label.label for sample in data_samples])
     if target.device.type == "cpu" and not bool(((target >= 0) & (target < num_classes)).all()):
         raise DataError(
-            f"ImageClassifier: the batch has labels {target.min()}..{target.max()}, expected 0..{num_classes - 1}: "
+            f"{owner}: the batch has labels {target.min()}..{target.max()}, expected 0..{num_classes - 1}: "
             "num_classes and the data disagree"
         )
     return target
@@ -150,7 +182,7 @@ def _use_cifar_stem(network: nn.Module, name: str) -> None:
     network.maxpool = nn.Identity()
 
 
-def _mixup(settings: dict | None, num_classes: int):
+def _mixup(settings: dict | None, num_classes: int, owner: str):
     if settings is None:
         return None
     from timm.data import Mixup
@@ -158,4 +190,4 @@ def _mixup(settings: dict | None, num_classes: int):
     try:
         return Mixup(**{"label_smoothing": 0.0, **settings}, num_classes=num_classes)
     except TypeError as error:
-        raise ConfigError(f"ImageClassifier: mixup: {error}") from None
+        raise ConfigError(f"{owner}: mixup: {error}") from None

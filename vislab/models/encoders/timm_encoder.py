@@ -19,7 +19,7 @@ from vislab.ops.images import normalize
 from vislab.registry import MODELS
 
 # Arguments that enable images of any size; each family of transformers supports at most one of them.
-_ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+ANY_SIZE = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 
 
 @MODELS.register_module()
@@ -80,7 +80,7 @@ class TimmEncoder(nn.Module):
         args = dict(model_args or {}, in_chans=in_channels, num_classes=0)
         args.update({"img_size": img_size} if img_size is not None else {})
         args.update({"drop_path_rate": drop_path_rate} if drop_path_rate is not None else {})
-        self.model = create_model(name, args, owner="TimmEncoder", download=pretrained is True, alternatives=_ANY_SIZE)
+        self.model = create_model(name, args, owner="TimmEncoder", download=pretrained is True, alternatives=ANY_SIZE)
         _check_intermediates(self.model, name)
         info = list(self.model.feature_info)
         strides, channels = [f["reduction"] for f in info], [f["num_chs"] for f in info]

@@ -1,12 +1,15 @@
 """Test quantized tensors and segments."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
 
 from tests.systems.hnerv.codec.test_spec import SMALL
 from vislab.errors import ConfigError, DataError
-from vislab.systems.hnerv.codec.content import Quantized, Segment, Timing, dequantize, from_network, stored
+from vislab.systems.hnerv.codec.content import Quantized, Segment, VideoInfo, dequantize, from_network, stored
 
 
 def network(seed=0):
@@ -96,5 +99,15 @@ def test_networks_that_cannot_be_stored_are_refused():
         Segment(SMALL, dict(list(segment.weights.items())[1:]), segment.embeddings)
 
 
-def test_frame_rate():
-    assert Timing().rate == 25
+def test_times_and_sizes():
+    assert VideoInfo((4, 6)).rate == 25 and VideoInfo((4, 6), Fraction(1, 600), 24).rate == 25
+    for size in ((0, 5), (1 << 15, 1), (1 << 13, 1 << 13)):
+        with pytest.raises(DataError, match="pixels"):
+            VideoInfo(size)
+    with pytest.raises(DataError, match="interval=0"):
+        VideoInfo((4, 6), interval=0)
+    segment = from_network(network(), torch.randn(3, 4, 1, 1))
+    assert replace(segment, times=(0, 1, 5)).frames == 3
+    for times in ((0, 1), (0, 2, 2)):
+        with pytest.raises(DataError, match="times for 3 frames"):
+            replace(segment, times=times)

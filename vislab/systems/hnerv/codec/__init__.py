@@ -1,13 +1,34 @@
 """HNeRV codec: networks and embeddings as integers, entropy-coded into .hnv files (docs/hnv_format.md).
 
-spec.py       description of the decoder network, its limits and hash
-content.py    plain data of a file: quantized tensors, segments, facts about the video
-numbers.py    integers of variable length
-tables.py     frequency tables in integer arithmetic
-entropy.py    entropy models, their exact bits, and the range coder
+    spec.py       description of the decoder network, its limits and hash
+    content.py    plain data of a file: quantized tensors, segments, facts about the video
+    numbers.py    integers of variable length
+    tables.py     frequency tables in integer arithmetic
+    entropy.py    entropy models, their exact bits, and the range coder
+    layout.py     headers of the file as bytes, with checksums
+    writer.py     write_hnv, append_segments
+    reader.py     HnvFile: every part checked before it is decoded
+    decoder.py    HnvDecoder: any frame, in any order, in batches
+
+Later files of this list use earlier ones.
 """
 
-from vislab.systems.hnerv.codec.content import Quantized, Segment, Timing, VideoInfo, dequantize, from_network
+from vislab.systems.hnerv.codec.content import Quantized, Segment, VideoInfo, dequantize, from_network
+from vislab.systems.hnerv.codec.decoder import HnvDecoder
+from vislab.systems.hnerv.codec.reader import HnvFile
 from vislab.systems.hnerv.codec.spec import DecoderSpec
+from vislab.systems.hnerv.codec.writer import append_segments, coded_size, write_hnv
 
-__all__ = ["DecoderSpec", "Quantized", "Segment", "Timing", "VideoInfo", "dequantize", "from_network"]
+__all__ = [
+    "DecoderSpec",
+    "HnvDecoder",
+    "HnvFile",
+    "Quantized",
+    "Segment",
+    "VideoInfo",
+    "append_segments",
+    "coded_size",
+    "dequantize",
+    "from_network",
+    "write_hnv",
+]

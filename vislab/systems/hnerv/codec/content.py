@@ -5,7 +5,7 @@ objects from steps that it has learned. `container.py` writes them.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -18,6 +18,10 @@ from vislab.systems.hnerv.model import HNeRVDecoder
 
 SYMBOL_LIMIT = 1 << 15
 """Symbols are in [-SYMBOL_LIMIT, SYMBOL_LIMIT)."""
+MAX_SIDE = 1 << 14
+MAX_PIXELS = 1 << 25
+MAX_FRAMES = 1 << 20
+"""Limits of the format on frame sizes, and on the frames of a segment."""
 _HALF = np.finfo(np.float16)
 
 
@@ -94,9 +98,11 @@ class Segment:
         embeddings: Of shape (T, d, h, w).
         section: Number of frames whose embeddings are coded together; a single frame is read by decoding its section.
         residual: The weights are to be added to those of the segment before; False for a segment that stands alone.
+        times: Time of each frame in units of `VideoInfo.base`, increasing. None: at regular intervals after the
+            segment before.
 
     Raises:
-        DataError: Shapes do not agree.
+        DataError: Shapes do not agree, or times do not increase.
     """
 
     spec: DecoderSpec
@@ -104,6 +110,7 @@ class Segment:
     embeddings: Quantized
     section: int = 64
     residual: bool = False
+    times: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         shapes = {name: tensor.symbols.shape for name, tensor in self.weights.items()}
@@ -114,8 +121,12 @@ class Segment:
             raise DataError(f"embeddings {shape} do not fit (frames, {self.spec.embed_dim}, height, width)")
         if any(a is not None and a.ndim and a.shape[0] > 1 for a in (self.embeddings.step, self.embeddings.offset)):
             raise DataError("steps and offsets of embeddings cannot differ between frames")
-        if self.section < 1:
-            raise DataError(f"section={self.section} frames; expected at least 1")
+        if not 1 <= self.section <= MAX_FRAMES or shape[0] > MAX_FRAMES:
+            raise DataError(f"{shape[0]} frames in sections of {self.section}; expected 1 to {MAX_FRAMES}")
+        if self.times is not None and (
+            len(self.times) != shape[0] or any(b <= a for a, b in zip(self.times, self.times[1:], strict=False))
+        ):
+            raise DataError(f"{len(self.times)} times for {shape[0]} frames; expected one for each, increasing")
 
     @property
     def frames(self) -> int:
@@ -124,39 +135,36 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Times of the frames: frame i of a regular video is shown at i * interval * base seconds.
-
-    Args:
-        base: Unit of times in seconds.
-        interval: Regular distance of frames in units.
-        start: Time of the first frame in units.
-    """
-
-    base: Fraction = Fraction(1, 25)
-    interval: int = 1
-    start: int = 0
-
-    @property
-    def rate(self) -> Fraction:
-        """Frames per second."""
-        return 1 / (self.base * self.interval)
-
-
-@dataclass(frozen=True)
 class VideoInfo:
     """Facts about the whole video.
 
     Args:
         size: (height, width) of the frames before they are padded to multiples of the network's scale.
-        timing: Frame times.
+        base: Unit of frame times in seconds.
+        interval: Regular distance of frames in units.
         matrix: Coefficients for conversion of the RGB frames to YCbCr, a code of ITU-T H.273 (1 is BT.709, 5 and 6
             are BT.601, 2 is unspecified).
+
+    Raises:
+        DataError: A number is outside the limits of the format.
     """
 
     size: tuple[int, int]
-    timing: Timing = field(default_factory=Timing)
+    base: Fraction = Fraction(1, 25)
+    interval: int = 1
     matrix: int = 2
+
+    def __post_init__(self) -> None:
+        height, width = self.size
+        if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE and height * width <= MAX_PIXELS):
+            raise DataError(f"frames of {height}x{width}; expected sides to {MAX_SIDE} and to {MAX_PIXELS} pixels")
+        if not (self.base > 0 and 1 <= self.interval < 1 << 31 and 0 <= self.matrix <= 255):
+            raise DataError(f"base={self.base}, interval={self.interval}, matrix={self.matrix} are invalid")
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second of a regular video."""
+        return 1 / (self.base * self.interval)
 
 
 def dequantize(weights: Mapping[str, Quantized]) -> dict[str, Tensor]:

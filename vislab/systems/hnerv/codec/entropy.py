@@ -11,7 +11,7 @@ from functools import cached_property
 
 import constriction
 import numpy as np
-from scipy.optimize import minimize
+from scipy.special import logsumexp, softmax
 
 from vislab.errors import DataError
 from vislab.systems.hnerv.codec.content import SYMBOL_LIMIT
@@ -169,29 +169,51 @@ def _fit_laplace(symbols: np.ndarray, first: int, levels: int, center: int, axis
 
 
 def _fit_shape(counts: np.ndarray, first: int, center: int) -> Model:
-    """Return the model of kind SHAPE with the least bits, searched over its three parameters."""
-    levels = len(counts)
-    distance = np.abs(np.arange(levels) - center)
+    """Return the model of kind SHAPE with the least bits.
+
+    Up to rounding, its log weights are linear in the logarithms of zero, ratio and curve.
+    """
+    distance = np.abs(np.arange(len(counts)) - center)
     beyond = np.maximum(distance - 1, 0)
+    features = np.stack([distance == 0, beyond, beyond * (beyond - 1) / 2]).astype(float)  # (3, levels)
+    x = _fit_exponents(features, counts)
+    if x[1] > 0:  # the ratio is at most 1
+        x = np.insert(_fit_exponents(features[[0, 2]], counts), 1, 0)
+    numbers = np.exp(np.clip(x, -20, 8)) * (256, 65536, 32768)
+    zero, ratio, curve = np.clip(np.rint(numbers), (1, 0, 0), 65535).astype(int).tolist()
+    return Model(SHAPE, first, len(counts), center, (zero, ratio, curve))
 
-    def logits(x: np.ndarray) -> np.ndarray:
-        zero, decay, curve = x
-        steps = np.minimum(np.cumsum(np.arange(levels) * -curve - np.exp(decay) + curve), 0)  # from 1 to 2, 3, ...
-        tail = np.concatenate([[0.0], steps])[beyond] if levels > 1 else beyond
-        return np.where(distance == 0, zero, tail)
 
-    def cost(x: np.ndarray) -> float:
-        z = logits(x)
-        top = z.max()
-        return float(np.log(np.exp(z - top).sum()) + top - (counts * z).sum() / counts.sum())
+def _fit_exponents(features: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return x (n,) for which weights exp(x @ features) have the fewest bits for symbols that occur `counts` times.
 
-    spread = float((counts * distance).sum() / counts.sum()) + 0.05
-    starts = [(0.3, np.log(1 / spread), 0.0), (0.1, np.log(1.5 / (2 * spread**2)), 1 / (1.6 * spread**2))]
-    best = min((minimize(cost, start, method="Nelder-Mead").x for start in starts), key=cost)
-    zero = int(np.clip(round(256 * float(np.exp(min(best[0], 6)))), 1, 65535))
-    ratio = int(np.clip(round(65536 * float(np.exp(-np.exp(min(best[1], 5))))), 0, 65535))
-    curve = int(np.clip(round(32768 * float(np.exp(-best[2]))), 0, 65535))
-    return Model(SHAPE, first, levels, center, (zero, ratio, curve))
+    The bits are convex in x, so that Newton's method finds the minimum.
+
+    Args:
+        features: (n, levels).
+        counts: (levels,).
+    """
+    target = features @ counts / counts.sum()
+    x = np.zeros(len(features))
+
+    def loss(x: np.ndarray) -> float:
+        return float(logsumexp(x @ features) - x @ target)
+
+    for _ in range(100):
+        p = softmax(x @ features)
+        mean = features @ p
+        hessian = (features * p) @ features.T - np.outer(mean, mean)
+        scale = np.sqrt(hessian.diagonal() + 1e-12)
+        step = (
+            np.linalg.solve(hessian / np.outer(scale, scale) + 1e-9 * np.eye(len(x)), (mean - target) / scale) / scale
+        )
+        size = 1.0
+        while loss(x - size * step) > loss(x) and size > 1e-6:
+            size /= 2
+        x = x - size * step
+        if (mean - target) @ step < 1e-7:  # twice the nats that can still be gained per symbol
+            break
+    return x
 
 
 # ------------------------------------------------------------------------------------------------------------ the coder

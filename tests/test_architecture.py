@@ -37,7 +37,7 @@ IMPORTS = {
     "visualization": {"structures", "datasets"},
     "engine": {"models", "datasets", "io", "cli"},
     "zoo": {"models", "io"},
-    "apis": {"structures", "models", "evaluation", "visualization", "engine", "io"},
+    "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "io"},
 }
 # Imports inside functions: packages that cost seconds and that only some calls need.
 LATE = {

@@ -13,6 +13,8 @@ from vislab.apis.results import to_plain_results, write_image
 from vislab.errors import DataError
 from vislab.structures import DataSample
 
+CORNERS = [0.64, -0.47, 3.28, 0.96, 1.36, 4.47, -1.28, 3.04]  # of (1, 2, 3, 4, 0.5)
+
 
 def test_results_are_plain_data(tmp_path):
     sample = DataSample(metainfo={"ori_shape": (4, 6)})
@@ -61,7 +63,7 @@ def test_segments_boxes_and_pictures(tmp_path):
     )
     plain = to_plain_results(sample, tmp_path, "x")
     assert json.loads(json.dumps(plain)) == {
-        "instances": [{"rbbox": [1.0, 2.0, 3.0, 4.0, 0.5]}], "panoptic": "x_panoptic.png",
+        "instances": [{"rbbox": [1.0, 2.0, 3.0, 4.0, 0.5], "corners": CORNERS}], "panoptic": "x_panoptic.png",
         "segments": [{"id": 1, "score": 0.5}], "image": "x_image.png",
     }  # fmt: skip
     assert cv2.imread(str(tmp_path / "x_image.png"))[0, 0].tolist() == [0, 128, 255]  # BGR

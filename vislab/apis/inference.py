@@ -16,6 +16,7 @@ from torch import nn
 from vislab.apis.build import build_model, load
 from vislab.apis.inputs import ImageLike, Job, collect, is_address, list_inputs, read_image
 from vislab.apis.results import to_plain_results, write_image
+from vislab.apis.tiles import Tiles, predict_tiles
 from vislab.apis.video_writer import VideoWriter
 from vislab.engine.class_lists import warn_other_classes
 from vislab.errors import ConfigError, DataError, VislabError
@@ -34,6 +35,7 @@ class Predictor:
         checkpoint: Weights. None: initial weights.
         device: Device such as "cpu". Default: a GPU if available.
         cfg_options: Changes of the config by dotted key.
+        tiles: Predict larger images in overlapping tiles, and merge the detected boxes.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Predictor:
         *,
         device: str | None = None,
         cfg_options: Mapping[str, Any] | None = None,
+        tiles: Tiles | None = None,
     ) -> None:
+        self.tiles = tiles
         self.cfg = load(config, cfg_options)
         self.model: nn.Module = build_model(self.cfg, checkpoint, device)
         self.pipeline = test_pipeline(self.cfg)
@@ -74,9 +78,16 @@ class Predictor:
             raise DataError(f"got {len(names)} paths for {len(sources)} images: pass one name per image")
         if not sources:
             return []
+        if self.tiles is None:
+            return self._predict([self.fit(read_image(s, n)) for s, n in zip(sources, names, strict=True)], names)
+        return [
+            predict_tiles(self._predict, self.fit(read_image(source, name)), name, self.tiles)
+            for source, name in zip(sources, names, strict=True)
+        ]
+
+    def _predict(self, images: Sequence[np.ndarray], names: Sequence[str]) -> list[DataSample]:
         records = []
-        for index, (source, name) in enumerate(zip(sources, names, strict=True)):
-            img = self.fit(read_image(source, name))
+        for index, (img, name) in enumerate(zip(images, names, strict=True)):
             shape = img.shape[:2]
             records.append({"img": img, "img_path": name, "ori_shape": shape, "img_shape": shape,
                             "scale_factor": (1.0, 1.0), "sample_idx": index})  # fmt: skip
@@ -97,6 +108,7 @@ def predict(
     batch_size: int = 1,
     device: str | None = None,
     cfg_options: Mapping[str, Any] | None = None,
+    tiles: Tiles | None = None,
 ) -> dict[str, list[dict]]:
     """Predict files and write the results to `out`.
 
@@ -105,9 +117,9 @@ def predict(
         checkpoint: Weights, or None for initial weights.
         inputs: Images (paths or URLs), folders of images (with subfolders), videos.
         out: Output folder, for NAME.png per image, NAME.mp4 per video, and predictions.json with labels, scores, boxes,
-            masks (RLE) and the file names of maps.
+            rotated boxes with their corners, masks (RLE) and the file names of maps.
         batch_size: Number of images per batch.
-        device, cfg_options: As in `Predictor`.
+        device, cfg_options, tiles: As in `Predictor`.
 
     Returns:
         The content of predictions.json: input name -> list with one dict per image or frame.
@@ -121,7 +133,7 @@ def predict(
     inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     jobs, problems = collect(inputs)
     _refuse_overwriting(jobs, Path(out))
-    predictor = Predictor(config, checkpoint, device=device, cfg_options=cfg_options)
+    predictor = Predictor(config, checkpoint, device=device, cfg_options=cfg_options, tiles=tiles)
     writer = _Writer(Path(out), predictor)
     found: dict[str, list[dict]] = {}
     images = [job for job in jobs if not job.video]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from vislab.errors import DataError
+from vislab.structures.rotated_boxes import to_dota
 
 
 def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[str] | None = None) -> dict[str, Any]:
@@ -19,6 +20,9 @@ def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[s
             in millimeters (16 bits; as float32 .tiff in meters beyond 65.5 m). None: maps are skipped.
         name: Prefix of the file names.
         classes: Class names, added to labels.
+
+    Boxes are `bbox` (x1, y1, x2, y2); rotated boxes `rbbox` (cx, cy, w, h, theta: radians, clockwise) and `corners`
+    (x1, y1, .. y4, clockwise), in pixels of the image.
     """
     sample = sample.cpu().numpy()
     result: dict[str, Any] = {}
@@ -53,6 +57,8 @@ def _instances(found, classes: Sequence[str] | None) -> list[dict]:
         for key, plain in (("bboxes", "bbox"), ("rbboxes", "rbbox")):
             if key in found:
                 row[plain] = [round(float(v), 4) for v in found[key][i]]
+        if "rbboxes" in found:
+            row["corners"] = [round(float(v), 2) for v in to_dota(np.asarray(found.rbboxes[i], np.float64))]
         if "masks" in found:
             row["mask"] = _encode_rle(np.asarray(found.masks[i]))
         rows.append(row)

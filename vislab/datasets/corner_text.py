@@ -31,7 +31,8 @@ class CornerText(OrientedDataset):
     Args:
         data_root: Folder of the dataset; may contain `$VISLAB_DATA`.
         images: Pattern of the images below data_root with one "*" for the name.
-        labels: Pattern of the text files with the same wildcard. An image without objects has an empty file.
+        labels: Pattern of the text files with the same wildcard; an image without objects has an empty file. "" for
+            images without labels: their records have no instances.
         classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices, test_mode, lazy_init:
             See OrientedDataset.
 
@@ -73,6 +74,9 @@ class CornerText(OrientedDataset):
 
     def read_annotations(self, problems: Problems) -> list[AnnotatedImage]:
         result = []
+        if not self.labels:
+            pairs = pair_by_pattern(self.data_root, self.images, self.images)
+            return [AnnotatedImage(name, image, None, None) for name, image, _ in pairs]
         for name, image, labels in pair_by_pattern(self.data_root, self.images, self.labels):
             size = read_size(image)
             entries = [self._entry(*line, size, problems) for line in _lines(labels, problems)]

@@ -14,12 +14,15 @@ from vislab.io.images import read_size
 
 
 class AnnotatedImage(NamedTuple):
-    """One image of a set: its unique name, path, (height, width) or None to read them from the file, and objects."""
+    """One image of a set: its unique name, path, (height, width) or None to read them from the file, and objects.
+
+    `entries` is None if the set has no labels.
+    """
 
     name: str
     path: str
     size: tuple[int, int] | None
-    entries: list[Entry]
+    entries: list[Entry] | None
 
 
 class OrientedDataset(BaseDataset):
@@ -96,10 +99,12 @@ class OrientedDataset(BaseDataset):
         problems = Problems(f"{name} ({self.data_root})")
         images = self.read_annotations(problems)
         sizes = [image.size or read_size(image.path) for image in images]
-        instances = to_instances([image.entries for image in images], sizes, self._metainfo["classes"], problems)
+        entries = [image.entries or [] for image in images]
+        instances = to_instances(entries, sizes, self._metainfo["classes"], problems)
         problems.refuse()
         records = [
-            {"img_id": image.name, "img_path": image.path, "height": h, "width": w, "instances": objects}
+            {"img_id": image.name, "img_path": image.path, "height": h, "width": w}
+            | ({} if image.entries is None else {"instances": objects})
             for image, (h, w), objects in zip(images, sizes, instances, strict=True)
         ]
         if self.label_share == 1 or not records:
@@ -116,7 +121,7 @@ class OrientedDataset(BaseDataset):
     def filter_data(self) -> list[dict]:
         if not self.filter_empty:
             return self.data_list
-        return [record for record in self.data_list if any(not i["ignore"] for i in record["instances"])]
+        return [record for record in self.data_list if any(not i["ignore"] for i in record.get("instances", ()))]
 
     def ignores(self, difficult: bool) -> bool:
         """Return whether an object is ignored."""

@@ -24,7 +24,7 @@ _MERGED = ("labels", "scores", "bboxes", "rbboxes")
 
 @dataclass(frozen=True)
 class Tiles:
-    """How large images are cut.
+    """Settings of the tiles into which large images are cut.
 
     Args:
         size: Side of the tiles in pixels; images of at most this size are predicted as a whole.

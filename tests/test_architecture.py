@@ -30,7 +30,7 @@ IMPORTS = {
     "structures": set(),
     "ops": set(),
     "layers": {"ops"},
-    "losses": {"ops"},
+    "losses": {"structures", "ops"},
     "models": {"structures", "ops", "layers", "losses", "io"},
     "datasets": {"structures", "io"},
     "evaluation": {"structures", "ops"},

@@ -11,6 +11,7 @@
     denoising.py     contrastive denoising queries
     targets.py       labels of a batch
     costs.py         terms of the matching cost and of the losses
+    rotated_costs.py terms that see the angle: corners, boxes as Gaussians
     criterion.py     matching and losses of all outputs
     inference.py     the best boxes in the original image
     convert.py       names of the weights in the official project and transformers
@@ -32,6 +33,7 @@ from vislab.models.deformable_detr.costs import (
 from vislab.models.deformable_detr.criterion import DetectionLoss
 from vislab.models.deformable_detr.inference import BoxInference
 from vislab.models.deformable_detr.model import DeformableDETR
+from vislab.models.deformable_detr.rotated_costs import CornerCost, CornerLoss, GaussianCost, GaussianLoss
 
 __all__ = [
     "AngleCost",
@@ -40,8 +42,12 @@ __all__ = [
     "BoxInference",
     "BoxL1Loss",
     "ClassCost",
+    "CornerCost",
+    "CornerLoss",
     "DeformableDETR",
     "DetectionLoss",
     "GIoUCost",
+    "GaussianCost",
+    "GaussianLoss",
     "L1Cost",
 ]

@@ -106,7 +106,7 @@ def test_other_ways_to_compute_it_give_the_same_gradients(change, monkeypatch):
         monkeypatch.setattr(
             F,
             "scaled_dot_product_attention",
-            lambda q, k, v: (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(dim=3) @ v,
+            lambda q, k, v, attn_mask: (q @ k.transpose(2, 3) / q.shape[3] ** 0.5).softmax(dim=3) @ v,
         )
     second(images().float()).square().sum().backward()
     for (name, a), b in zip(first.named_parameters(), second.parameters(), strict=True):
@@ -157,3 +157,40 @@ def test_impossible_settings_are_refused(settings, message):
 def test_images_of_another_size_are_refused():
     with pytest.raises(ConfigError, match=r"images are \(3, 20, 12\), expected \(3, 12, 20\)"):
         build()(torch.zeros(1, 3, 20, 12).double())
+
+
+def test_relative_position_bias():
+    """Zero at the start, so that pre-trained weights give the same tokens; then against explicit attention."""
+    plain, model = build(), build(rel_pos_bias=True)
+    weights = {k: v for k, v in model.state_dict().items() if "rel_pos" not in k}
+    plain.load_state_dict(weights, strict=True)
+    tables = [block.attn.rel_pos.relative_position_bias_table for block in model.blocks]
+    assert [tuple(table.shape) for table in tables] == [(5 * 9 + 3, 2)] * 3
+    assert not any(table.any() for table in ViT(**SMALL, rel_pos_bias=True).blocks[0].attn.rel_pos.parameters())
+    with torch.no_grad():
+        for table in tables:
+            table.zero_()
+    x = images()
+    torch.testing.assert_close(model(x), plain(x), atol=1e-12, rtol=0)
+    block, tokens = model.blocks[0], torch.randn(2, 16, 16).double()
+    with torch.no_grad():
+        tables[0].normal_()
+    bias = torch.zeros(2, 16, 16).double()  # (heads, N, N)
+    for i, j in ((i, j) for i in range(15) for j in range(15)):
+        down, right = i // 5 - j // 5, i % 5 - j % 5
+        bias[:, i + 1, j + 1] = tables[0][(down + 2) * 9 + right + 4].detach()
+    from_class, to_class, itself = tables[0][-3:].detach()
+    bias[:, 0, :], bias[:, :, 0] = from_class[:, None], to_class[:, None]
+    bias[:, 0, 0] = itself
+    attn = block.attn
+    q, k, v = (
+        (tokens @ weight.T + bias_).unflatten(2, (2, 8)).transpose(1, 2)
+        for weight, bias_ in zip(attn.qkv.weight.chunk(3), (attn.q_bias, 0, attn.v_bias), strict=True)
+    )
+    out = ((q @ k.transpose(2, 3)) / 8**0.5 + bias).softmax(dim=3) @ v
+    expected = attn.proj(out.transpose(1, 2).flatten(2))
+    torch.testing.assert_close(attn(tokens, None), expected, atol=1e-10, rtol=0)
+    model(x).square().sum().backward()
+    assert all(table.grad.abs().sum() > 0 for table in tables)
+    with pytest.raises(ConfigError, match="whole images"):
+        model(x, visible(2, "block"))

@@ -7,7 +7,7 @@ sine positions. Modules that exist in timm's VisionTransformer have its names.
 from collections.abc import Sequence
 
 import torch
-from timm.layers import drop_path
+from timm.layers import RelPosBias, drop_path
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -68,9 +68,13 @@ class Mlp(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention with one projection to queries, keys and values; keys have no bias."""
+    """Self-attention with one projection to queries, keys and values; keys have no bias.
 
-    def __init__(self, dim: int, num_heads: int) -> None:
+    With the (h, w) of a grid, a bias for each head and relative position is added to the scores of all 1 + h * w
+    tokens; it starts at zero (BEiT).
+    """
+
+    def __init__(self, dim: int, num_heads: int, grid: tuple[int, int] | None = None) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.qkv = nn.Linear(dim, 3 * dim, bias=False)
@@ -78,11 +82,16 @@ class Attention(nn.Module):
         self.v_bias = nn.Parameter(torch.zeros(dim))
         self.register_buffer("k_bias", torch.zeros(dim), persistent=False)
         self.proj = nn.Linear(dim, dim)
+        self.rel_pos = None
+        if grid is not None:
+            self.rel_pos = RelPosBias(window_size=grid, num_heads=num_heads, prefix_tokens=1)
+            nn.init.zeros_(self.rel_pos.relative_position_bias_table)
 
     def forward(self, x: Tensor, scale: LayerScale | None) -> Tensor:
         qkv = F.linear(x, self.qkv.weight, torch.cat((self.q_bias, self.k_bias, self.v_bias)))
         q, k, v = (split_heads(part, self.num_heads) for part in qkv.chunk(3, dim=2))  # (B, heads, N, dim / heads)
-        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, N, dim)
+        bias = None if self.rel_pos is None else self.rel_pos.get_bias().to(q.dtype)  # (1, heads, N, N)
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)  # (B, N, dim)
         return scaled_linear(out, self.proj, scale)
 
 
@@ -95,15 +104,23 @@ class Block(nn.Module):
         mlp_ratio: Hidden channels of the MLP relative to `dim`.
         init_values: Initial layer scale; None for none.
         drop_path_rate: Probability of skipping a branch for a sample.
+        grid: Grid (h, w) of the patches for a relative position bias; see Attention.
     """
 
     def __init__(
-        self, *, dim: int, num_heads: int, mlp_ratio: float, init_values: float | None, drop_path_rate: float
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        init_values: float | None,
+        drop_path_rate: float,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.drop_path_rate = drop_path_rate
         self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
-        self.attn = Attention(dim, num_heads)
+        self.attn = Attention(dim, num_heads, grid)
         self.ls1 = layer_scale(dim, init_values)
         self.norm2 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.mlp = Mlp(dim, mlp_ratio)
@@ -177,6 +194,8 @@ class ViT(nn.Module):
         mlp_ratio: Hidden channels of the MLPs relative to `dim`.
         init_values: Initial layer scale; None for none.
         drop_path_rate: Stochastic depth of the last block; it increases linearly from 0.
+        rel_pos_bias: Add a learned bias by relative position to the attention of each block, zero at the start, for
+            fine-tuning as published. Subsets of patches are then not supported.
         grad_checkpointing: Recompute the activations of the blocks in backward instead of storing them.
 
     Attributes:
@@ -200,6 +219,7 @@ class ViT(nn.Module):
         mlp_ratio: float = 4.0,
         init_values: float | None = None,
         drop_path_rate: float = 0.0,
+        rel_pos_bias: bool = False,
         grad_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -212,13 +232,19 @@ class ViT(nn.Module):
         self.patch_size, self.in_channels, self.dim = patch_size, in_channels, dim
         self.grid = (self.img_size[0] // patch_size, self.img_size[1] // patch_size)
         self.num_patches = self.grid[0] * self.grid[1]
-        self.grad_checkpointing = grad_checkpointing
+        self.rel_pos_bias, self.grad_checkpointing = rel_pos_bias, grad_checkpointing
         self.patch_embed = PatchEmbed(in_channels, patch_size, dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         positions = F.pad(sincos_table(*self.grid, dim=dim), (0, 0, 1, 0))  # (1 + h * w, dim)
         self.register_buffer("pos_embed", positions[None], persistent=False)
         self.blocks = make_blocks(
-            depth, drop_path_rate, dim=dim, num_heads=num_heads, mlp_ratio=mlp_ratio, init_values=init_values
+            depth,
+            drop_path_rate,
+            dim=dim,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            init_values=init_values,
+            grid=self.grid if rel_pos_bias else None,
         )
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.apply(init_transformer)
@@ -249,7 +275,12 @@ class ViT(nn.Module):
         """Encode patches (B, n, C * p * p) at the places `ids` (B, n) to (B, 1 + n, dim), before the final norm.
 
         `drop=False` disables stochastic depth in training.
+
+        Raises:
+            ConfigError: A subset of patches with rel_pos_bias.
         """
+        if ids is not None and self.rel_pos_bias:
+            raise ConfigError("ViT: rel_pos_bias=True is for whole images, not for subsets of patches: set it to False")
         x = self.embed(patches, ids)
         return run_blocks(self.blocks, x, drop=drop, recompute=self.grad_checkpointing)
 

@@ -1,0 +1,101 @@
+"""Test fitting and compression of a segment: learning, fewer bits for larger lam, targets, and resuming bit for bit."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from tests.systems.hnerv.test_model import moving_square
+from vislab.errors import ConfigError, TrainingError
+from vislab.systems.hnerv import HNeRV
+from vislab.systems.hnerv.codec.content import dequantize
+from vislab.systems.hnerv.codec.relaxed import SegmentCosts
+from vislab.systems.hnerv.codec.training import SegmentTraining, TrainingSettings
+
+
+def frames():
+    return (moving_square() * 255).round().byte()
+
+
+def training(**settings):
+    torch.manual_seed(0)
+    network = HNeRV(strides=(5, 2, 2), embed_dim=8, encoder_width=12, decoder_width=16, min_width=4)
+    return SegmentTraining(network, frames(), TrainingSettings(**{"epochs": 9, "refresh": 40, **settings}), section=4)
+
+
+def run(one):
+    while not one.finished:
+        progress = one.run_epoch()
+    return progress
+
+
+def psnr(segment):
+    network = segment.spec.network()
+    network.load_state_dict(dequantize(segment.weights))
+    with torch.no_grad():
+        images = network(torch.from_numpy(segment.embeddings.values()))
+    return -10 * (images - frames().float() / 255).square().mean().log10().item()
+
+
+def same(one, other):
+    return all(
+        np.array_equal(a.symbols, b.symbols) and np.array_equal(a.step, b.step)
+        for a, b in zip(
+            [*one.weights.values(), one.embeddings], [*other.weights.values(), other.embeddings], strict=True
+        )
+    )
+
+
+def test_learns_while_rounded_and_pays_for_bits():
+    found = {}
+    for lam in (0.0003, 0.1):
+        one = training(epochs=24, lam=lam)
+        last = run(one)
+        segment = one.segment()
+        found[lam] = psnr(segment), SegmentCosts(segment).exact_bits(segment)
+        assert last.psnr == pytest.approx(found[lam][0], abs=1.5) and last.lam == pytest.approx(lam)
+    assert found[0.0003][0] > 20 and found[0.1][1] < 0.8 * found[0.0003][1]
+
+
+def test_a_target_raises_or_lowers_lam():
+    low, high = training(epochs=24, target_bits=2e4, refresh=20), training(epochs=24, target_bits=2e5, refresh=20)
+    assert run(low).lam > 1.2 * 0.005 and run(high).lam < 0.005 / 1.2
+    assert low.bits < high.bits
+
+
+@pytest.mark.parametrize("stop", [2, 8])
+def test_a_stopped_run_ends_with_the_same_segment(stop, tmp_path):
+    whole = training(target_bits=20000.0)
+    for _ in range(stop):
+        whole.run_epoch()
+    torch.save(whole.state_dict(), tmp_path / "state.pth")
+    rest = training(target_bits=20000.0)
+    rest.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
+    assert rest.epoch == stop
+    before = copy.deepcopy(rest.state_dict())
+    assert run(whole) == run(rest)
+    assert same(whole.segment(), rest.segment())
+    assert before["epoch"] == stop
+
+
+def test_nothing_to_store_before_the_rounding():
+    one = training()
+    one.run_epoch()
+    with pytest.raises(TrainingError, match="not rounded yet"):
+        one.segment()
+
+
+def test_phases_of_the_run():
+    settings = TrainingSettings(epochs=36)
+    assert (settings.fit_epochs, settings.round_from) == (18, 25)
+    shortest = TrainingSettings(epochs=3)
+    assert (shortest.fit_epochs, shortest.round_from) == (1, 2)
+    assert settings.rate(0.0) == pytest.approx(0.1) and settings.rate(1.0) == pytest.approx(0.0)
+    assert max(settings.rate(i / 100) for i in range(100)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("settings", [{"epochs": 2}, {"fit_share": 0.9, "round_share": 0.3}, {"fit_share": 0.0}])
+def test_mistakes_are_refused(settings):
+    with pytest.raises(ConfigError):
+        TrainingSettings(**settings)

@@ -1,0 +1,303 @@
+"""Fitting and compression of one segment as one run: a float network first, then the rounded one with its bits.
+
+    fit      encoder and decoder, mean squared error, Muon                            -> share `fit_share` of the epochs
+    relax    decoder and free embeddings, soft rounding, error + lam * bits per pixel
+    round    the same with hard rounding and straight-through gradients               -> last `round_share`
+
+One learning rate schedule spans all three. A target of bits sets lam while training.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vislab.engine.optim.muon import Muon
+from vislab.engine.optim.muon_groups import MuonRules
+from vislab.errors import ConfigError, TrainingError
+from vislab.systems.hnerv.codec.content import Segment
+from vislab.systems.hnerv.codec.entropy import Model
+from vislab.systems.hnerv.codec.relaxed import RelaxedSegment, SegmentCosts, noisy_round, straight_through
+from vislab.systems.hnerv.model import HNeRV
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Settings of `SegmentTraining`.
+
+    Args:
+        epochs: Passes over the frames.
+        fit_share: Share of the epochs before rounding.
+        round_share: Share of the epochs, at the end, with hard rounding.
+        lr: Rate of Muon for the stage convolutions.
+        adam_lr: Rate of Adam for other weights.
+        embedding_lr: Rate of Adam for embeddings.
+        step_lr: Rate of Adam for the logarithms of the steps.
+        warmup: Share of all training steps in which the rates rise.
+        lam: Mean squared error that one bit per pixel may cost; the start value if there is a target.
+        target_bits: Bits of weights and embeddings at the end; None keeps `lam`.
+        temperature: Of the soft rounding, at its first and last step.
+        noise: Standard deviation of the noise of the soft rounding, at its first and last step.
+        refresh: Training steps between two fits of the entropy models.
+        seed: Seed of the order of frames and of the noise.
+    """
+
+    epochs: int = 36
+    fit_share: float = 0.5
+    round_share: float = 0.3
+    lr: float = 0.03
+    adam_lr: float = 2e-3
+    embedding_lr: float = 2e-3
+    step_lr: float = 5e-3
+    warmup: float = 0.1
+    lam: float = 0.005
+    target_bits: float | None = None
+    temperature: tuple[float, float] = (0.35, 0.1)
+    noise: tuple[float, float] = (0.22, 0.15)
+    refresh: int = 66
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 3:
+            raise ConfigError(f"epochs={self.epochs}; expected at least 3: fit, soft rounding, hard rounding")
+        if not (0 < self.fit_share < 1 and 0 < self.round_share < 1 and self.fit_share + self.round_share <= 1):
+            raise ConfigError(
+                f"fit_share={self.fit_share}, round_share={self.round_share}; expected positive shares of at most 1 "
+                "together"
+            )
+
+    @property
+    def fit_epochs(self) -> int:
+        """Epochs before rounding."""
+        return min(max(1, round(self.fit_share * self.epochs)), self.epochs - 2)
+
+    @property
+    def round_from(self) -> int:
+        """First epoch with hard rounding."""
+        return max(self.fit_epochs + 1, self.epochs - max(1, round(self.round_share * self.epochs)))
+
+    def rate(self, progress: float) -> float:
+        """Return the factor of the learning rates at a share of the run."""
+        if progress < self.warmup:
+            return 0.1 + 0.9 * progress / self.warmup
+        return (1 + math.cos(math.pi * (progress - self.warmup) / (1 - self.warmup))) / 2
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State of the run after an epoch: PSNR of the frames as they were trained in dB, bits (0 before rounding), lam."""
+
+    epoch: int
+    psnr: float
+    bits: float
+    lam: float
+
+
+class SegmentTraining:
+    """Fit a network to the frames of a segment and compress it, one epoch at a time.
+
+    The state between epochs can be saved; a run that goes on from it ends with the same segment, bit for bit.
+
+    Args:
+        network: HNeRV with random weights, or those of the segment before.
+        frames: uint8 (T, 3, H, W), a size that the strides divide.
+        settings: See TrainingSettings.
+        section: Frames per section of the file.
+    """
+
+    def __init__(self, network: HNeRV, frames: Tensor, settings: TrainingSettings, *, section: int = 64):
+        self.network = network.train()
+        self.frames = frames
+        self.settings = settings
+        self.section = section
+        self.pixels = len(frames) * frames.shape[-2] * frames.shape[-1]
+        self.epoch = 0
+        self.log_lam = math.log(settings.lam) if settings.lam > 0 else -math.inf
+        self.relaxed: RelaxedSegment | None = None
+        self.costs: SegmentCosts | None = None
+        self.bits = 0.0  # at the last refresh
+        self.start_bits = 0.0  # at the first
+        rules = MuonRules(matrices=["decoder.stages"])
+        groups = rules.groups(self.network, lr=settings.lr, weight_decay=0.0, adam_lr=settings.adam_lr)
+        self.optimizer = self._optimizer(groups)
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch == self.settings.epochs
+
+    def run_epoch(self) -> Progress:
+        """Train one epoch."""
+        settings, count = self.settings, len(self.frames)
+        generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.epoch)
+        if self.epoch == settings.fit_epochs and self.relaxed is None:
+            self._relax()
+        errors = torch.zeros(())
+        for i, number in enumerate(torch.randperm(count, generator=generator).tolist()):
+            step = self.epoch * count + i
+            rate = settings.rate(step / (settings.epochs * count))
+            for group in self.optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * rate
+            if self.relaxed is not None and (step - settings.fit_epochs * count) % settings.refresh == 0:
+                self._refresh()
+            error = self._step(number, generator)
+            errors += -10 * error.clamp_min(1e-10).log10()
+        self.epoch += 1
+        psnr = (errors / count).item()
+        if not math.isfinite(psnr):
+            raise TrainingError("the fit diverged: its error is not finite; use lower learning rates")
+        return Progress(self.epoch, psnr, self.bits, math.exp(self.log_lam))
+
+    def segment(self) -> Segment:
+        """Return the content of the file; the run must have reached the rounding.
+
+        If it has more bits than the target, fewer weights are rounded up, as far as needed.
+        """
+        if self.relaxed is None:
+            raise TrainingError("the segment is not rounded yet: train further")
+        target = self.settings.target_bits
+        segment = self.relaxed.segment()
+        if target is None or not self.finished or SegmentCosts(segment).exact_bits(segment) <= target:
+            return segment
+        low, high = 0.5, 1.0  # thresholds: more bits than the target, and the fewest possible
+        for _ in range(8):
+            middle = (low + high) / 2
+            trial = self.relaxed.segment(middle)
+            if SegmentCosts(trial).exact_bits(trial) > target:
+                low = middle
+            else:
+                high, segment = middle, trial
+        return segment
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return tensors and plain data from which `load_state_dict` continues."""
+        return {
+            "epoch": self.epoch,
+            "log_lam": self.log_lam,
+            "bits": (self.bits, self.start_bits),
+            "models": None if self.costs is None else [astuple(model) for model in self.costs.models],
+            "network": self.network.state_dict(),
+            "relaxed": None if self.relaxed is None else self.relaxed.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state of a run with the same settings and frames."""
+        self.network.load_state_dict(state["network"])
+        if state["relaxed"] is not None:
+            self._relax()
+            self.relaxed.load_state_dict(state["relaxed"])
+            self.costs = SegmentCosts(self.relaxed.segment(), [Model(*values) for values in state["models"]])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.log_lam, (self.bits, self.start_bits) = state["epoch"], state["log_lam"], state["bits"]
+
+    def _target(self, numbers: Sequence[int]) -> Tensor:
+        frames = self.frames[numbers].float().div(255)
+        return frames.contiguous(memory_format=torch.channels_last)
+
+    def _step(self, number: int, generator: torch.Generator) -> Tensor:
+        """Take one training step; returns the mean squared error of the frame."""
+        target = self._target([number])
+        if self.relaxed is None:
+            error = loss = self.network.loss(self.network.forward_tensor(target)["image"], target)
+        else:
+            image, bits = self._relaxed_frame(number, generator)
+            error = self.network.loss(image, target)
+            loss = error + math.exp(self.log_lam) * bits / self.pixels
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return error.detach()
+
+    def _relaxed_frame(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        settings = self.settings
+        weights, embeddings = self.relaxed.scaled()
+        bits = self.costs.bits(weights, embeddings)
+        one = embeddings[number : number + 1]
+        if self.epoch >= settings.round_from:
+            return self.relaxed.decode([straight_through(w) for w in weights], straight_through(one)), bits
+        soft = settings.round_from - settings.fit_epochs
+        share = (self.epoch - settings.fit_epochs) / max(1, soft - 1)
+        temperature, noise = (a + (b - a) * share for a, b in (settings.temperature, settings.noise))
+        rounded = [noisy_round(x, temperature, noise, generator) for x in (*weights, one)]
+        return self.relaxed.decode(rounded[:-1], rounded[-1]), bits
+
+    @torch.no_grad()
+    def _relax(self) -> None:
+        """Replace the encoder by free embeddings, and start to learn the steps."""
+        network = self.network.eval()
+        parts = [
+            network.encode(self._target(range(i, min(i + 8, len(self.frames))))) for i in range(0, len(self.frames), 8)
+        ]
+        embeddings = torch.cat(parts)  # (T, d, h, w)
+        steps = {
+            name: max(p.std().item() / (2 if p.ndim > 1 else 16), 1e-4)
+            for name, p in network.decoder.state_dict().items()
+        }
+        spread = (embeddings - embeddings.mean(dim=0)).std(dim=(0, 2, 3), keepdim=True)  # (1, d, 1, 1)
+        self.relaxed = RelaxedSegment(
+            network.decoder, embeddings, steps, (spread * 0.2).clamp_min(1e-4), section=self.section
+        )
+        settings, relaxed = self.settings, self.relaxed
+        names = dict(zip(relaxed.names, relaxed.weights, strict=True))
+        stages = [f"stages.{i}.0.weight" for i in range(len(relaxed.spec.strides))]
+        groups = [
+            {"params": [names[n]], "method": "muon", "split": s**2}
+            for n, s in zip(stages, relaxed.spec.strides, strict=True)
+        ]
+        rest = [p for name, p in names.items() if name not in stages]
+        groups += [
+            {"params": rest, "method": "adam"},
+            {"params": [relaxed.embeddings], "method": "adam", "lr": settings.embedding_lr},
+            {"params": [relaxed.log_steps, relaxed.log_embedding_steps], "method": "adam", "lr": settings.step_lr},
+        ]
+        self.optimizer = self._optimizer(groups)
+
+    def _optimizer(self, groups: list[dict]) -> Optimizer:
+        optimizer = Muon(groups, lr=self.settings.lr, adam_lr=self.settings.adam_lr, fused=True)
+        for group in optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        return optimizer
+
+    def _refresh(self) -> None:
+        """Fit the entropy models to the rounded symbols, and adapt lam to the target."""
+        segment, settings = self.relaxed.segment(), self.settings
+        self.costs = SegmentCosts(segment)
+        self.bits = self.costs.exact_bits(segment)
+        self.start_bits = self.start_bits or self.bits
+        if settings.target_bits is None:
+            return
+        done = (self.epoch - settings.fit_epochs) / (settings.epochs - settings.fit_epochs)
+        path = min(1.0, 2 * done)  # the target is approached in the first half
+        wanted = self.start_bits ** (1 - path) * (0.99 * settings.target_bits) ** path
+        self.log_lam += float(np.clip(2 * (self.bits / wanted - 1), -0.3, 0.3))
+
+
+def compress(
+    network: HNeRV,
+    frames: Tensor,
+    settings: TrainingSettings,
+    *,
+    section: int = 64,
+    report: Callable[[Progress], None] | None = None,
+) -> Segment:
+    """Fit a network to frames (T, 3, H, W) uint8 and return it compressed.
+
+    Args:
+        network: HNeRV with random weights, or those of the segment before; it is changed.
+        frames: Frames of a size that the strides divide.
+        settings: See TrainingSettings.
+        section: Frames per section of the file.
+        report: Called after each epoch.
+    """
+    training = SegmentTraining(network, frames, settings, section=section)
+    while not training.finished:
+        progress = training.run_epoch()
+        if report is not None:
+            report(progress)
+    return training.segment()

@@ -1,6 +1,7 @@
 """Test fitting and compression of a segment: learning, fewer bits for larger lam, targets, and resuming bit for bit."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from vislab.errors import ConfigError, TrainingError
 from vislab.systems.hnerv import HNeRV
 from vislab.systems.hnerv.codec.content import dequantize
 from vislab.systems.hnerv.codec.relaxed import SegmentCosts
-from vislab.systems.hnerv.codec.training import SegmentTraining, TrainingSettings
+from vislab.systems.hnerv.codec.training import SegmentTraining, TrainingSettings, compress
 
 
 def frames():
@@ -77,6 +78,29 @@ def test_a_stopped_run_ends_with_the_same_segment(stop, tmp_path):
     assert run(whole) == run(rest)
     assert same(whole.segment(), rest.segment())
     assert before["epoch"] == stop
+
+
+@pytest.mark.parametrize("share", [0.98, 0.6])
+def test_too_many_bits_are_rounded_away(share):
+    one = training(epochs=3, lam=1e-6)
+    run(one)
+    target = share * SegmentCosts(one.segment()).exact_bits(one.segment())
+    one.settings = dataclasses.replace(one.settings, target_bits=target)
+    segment = one.segment()
+    assert 0.96 * target < SegmentCosts(segment).exact_bits(segment) <= target
+    assert psnr(segment) > 10
+
+
+def test_compress_runs_to_the_end_and_reports():
+    found = []
+    torch.manual_seed(0)
+    network = HNeRV(strides=(5, 2, 2), embed_dim=8, encoder_width=12, decoder_width=16, min_width=4)
+    settings = TrainingSettings(epochs=9, refresh=40)
+    segment = compress(network, frames(), settings, section=4, report=found.append)
+    other = training()
+    run(other)
+    assert same(segment, other.segment()) and [p.epoch for p in found] == list(range(1, 10))
+    assert found[0].bits == 0 < found[-1].bits
 
 
 def test_nothing_to_store_before_the_rounding():

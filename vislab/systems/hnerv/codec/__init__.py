@@ -9,6 +9,9 @@
     writer.py     write_hnv, append_segments
     reader.py     HnvFile: every part checked before it is decoded
     decoder.py    HnvDecoder: any frame, in any order, in batches
+    relaxed.py    a network that is trained as it will be stored, and its bits
+    training.py   a segment from frames to content, one epoch at a time
+    published.py  the compression of the paper, as a baseline
 
 Later files of this list use earlier ones.
 """
@@ -17,6 +20,7 @@ from vislab.systems.hnerv.codec.content import Quantized, Segment, VideoInfo, de
 from vislab.systems.hnerv.codec.decoder import HnvDecoder
 from vislab.systems.hnerv.codec.reader import HnvFile
 from vislab.systems.hnerv.codec.spec import DecoderSpec
+from vislab.systems.hnerv.codec.training import SegmentTraining, TrainingSettings, compress
 from vislab.systems.hnerv.codec.writer import append_segments, coded_size, write_hnv
 
 __all__ = [
@@ -25,9 +29,12 @@ __all__ = [
     "HnvFile",
     "Quantized",
     "Segment",
+    "SegmentTraining",
+    "TrainingSettings",
     "VideoInfo",
     "append_segments",
     "coded_size",
+    "compress",
     "dequantize",
     "from_network",
     "write_hnv",

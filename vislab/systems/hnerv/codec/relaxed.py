@@ -164,14 +164,21 @@ class RelaxedSegment(nn.Module):
         return functional_call(self.skeleton[0], state, (values,))
 
     @torch.no_grad()
-    def segment(self, threshold: float = 0.5) -> Segment:
+    def segment(self, threshold: float = 0.5, coarser: float = 1.0) -> Segment:
         """Return the rounded network and embeddings as content of a file.
 
-        Weights are rounded up in size from fractions of `threshold` on; above 0.5, they get smaller and cheaper.
+        Args:
+            threshold: Fraction from which on weights are rounded up in size; above 0.5, they get smaller and cheaper.
+            coarser: Factor on all steps.
         """
         weights, embeddings = self.scaled()
         if threshold != 0.5:
             weights = [w.sign() * (w.abs() + 1 - threshold).floor() for w in weights]
+        if coarser != 1:
+            steps = [(s * coarser).half().float() for s in (*self.steps(), self.embedding_steps())]
+            weights = [w / s for w, s in zip(self.weights, steps, strict=False)]
+            quantized = {n: _quantized(w, s) for n, w, s in zip(self.names, weights, steps, strict=False)}
+            return Segment(self.spec, quantized, _quantized(self.embeddings / steps[-1], steps[-1]), self.section)
         quantized = {n: _quantized(w, s) for n, w, s in zip(self.names, weights, self.steps(), strict=True)}
         return Segment(self.spec, quantized, _quantized(embeddings, self.embedding_steps()), self.section)
 

@@ -164,15 +164,21 @@ class SegmentTraining:
         segment = self.relaxed.segment()
         if target is None or not self.finished or SegmentCosts(segment).exact_bits(segment) <= target:
             return segment
-        low, high = 0.5, 1.0  # thresholds: more bits than the target, and the fewest possible
-        for _ in range(8):
-            middle = (low + high) / 2
-            trial = self.relaxed.segment(middle)
+        fewest = self.relaxed.segment(threshold=1.0)
+        if SegmentCosts(fewest).exact_bits(fewest) <= target:
+            return self._smallest_change(target, "threshold", 0.5, 1.0)
+        return self._smallest_change(target, "coarser", 1.0, 1000.0)
+
+    def _smallest_change(self, target: float, name: str, low: float, high: float) -> Segment:
+        """Return the segment of the smallest value of an argument of `RelaxedSegment.segment` that fits the target."""
+        for _ in range(10):
+            middle = math.sqrt(low * high)
+            trial = self.relaxed.segment(**{name: middle})
             if SegmentCosts(trial).exact_bits(trial) > target:
                 low = middle
             else:
-                high, segment = middle, trial
-        return segment
+                high = middle
+        return self.relaxed.segment(**{name: high})
 
     def state_dict(self) -> dict[str, Any]:
         """Return tensors and plain data from which `load_state_dict` continues."""

@@ -16,7 +16,7 @@ _EPS = 1e-5  # of the contrast normalization
 
 
 def hog(images: Tensor, cell_size: int, bins: int = 9) -> Tensor:
-    """Return the histograms (B, C, bins, H / cell_size, W / cell_size) of images (B, C, H, W) in [0, 1], in float32 or wider.
+    """Return the histograms (B, C, bins, H / cell_size, W / cell_size) of images (B, C, H, W) in [0, 1].
 
     For each channel: gradients are central differences, zero at the border; each pixel adds its magnitude to one bin of
     the direction in [0, pi); the histogram of a cell is divided by its L2 norm, so that contrast does not matter. A

@@ -53,6 +53,23 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
     return checkpoint
 
 
+def read_metadata(path: str | os.PathLike) -> dict[str, str]:
+    """Return the texts in the header of a .safetensors file; empty for other files."""
+    file = Path(expand(os.fspath(path)))
+    if file.suffix != ".safetensors":
+        return {}
+    from safetensors import safe_open
+
+    check_readable(file)
+    try:
+        with safe_open(str(file), framework="pt") as content:
+            return dict(content.metadata() or {})
+    except Exception as error:  # see _load_safetensors
+        raise CheckpointError(
+            f"{file} is not a complete safetensors file: {error}. Copy or download it again."
+        ) from error
+
+
 def check_readable(file: Path) -> None:
     """Raise CheckpointError if a file is missing, empty or not a checkpoint."""
     if file.is_dir():

@@ -213,7 +213,25 @@ def _other_model(
     lines += [f"  in the file, but no tensor ({len(strange)}): {_some(strange)}"] if strange else []
     lines += [f"  unknown to the model ({len(unknown)}): {_some(unknown)}"] if unknown else []
     lines += [f"  of another shape ({len(mismatched)}): {_some(mismatched, 3)}"] if mismatched else []
-    return "\n".join([*lines, "Use the config the checkpoint was trained with, or a checkpoint of this config."])
+    remedy = "Use the config the checkpoint was trained with, or a checkpoint of this config."
+    part = _single_part(own, weights)
+    if part:
+        remedy = (
+            f"The file holds the {part} alone, as published and exported encoders do. That is enough for probes and "
+            f"fine-tuning, not to predict, draw or resume with {type(model).__name__}: its other parts are not in "
+            "it: use a checkpoint of a whole training."
+        )
+    return "\n".join([*lines, remedy])
+
+
+def _single_part(own: Mapping, weights: Mapping) -> str | None:
+    """Return the only part of the model that most names of the file belong to, with or without its prefix, if any."""
+    parts = sorted({key.split(".")[0] for key in own if "." in key})
+    inside = {part: {key for key in weights if f"{part}.{key.removeprefix(f'{part}.')}" in own} for part in parts}
+    part = max(parts, key=lambda name: len(inside[name]), default="")
+    if len(parts) < 2 or 2 * len(inside[part]) <= len(weights):
+        return None
+    return None if any(key in own for key in weights if key not in inside[part]) else part
 
 
 def _non_tensors(checkpoint: Mapping) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,5 @@
 """Loading of weights of other projects, with conversion of parameter names."""
 
-from vislab.zoo.foreign import ForeignReport, load_foreign
+from vislab.zoo.foreign import ForeignReport, add_converter, load_foreign
 
-__all__ = ["ForeignReport", "load_foreign"]
+__all__ = ["ForeignReport", "add_converter", "load_foreign"]

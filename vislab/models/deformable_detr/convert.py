@@ -10,6 +10,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+LAYOUTS = ("official", "hf")
+
 _RULES = [
     (r"^criterion\..*", None),
     # transformers
@@ -70,7 +72,7 @@ def detect(state: Mapping[str, Tensor]) -> str | None:
 
 def convert(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     """Convert a state dict of the layouts "official" or "hf"; names without a rule are unchanged."""
-    if layout not in ("official", "hf"):
+    if layout not in LAYOUTS:
         raise ValueError(f"no Deformable DETR weights of the layout {layout!r} are known")
     refines = any(re.match(r"(transformer|model)\.decoder\.bbox_embed\.", name) for name in state)
     renamed: dict[str, Tensor] = {}

@@ -1,12 +1,17 @@
 """Functions for timm models: creation, loading of weights, grouping of parameters."""
 
+import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from torch import Tensor, nn
 
 from vislab.errors import CheckpointError, ConfigError, nearest
+from vislab.io.checkpoint import read_metadata
 from vislab.io.weights import check_types, read_weights
+
+ARCHITECTURE_KEY = "vislab_encoder"
+"""Metadata of exported encoders: what the tensors do not show, such as the number of heads, and timm's arguments."""
 
 
 def create_model(
@@ -73,6 +78,7 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
                 f"{path} does not fit this timm model: timm cannot convert it ({type(error).__name__}: {error})"
             ) from error
     own = model.state_dict()
+    _check_architecture(model, state, path)
     state = {k: v for k, v in state.items() if not (k in optional and _differs(own, state, k))}
     wrong = [f"{k} {tuple(state[k].shape)} instead of {tuple(own[k].shape)}" for k in own if _differs(own, state, k)]
     if wrong or not any(key in state for key in own):
@@ -80,6 +86,30 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
         raise CheckpointError(f"{path} does not fit this timm model: {reason}")
     check_types(own, state, path)
     return model.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False).missing_keys
+
+
+def _check_architecture(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
+    """Raise CheckpointError for weights that fit by their shapes, but belong to another computation."""
+    facts = json.loads(read_metadata(path).get(ARCHITECTURE_KEY, "{}"))
+    blocks = getattr(model, "blocks", ())
+    own = {"num_heads": getattr(getattr(next(iter(blocks), None), "attn", None), "num_heads", 0), "depth": len(blocks)}
+    for key, what in (("num_heads", "heads"), ("depth", "blocks")):
+        if facts and own[key] != facts[key]:
+            raise CheckpointError(
+                f"{path} is an encoder with {facts[key]} {what}, the timm model has {own[key]}: its outputs would be "
+                f"others. Create it with model_args=dict({key}={facts[key]})"
+            )
+    if "blocks.0.attn.q_bias" in state and "blocks.0.attn.qkv.bias" in model.state_dict():
+        raise CheckpointError(
+            f"{path} is a checkpoint of masked pre-training, whose ViT has other names than timm's: export it with "
+            "tools/export_encoder.py, and use the exported file"
+        )
+    lost = [key for key in state if key.endswith((".ls1.gamma", ".ls2.gamma")) and key not in model.state_dict()]
+    if lost and hasattr(model, "blocks"):
+        raise CheckpointError(
+            f"{path} has layer scales, the timm model has none, e.g. {lost[0]}: create it with init_values, such as "
+            "model_args=dict(init_values=1e-5); the values come from the file"
+        )
 
 
 def _differs(own: dict[str, Tensor], state: dict[str, Tensor], key: str) -> bool:

@@ -127,6 +127,7 @@ _MMDET: Rules = [
 ]
 
 _RULES = {"official": _OFFICIAL, "hf": _HF, "mmdet": _MMDET}
+LAYOUTS = tuple(_RULES)
 
 
 def detect(state: Mapping[str, Tensor]) -> str | None:

@@ -10,6 +10,8 @@
     frozen.py     a network that is neither trained nor saved
     regressor.py  latent regressor and decoder
     monitor.py    statistics of the latents, and the warning when they collapse
+    convert.py    weights of the official code (two layouts) and of mmpretrain
+    export.py     encoder to a file for timm and TimmEncoder
     model.py      CAE with modes loss | predict | tensor; CAE v2 with a target of all tokens
 
 Related: models/encoders/vit.py is the encoder, configs/cae has the training configs.
@@ -20,7 +22,9 @@ Zhang et al., "CAE v2: Context Autoencoder with CLIP Target", TMLR 2023, arXiv 2
 
 from vislab.systems.cae.batch import MaskedImagePreprocessor, patch_ids
 from vislab.systems.cae.clusters import ClusterTarget, TeacherDecayHook, sinkhorn
+from vislab.systems.cae.convert import CAEWeights
 from vislab.systems.cae.dvae import DalleTarget, DvaeEncoder, load_dvae
+from vislab.systems.cae.export import export_encoder, timm_arguments, timm_state
 from vislab.systems.cae.features import FeatureTarget
 from vislab.systems.cae.frozen import Frozen
 from vislab.systems.cae.hog import HogTarget, hog, patch_hog
@@ -34,6 +38,7 @@ from vislab.systems.cae.views import RandomResizedCropTwice
 __all__ = [
     "BlockMask",
     "CAE",
+    "CAEWeights",
     "ClusterTarget",
     "DalleTarget",
     "DvaeEncoder",
@@ -51,10 +56,13 @@ __all__ = [
     "RandomResizedCropTwice",
     "Target",
     "TeacherDecayHook",
+    "export_encoder",
     "hog",
     "latent_statistics",
     "load_dvae",
     "patch_hog",
     "patch_ids",
     "sinkhorn",
+    "timm_arguments",
+    "timm_state",
 ]

@@ -14,11 +14,11 @@ from mmengine.device import get_device
 from vislab.apis.probing_inputs import ProbeData, ProbeEncoder, load_data, load_encoder
 from vislab.engine.device import usable_device
 from vislab.engine.features import Extractor, Features, cached_features
-from vislab.engine.head_training import HELD_OUT, RATES, probe_head
+from vislab.engine.head_training import RATES, probe_head
 from vislab.engine.report import write_metrics
 from vislab.errors import ConfigError
 from vislab.evaluation.knn import knn_accuracy
-from vislab.evaluation.linear_probe import CS, linear_probe
+from vislab.evaluation.linear_probe import CS, HELD_OUT, linear_probe
 from vislab.io.paths import usable_folder
 from vislab.models.encoder_classifier import ProbeHead, build_pool
 
@@ -166,7 +166,7 @@ def _linear(
     grid = ", ".join(f"{C:g}" for C in CS)
     return (
         f"linear: standardized features, multinomial logistic regression (L-BFGS), C of {grid} selected on "
-        f"{0.1:.0%} of the training images, then fitted to all; {'; '.join(remarks)}; seeds {_list(seeds)}"
+        f"{HELD_OUT:.0%} of the training images, then fitted to all; {'; '.join(remarks)}; seeds {_list(seeds)}"
     )
 
 

@@ -14,9 +14,9 @@ from vislab.apis.build import build_model, load
 from vislab.errors import ConfigError, DataError
 from vislab.io.archives import list_members, split_archive
 from vislab.io.paths import expand, expand_path
-from vislab.models.encoders.timm_encoder import ANY_SIZE, TimmEncoder
+from vislab.models.encoders.timm_encoder import ANY_SIZE
 from vislab.models.encoders.timm_models import create_model, load_weights
-from vislab.models.encoders.tokens import RawPixels, find_encoder, grid_side
+from vislab.models.encoders.tokens import RawPixels, encoder_preprocessor, find_encoder, grid_side
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import DATASETS
 
@@ -91,7 +91,9 @@ def _from_config(
     place, encoder = find_encoder(model, part)
     weights = str(checkpoint) if checkpoint is not None else f"initial weights of the config, seed {seed}"
     name = f"{place or 'model'} of {cfg.filename or 'the config'}"
-    return ProbeEncoder(encoder, _normalizer(model.data_preprocessor, encoder, name), grid_side(encoder), name, weights)
+    return ProbeEncoder(
+        encoder, encoder_preprocessor(model.data_preprocessor, encoder, name), grid_side(encoder), name, weights
+    )
 
 
 def _from_timm(name: str, checkpoint: Any, part: str | None, random: bool, seed: int) -> ProbeEncoder:
@@ -109,23 +111,6 @@ def _from_timm(name: str, checkpoint: Any, part: str | None, random: bool, seed:
     preprocessor = ImagePreprocessor(mean=stats["mean"], std=stats["std"])
     side = grid_side(network) or int(stats["input_size"][-1])
     return ProbeEncoder(encoder, preprocessor, side, f"timm {name}{f' {place}' if place else ''}", weights)
-
-
-def _normalizer(preprocessor: nn.Module, encoder: nn.Module, name: str) -> ImagePreprocessor:
-    """Return a preprocessor with the normalization of a model: its own, or that of a TimmEncoder inside it."""
-    if not isinstance(preprocessor, ImagePreprocessor):
-        raise ConfigError(
-            f"{name}: the data preprocessor is a {type(preprocessor).__name__}; expected an ImagePreprocessor"
-        )
-    if preprocessor.gain is not None:
-        std = 1 / (255 * preprocessor.gain.double())
-        mean = -preprocessor.shift.double() * std
-        return ImagePreprocessor(mean=mean.flatten().tolist(), std=std.flatten().tolist())
-    if isinstance(encoder, TimmEncoder):  # its network normalizes, or it does so itself
-        return ImagePreprocessor(**({} if encoder.normalize else {"mean": encoder.mean, "std": encoder.std}))
-    raise ConfigError(
-        f"{name}: the data preprocessor does not normalize, and the mean and std of the encoder are unknown"
-    )
 
 
 def load_data(

@@ -5,14 +5,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import DataError, TrainingError
+from vislab.errors import TrainingError
+from vislab.evaluation.linear_probe import hold_out
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-HELD_OUT = 0.1
 
 
 class HeadResult(NamedTuple):
@@ -53,13 +52,7 @@ def probe_head(
     """
     scores: dict[float, float] = {}
     if len(rates) > 1:
-        try:
-            fit, held = train_test_split(np.arange(len(labels)), test_size=HELD_OUT, random_state=seed, stratify=labels)
-        except ValueError as error:
-            raise DataError(
-                f"cannot hold out {HELD_OUT:g} of {len(labels)} training images ({error}): use more images, or a "
-                "single learning rate"
-            ) from error
+        fit, held = hold_out(labels, seed)
         for lr in rates:
             head = fit_head(make, train, labels, fit, lr=lr, epochs=-(-epochs // 3), batch_size=batch_size, seed=seed)
             scores[lr] = head_accuracy(head, train[held], labels[held])

@@ -5,13 +5,9 @@ The test set is used once, for the final accuracy.
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
 
 from vislab.errors import DataError
 
@@ -60,8 +56,11 @@ def linear_probe(
         seed: Seed of the held-out part.
 
     Raises:
-        DataError: Features are not finite, or a class has a single training image and C is to be selected.
+        DataError: Features are not finite, or there are too few images to select C.
     """
+    from sklearn.linear_model import LogisticRegression  # imported late: takes a second
+    from sklearn.preprocessing import StandardScaler
+
     for which, features in (("training", train), ("test", test)):
         if not np.isfinite(features).all():
             raise DataError(
@@ -71,13 +70,7 @@ def linear_probe(
         raise DataError("linear probe: the training images have one class; expected at least two")
     scores: dict[float, float] = {}
     if len(Cs) > 1:
-        try:
-            fit, held = train_test_split(np.arange(len(labels)), test_size=held_out, random_state=seed, stratify=labels)
-        except ValueError as error:
-            raise DataError(
-                f"linear probe: cannot hold out {held_out:g} of {len(labels)} training images of "
-                f"{len(np.unique(labels))} classes ({error}): use more images, or a single value of C"
-            ) from error
+        fit, held = hold_out(labels, seed, held_out)
         scores = _sweep(train[fit], labels[fit], train[held], labels[held], sorted(Cs), max_iter)
     best = max(scores, key=lambda C: (scores[C], -C)) if scores else Cs[0]  # of equal ones the stronger penalty
     scaler = StandardScaler().fit(train)
@@ -87,10 +80,31 @@ def linear_probe(
     return LinearResult(accuracy, best, scores, converged)
 
 
+def hold_out(labels: np.ndarray, seed: int, fraction: float = HELD_OUT) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices to train on and the held-out ones, a random part with the class frequencies of `labels`.
+
+    Raises:
+        DataError: There are too few images for all classes in both parts.
+    """
+    from sklearn.model_selection import train_test_split
+
+    try:
+        fit, held = train_test_split(np.arange(len(labels)), test_size=fraction, random_state=seed, stratify=labels)
+    except ValueError as error:
+        raise DataError(
+            f"cannot hold out {fraction:g} of {len(labels)} training images of {len(np.unique(labels))} classes "
+            f"({error}): use more images"
+        ) from error
+    return fit, held
+
+
 def _sweep(
     train: np.ndarray, labels: np.ndarray, held: np.ndarray, held_labels: np.ndarray, Cs: list[float], max_iter: int
 ) -> dict[float, float]:
     """Return the accuracy on held-out images in percent by C; each fit starts from that of the next smaller C."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     scaler = StandardScaler().fit(train)
     train, held = scaler.transform(train), scaler.transform(held)
     model = LogisticRegression(max_iter=max_iter, warm_start=True)
@@ -102,7 +116,10 @@ def _sweep(
     return scores
 
 
-def _fit(model: LogisticRegression, features: np.ndarray, labels: np.ndarray) -> bool:
+def _fit(model: Any, features: np.ndarray, labels: np.ndarray) -> bool:
+    """Fit a model of scikit-learn, and return whether it converged."""
+    from sklearn.exceptions import ConvergenceWarning
+
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", ConvergenceWarning)
         model.fit(features, labels)

@@ -28,7 +28,7 @@ from vislab.engine.class_lists import compare_counts
 from vislab.engine.config import dry
 from vislab.engine.config.components import Walk, name_of, resolve
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
-from vislab.engine.config.hooks import check_hooks
+from vislab.engine.config.hooks import check_hooks, hook_results
 from vislab.engine.config.keys import RUNNER_KEYS
 from vislab.engine.config.problems import Problem, path_problem
 from vislab.engine.config.run import Run, result_names
@@ -241,7 +241,7 @@ class _Check:
         if twice := sorted({name for name in results or () if results.count(name) > 1}):
             walk.add(key, f"two metrics have the results {', '.join(twice)}: set `prefix` of one of them")
         if mode == "val":
-            self.facts.metrics = results
+            self.facts.metrics = None if results is None else [*results, *hook_results(self.cfg)]
 
     def _training(self) -> None:
         train, walk, place = self.cfg.get("train_cfg"), self.walk, "train_cfg"

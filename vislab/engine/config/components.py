@@ -38,7 +38,8 @@ from vislab.io.paths import expand
 
 # Registry in which the name of a nested component is looked up, by the name of the argument that contains it.
 NESTED = {
-    "dataset": ours.DATASETS, "datasets": ours.DATASETS, "pipeline": ours.TRANSFORMS, "transforms": ours.TRANSFORMS,
+    "dataset": ours.DATASETS, "datasets": ours.DATASETS, "train_dataset": ours.DATASETS, "test_dataset": ours.DATASETS,
+    "pipeline": ours.TRANSFORMS, "transforms": ours.TRANSFORMS,
     "transform": ours.TRANSFORMS, "metrics": ours.METRICS, "vis_backends": ours.VISBACKENDS,
     "init_cfg": root.WEIGHT_INITIALIZERS, "data_preprocessor": ours.MODELS,
 }  # fmt: skip

@@ -43,6 +43,13 @@ def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> dict[str, Hook]:
     return {place: hook for place, hook in built.items() if hook is not None}
 
 
+def hook_results(cfg: dict[str, Any]) -> list[str]:
+    """Return the names of metrics that custom hooks add to those of the validation, by `RESULTS` of their class."""
+    hooks = cfg.get("custom_hooks", [])
+    named = [hook["type"] for hook in hooks if isinstance(hook, dict) and "type" in hook] if hooks else []
+    return [name for kind in named for name in getattr(resolve(kind, HOOKS), "RESULTS", ())]
+
+
 def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> Hook | None:
     built, names = walk.component(hook, place, HOOKS), list(Priority.__members__)
     priority = hook.get("priority", 50) if isinstance(hook, dict) else 50

@@ -1,4 +1,4 @@
-"""Hooks: checkpoints, random states, detection of NaN, progress, curves, images of predictions."""
+"""Hooks: checkpoints, random states, detection of NaN, progress, curves, images of predictions, probes."""
 
 from vislab.engine.hooks import logger  # noqa: F401  a cure for mmengine's LoggerHook
 from vislab.engine.hooks.checkpoint import CheckpointHook
@@ -6,6 +6,7 @@ from vislab.engine.hooks.curves import CurveHook
 from vislab.engine.hooks.early_stopping import EarlyStoppingHook
 from vislab.engine.hooks.nan_guard import NanGuardHook
 from vislab.engine.hooks.pending_gradients import PendingGradientsHook
+from vislab.engine.hooks.probe import ProbeHook
 from vislab.engine.hooks.progress import ProgressHook
 from vislab.engine.hooks.random_state import RandomStateHook
 from vislab.engine.hooks.visualization import VisualizationHook
@@ -17,6 +18,7 @@ __all__ = [
     "EarlyStoppingHook",
     "NanGuardHook",
     "PendingGradientsHook",
+    "ProbeHook",
     "ProgressHook",
     "RandomStateHook",
     "VisualizationHook",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError, did_you_mean
 from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.preprocessor import ImagePreprocessor
 
 PLACES = ("encoder", "backbone", "network.encoder", "network")  # of the encoder in a model, in search order
 
@@ -106,6 +107,30 @@ def encode_tokens(encoder: nn.Module, images: Tensor, layer: int | None = None) 
     has_cls = getattr(encoder, "cls_token", None) is not None
     prefix = getattr(encoder, "num_prefix_tokens", int(has_cls))  # with register tokens, after the class token
     return Tokens(output[:, 0] if has_cls and prefix else None, output[:, prefix:])
+
+
+def encoder_preprocessor(preprocessor: nn.Module, encoder: nn.Module, name: str) -> ImagePreprocessor:
+    """Return a preprocessor with the normalization of a model, without padding and augmentation.
+
+    Args:
+        preprocessor: The data preprocessor of the model, with mean and std; or without them, if the model normalizes
+            with those of its TimmEncoder.
+        encoder: The encoder of the model.
+        name: Name of the model in messages.
+
+    Raises:
+        ConfigError: The normalization is unknown.
+    """
+    if not isinstance(preprocessor, ImagePreprocessor):
+        kind = type(preprocessor).__name__
+        raise ConfigError(f"{name}: the data preprocessor is a {kind}, not an ImagePreprocessor: its mean is unknown")
+    if preprocessor.gain is not None:
+        std = 1 / (255 * preprocessor.gain.double())
+        mean = -preprocessor.shift.double() * std
+        return ImagePreprocessor(mean=mean.flatten().tolist(), std=std.flatten().tolist())
+    if isinstance(encoder, TimmEncoder):  # its network normalizes, or it does so itself
+        return ImagePreprocessor(**({} if encoder.normalize else {"mean": encoder.mean, "std": encoder.std}))
+    raise ConfigError(f"{name}: the data preprocessor does not normalize, and mean and std of the encoder are unknown")
 
 
 def token_dim(encoder: nn.Module) -> int:

@@ -12,6 +12,7 @@
     monitor.py    statistics of the latents, and the warning when they collapse
     convert.py    weights of the official code (two layouts) and of mmpretrain
     export.py     encoder to a file for timm and TimmEncoder
+    hooks.py      reconstructions drawn during training
     model.py      CAE with modes loss | predict | tensor; CAE v2 with a target of all tokens
 
 Related: models/encoders/vit.py is the encoder, configs/cae has the training configs.
@@ -28,6 +29,7 @@ from vislab.systems.cae.export import export_encoder, timm_arguments, timm_state
 from vislab.systems.cae.features import FeatureTarget
 from vislab.systems.cae.frozen import Frozen
 from vislab.systems.cae.hog import HogTarget, hog, patch_hog
+from vislab.systems.cae.hooks import ReconstructionHook
 from vislab.systems.cae.masks import BlockMask, InverseBlockMask, RandomMask
 from vislab.systems.cae.model import CAE
 from vislab.systems.cae.monitor import latent_statistics
@@ -54,6 +56,7 @@ __all__ = [
     "PixelTarget",
     "RandomMask",
     "RandomResizedCropTwice",
+    "ReconstructionHook",
     "Target",
     "TeacherDecayHook",
     "export_encoder",

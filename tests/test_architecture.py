@@ -35,7 +35,7 @@ IMPORTS = {
     "datasets": {"structures", "io"},
     "evaluation": {"structures", "ops"},
     "visualization": {"structures", "datasets"},
-    "engine": {"models", "datasets", "io", "cli"},
+    "engine": {"models", "datasets", "evaluation", "io", "cli"},
     "zoo": {"models", "io"},
     "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "io"},
 }

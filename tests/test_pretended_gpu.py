@@ -15,7 +15,7 @@ from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.structures import InstanceData, LabelData, PixelData
 from torch import nn
 
-from tests.helpers.pretended_gpu import CUDA, Wait, pretended_gpu, to_pretended_gpu
+from tests.helpers.pretended_gpu import CUDA, Wait, pretended_gpu, to_pretended_gpu, with_content
 from tests.helpers.small_configs import shrink
 from vislab.engine.config.load import load_config
 from vislab.engine.hooks import NanGuardHook
@@ -33,6 +33,7 @@ LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path
 FAST = {  # one of each kind of network and task
     "eco_m2f/eco_m2f_lite0_scenes_cpu",
     "eco_m2f/mask2former_swin_t_coco_panoptic",
+    "cae/cae_vit_cifar10_norm_pixel_cpu",
     "hnerv/hnerv_bunny_160x320_cpu",
     "timesnet/fpn_lite0_rgbd_kitchen",
     "timesnet/timesnet_lite0_lite0_camvid",
@@ -82,6 +83,9 @@ def batch(model: nn.Module) -> dict:
         sample.gt_sem_seg = PixelData(data=torch.zeros(1, *sizes, dtype=torch.int64))
         sample.gt_depth = PixelData(data=torch.ones(1, *sizes))
         sample.gt_label = LabelData(label=torch.zeros(1, dtype=torch.int64))
+        grid = getattr(getattr(model, "encoder", None), "grid", (2, 2))
+        sample.patch_mask = with_content(lambda grid=grid: torch.arange(grid[0] * grid[1]).view(grid) % 2 == 0)
+        sample.target_img = torch.zeros(3, 8 * grid[0], 8 * grid[1], dtype=torch.uint8)
         samples.append(sample)
     return {"inputs": [torch.zeros(3, *sizes, dtype=torch.uint8) for _ in samples], "data_samples": samples}
 

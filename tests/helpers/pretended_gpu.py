@@ -5,7 +5,7 @@ each read, and each copy that the host waits for, is recorded with its place.
 
 import gc
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,7 +45,7 @@ def pretended_gpu() -> Iterator[list[Wait]]:
 
 def to_pretended_gpu(model: nn.Module) -> nn.Module:
     """Replace parameters and buffers, of any device, by ones without content on the pretended GPU."""
-    for module in model.modules():
+    for module in _all_modules(model):
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 module._parameters[name] = nn.Parameter(_there(parameter), parameter.requires_grad)
@@ -55,6 +55,21 @@ def to_pretended_gpu(model: nn.Module) -> nn.Module:
         if hasattr(module, "_device"):  # data preprocessors note where they are
             module._device = CUDA
     return model
+
+
+def _all_modules(model: nn.Module) -> Iterator[nn.Module]:
+    """The modules of a model, and of frozen networks that it holds outside its tree."""
+    for module in model.modules():
+        yield module
+        network = vars(module).get("network")
+        if isinstance(network, nn.Module):
+            yield from network.modules()
+
+
+def with_content(make: Callable[[], Tensor]) -> Tensor:
+    """The tensor that `make` gives, on the host and with its values, for code that reads them."""
+    with _disable_current_modes():
+        return make()
 
 
 def _there(tensor: Tensor) -> Tensor:

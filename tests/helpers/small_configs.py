@@ -19,6 +19,9 @@ SHRUNK = {  # what fits the stand-ins, by transform
     "LargeScaleJitter": {"size": (SMALL, SMALL)},
     "Pad": {"size": (SMALL, SMALL)},
     "Resize": {"size": (SMALL, 2 * SMALL)},
+    "RandomResizedCropTwice": {"size": SMALL, "target_size": SMALL // 2},
+    "ViT": {"img_size": SMALL},
+    "BlockMask": {"num_masked": 8},
 }
 
 
@@ -31,6 +34,8 @@ def shrink(node: Any) -> None:
                 node[key] = value
         if node.get("pretrained") is True:
             node["pretrained"] = False
+        if "teacher" in node:  # 4x4 patches of 16 or 14
+            node["img_size"] = SMALL if "patch16" in node["teacher"] else 56
         if node.get("source") == "bunny":
             node["source"] = "clip.avi"
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from tests.helpers.aerial_trees import (
     BOX,
@@ -37,6 +38,9 @@ def make_published(data: Path) -> None:
     make_dior(data / "DIOR")
     for split in ("train", "val"):
         make_corner_text(data / f"DOTA_tiles/{split}", [dota_line(), dota_line(name="plane")], suffix=".png")
+    from vislab.systems.cae import DvaeEncoder
+
+    torch.save(DvaeEncoder(width=8, num_codes=32).state_dict(), data / "dalle_encoder.pth")
     for number in range(2):
         _image(data / f"uvg/beauty/{number:03d}.png", (1080, 1920), rng)
 

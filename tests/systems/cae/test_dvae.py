@@ -144,7 +144,7 @@ def encoder(**settings) -> ViT:
 
 
 def test_labels_are_the_codes_of_the_second_view(weights):
-    target = DalleTarget(weights=str(weights))
+    target = DalleTarget(pretrained=str(weights))
     assert target.fit(encoder(), latent_dim=8) == 50 and not list(target.parameters()) and not target.state_dict()
     data = batch()
     labels = target.labels(data)
@@ -154,7 +154,7 @@ def test_labels_are_the_codes_of_the_second_view(weights):
 
 
 def test_loss_is_the_cross_entropy_of_each_patch(weights):
-    target = DalleTarget(weights=str(weights))
+    target = DalleTarget(pretrained=str(weights))
     target.fit(encoder(), latent_dim=8)
     labels, prediction = torch.tensor([[3, 0], [49, 7]]), torch.randn(2, 2, 50)
     expected = -prediction.log_softmax(dim=2).gather(2, labels[..., None])[..., 0]
@@ -165,7 +165,7 @@ def test_loss_is_the_cross_entropy_of_each_patch(weights):
 
 
 def test_views_of_another_size_or_none(weights):
-    target = DalleTarget(weights=str(weights))
+    target = DalleTarget(pretrained=str(weights))
     target.fit(encoder(), latent_dim=8)
     with pytest.raises(DataError, match=r"second view of a sample is \(8, 8\), expected \(16, 24\)"):
         target.labels(batch((8, 8)))

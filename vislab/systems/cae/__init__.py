@@ -9,6 +9,7 @@
     dvae.py       target: codes of DALL-E's dVAE; views.py has the second view of the image that it needs
     frozen.py     a network that is neither trained nor saved
     regressor.py  latent regressor and decoder
+    metric.py     the mean losses of validation images
     monitor.py    statistics of the latents, and the warning when they collapse
     convert.py    weights of the official code (two layouts) and of mmpretrain
     export.py     encoder to a file for timm and TimmEncoder
@@ -31,8 +32,9 @@ from vislab.systems.cae.frozen import Frozen
 from vislab.systems.cae.hog import HogTarget, hog, patch_hog
 from vislab.systems.cae.hooks import ReconstructionHook
 from vislab.systems.cae.masks import BlockMask, InverseBlockMask, RandomMask
+from vislab.systems.cae.metric import MaskedLosses
 from vislab.systems.cae.model import CAE
-from vislab.systems.cae.monitor import latent_statistics
+from vislab.systems.cae.monitor import CollapseHook, latent_statistics
 from vislab.systems.cae.regressor import LatentDecoder, LatentRegressor
 from vislab.systems.cae.targets import MaskedBatch, NormPixelTarget, PixelTarget, Target
 from vislab.systems.cae.views import RandomResizedCropTwice
@@ -42,6 +44,7 @@ __all__ = [
     "CAE",
     "CAEWeights",
     "ClusterTarget",
+    "CollapseHook",
     "DalleTarget",
     "DvaeEncoder",
     "FeatureTarget",
@@ -52,6 +55,7 @@ __all__ = [
     "LatentRegressor",
     "MaskedBatch",
     "MaskedImagePreprocessor",
+    "MaskedLosses",
     "NormPixelTarget",
     "PixelTarget",
     "RandomMask",

@@ -12,6 +12,7 @@ Paper: Ramesh et al., "Zero-Shot Text-to-Image Generation", arXiv 2102.12092, ap
 import math
 from collections import OrderedDict
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -143,7 +144,8 @@ class DalleTarget(Target):
     its weights come from the file, also on resuming.
 
     Args:
-        weights: File with the tensors of the encoder; see `load_dvae`.
+        pretrained: File with the tensors of the encoder; see `load_dvae`. False for random weights, for tests: random
+            codes teach nothing.
 
     Raises:
         CheckpointError: The file is missing or no dVAE encoder.
@@ -151,9 +153,9 @@ class DalleTarget(Target):
 
     name = "codes of the DALL-E dVAE"
 
-    def __init__(self, *, weights: str) -> None:
+    def __init__(self, *, pretrained: str | Literal[False]) -> None:
         super().__init__()
-        encoder = load_dvae(weights)
+        encoder = load_dvae(pretrained) if pretrained else DvaeEncoder()
         self.dvae = Frozen(encoder)
         self.num_codes = len(encoder.blocks.output.conv.b)
         self.view = (0, 0)

@@ -49,7 +49,7 @@ class CAE(VisionModel):
 
     Losses: loss_reconstruction, loss_alignment, and those of the target.
 
-    Predictions: `pred_losses`, (2,) float32: reconstruction and alignment of the sample, unweighted, 0 where not used;
+    Predictions: `pred_reconstruction_loss` and `pred_alignment_loss`, scalars without weights, as far as they are used;
     and if the target is a picture, `pred_image`, (3, H, W) in [0, 1]: the visible patches, and the predicted ones with
     the statistics of the true ones put back.
 
@@ -156,24 +156,23 @@ class CAE(VisionModel):
     def forward_predict(
         self, inputs: Tensor, data_samples: list[DataSample], patch_ids: Ids | None = None
     ) -> list[DataSample]:
-        """Return the samples with `pred_losses` and, if the target is a picture, `pred_image`."""
+        """Return the samples with their losses and, if the target is a picture, `pred_image`; see the class."""
         batch = self._batch(inputs, data_samples, patch_ids)
         outputs = self._predict(batch, self._encode_visible(batch))
         require_finite(outputs["latents"], "latents")
         labels = self._targets(batch)
-        losses = inputs.new_zeros(len(inputs), 2, dtype=torch.float32)
-        drawn = None
+        fields = {}
         if self.decoder is not None:
             prediction = require_finite(outputs["prediction"], "predictions")
-            losses[:, 0] = self.target.loss(prediction, labels).mean(dim=1)
+            fields["pred_reconstruction_loss"] = self.target.loss(prediction, labels).mean(dim=1)
             drawn = self.target.draw(prediction, batch)
+            fields |= {} if drawn is None else {"pred_image": self._compose(batch, drawn)}
         if self.alignment_weight:
-            losses[:, 1] = (wide(outputs["latents"]) - wide(batch.latents)).square().mean(dim=(1, 2))
-        images = None if drawn is None else self._compose(batch, drawn)
+            distance = (wide(outputs["latents"]) - wide(batch.latents)).square()
+            fields["pred_alignment_loss"] = distance.mean(dim=(1, 2))
         for i, sample in enumerate(data_samples):
-            sample.pred_losses = losses[i]
-            if images is not None:
-                sample.pred_image = images[i]
+            for name, values in fields.items():
+                setattr(sample, name, values[i])
         return data_samples
 
     def _batch(self, images: Tensor, samples: Sequence[DataSample] | None, ids: Ids | None) -> MaskedBatch:

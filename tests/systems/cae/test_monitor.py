@@ -1,8 +1,14 @@
-"""Test the statistics of latents: known ranks and deviations, and latents that depend on the position alone."""
+"""Test the statistics of latents: known ranks, latents that depend on the position alone; and the warning."""
 
+from types import SimpleNamespace
+
+import pytest
 import torch
+from mmengine.logging import MMLogger
 
-from vislab.systems.cae import latent_statistics
+from vislab.engine.message_hub import MessageHub
+from vislab.errors import ConfigError
+from vislab.systems.cae import CollapseHook, latent_statistics
 from vislab.systems.cae.monitor import MAX_TOKENS
 
 IDS = torch.stack([torch.randperm(12, generator=torch.Generator().manual_seed(i))[:8] for i in range(200)])
@@ -42,3 +48,41 @@ def test_cost_is_bounded():
     x = torch.zeros(3000, 8, 4)
     x[MAX_TOKENS // 8 :] = torch.nan
     assert latent_statistics(x, IDS.repeat(15, 1), 12)[0] == 0
+
+
+def run_hook(values: dict[str, list[float]], hook: CollapseHook, monitor: bool = True) -> None:
+    """Let the hook see a run with these values, one of each name a step."""
+    hub = MessageHub("collapse")
+    model = SimpleNamespace(monitor=monitor)
+    runner = SimpleNamespace(message_hub=hub, iter=0, model=model, logger=MMLogger.get_current_instance())
+    hook.before_train(runner)
+    for step in range(len(values["latent_rank"])):
+        runner.iter = step
+        for name, series in values.items():
+            hub.update_scalar(f"train/{name}", torch.tensor(series[step]))
+        hook.after_train_iter(runner, step)
+
+
+def test_the_hook_names_what_collapses(logged):
+    ranks = [10.0] * 4 + [0.5] * 4 + [8.0] * 2 + [0.5] * 2
+    run_hook({"latent_std": [0.2] * 12, "latent_rank": ranks}, CollapseHook(interval=2))
+    text = logged()
+    assert text.count("the latents collapse: latent_rank, their effective rank, is 0.5 at iteration 6, after 10") == 1
+    assert text.count("at iteration 12") == 1 and text.count("collapse:") == 2 and "latent_std" not in text
+
+
+def test_the_hook_is_quiet_otherwise_and_resumes(logged):
+    hook = CollapseHook(interval=2)
+    run_hook({"latent_std": [0.2, 0.2, 0.1, 0.1], "latent_rank": [9.0, 8.0, 3.0, 2.0]}, hook)
+    assert not logged()
+    resumed = CollapseHook(interval=2)
+    resumed.load_state_dict(hook.state_dict())
+    run_hook({"latent_std": [0.01, 0.01], "latent_rank": [9.0, 9.0]}, resumed)
+    assert "latent_std" in logged() and "after 0.2 before" in logged()
+
+
+def test_the_hook_refuses_models_without_statistics():
+    with pytest.raises(ConfigError, match="set monitor=True"):
+        run_hook({"latent_rank": []}, CollapseHook(), monitor=False)
+    with pytest.raises(ConfigError, match="fraction=1"):
+        CollapseHook(fraction=1)

@@ -36,15 +36,22 @@ class ProposalHead(nn.Module):
         self.norm = nn.LayerNorm(dim)
         self.head = DetectionHead(dim=dim, num_classes=num_classes, rotated=rotated)
 
-    def candidates(self, memory: Tensor, levels: Levels) -> Candidates:
-        """Return the inputs of the head; padding and tokens whose anchor is at the border are 0 before the norm."""
+    def anchors(self, levels: Levels) -> tuple[Tensor, Tensor]:
+        """Return anchors (1 or B, S, 4) in logit space, and whether they are used (1 or B, S, 1) bool.
+
+        Anchors of padding and those at the border are not.
+        """
         centers = levels.centers if levels.centers.ndim == 3 else levels.centers[None]
         sizes = [centers.new_full((h * w, 2), self.anchor_size * 2.0**i) for i, (h, w) in enumerate(levels.shapes)]
         anchors = torch.cat((centers, torch.cat(sizes).expand(len(centers), -1, -1)), dim=-1)  # (1 or B, S, 4)
         valid = ((anchors > 0.01) & (anchors < 0.99)).all(-1, keepdim=True)
         if levels.mask is not None:
             valid = valid & levels.mask[..., None]
-        anchors = inverse_sigmoid(anchors).masked_fill(~valid, _OUTSIDE)
+        return inverse_sigmoid(anchors).masked_fill(~valid, _OUTSIDE), valid
+
+    def candidates(self, memory: Tensor, levels: Levels) -> Candidates:
+        """Return the inputs of the head; padding and tokens whose anchor is at the border are 0 before the norm."""
+        anchors, valid = self.anchors(levels)
         return Candidates(self.norm(self.output(memory.masked_fill(~valid, 0))), anchors)
 
     def objectness(self, candidates: Candidates) -> Tensor:

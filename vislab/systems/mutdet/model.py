@@ -1,0 +1,225 @@
+"""MutDet: Deformable DETR that is pre-trained on pseudo boxes with embeddings of their objects."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vislab.errors import ConfigError
+from vislab.layers.mlp import MLP
+from vislab.models.base import build_part
+from vislab.models.deformable_detr import BoxInference, DeformableDETR, DetectionLoss
+from vislab.models.deformable_detr.criterion import Matches, objects_only
+from vislab.models.deformable_detr.decoder import DeformableDecoder, Queries
+from vislab.models.deformable_detr.denoising import Denoising, Noised
+from vislab.models.deformable_detr.encoder import DeformableEncoder
+from vislab.models.deformable_detr.heads import Detections
+from vislab.models.deformable_detr.neck import Levels, Neck
+from vislab.models.deformable_detr.proposals import Candidates, ProposalHead, gather_rows
+from vislab.models.deformable_detr.targets import Targets, collect
+from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+from vislab.systems.mutdet.alignment import ContrastiveAlignment
+from vislab.systems.mutdet.enhancement import MutualEnhancement, proposal_scores, similarity
+from vislab.systems.mutdet.objects import collect_embeddings
+
+Branch = tuple[Detections, list[Detections], list[Detections]]
+"""Predictions of the first stage, of the decoder layers for queries, and of these for denoising queries."""
+Prompt = tuple[Tensor, Tensor] | None
+"""Additions (B, Q, dim) to the content of queries, and the index (B, Q) of the object that each belongs to."""
+_ANY_LABEL = 2**31
+
+
+@MODELS.register_module()
+class MutDet(DeformableDETR):
+    """Two-stage Deformable DETR with the losses of MutDet's pre-training (Huang et al., ECCV 2024).
+
+    Samples need gt_instances with pseudo boxes, labels (clusters of the embeddings) and `embeddings` (M, dim). The
+    features of the encoder and the embeddings enhance each other. Two branches share all weights of the detector: one
+    on the enhanced features, with losses named p_<name>, and the plain detector ("siamese head"), which modes "predict"
+    and "tensor" run, and which is fine-tuned. Both get the same denoising queries. In each, the last decoder layer's
+    states of matched queries are aligned with the (enhanced) embeddings of their objects.
+
+    `pretext` has the modules that only pre-training needs; StartFromPretraining leaves them out. Parts can be switched
+    off for ablations: `enhancement=None` with EmbeddingRegression is a pre-training as in DETReg, and with `prompted`
+    as in UP-DETR.
+
+    Args:
+        enhancement: Arguments of MutualEnhancement. None: the plain branch only, aligned with the given embeddings.
+        enhance_features: Also run the branch on enhanced features; otherwise only embeddings are enhanced.
+        align_proposals: Also align the matched tokens of the first stage in the branch on enhanced features.
+        siamese: Also run the plain branch; with enhancement=None or enhance_features=False it is the only one.
+        alignment: ContrastiveAlignment or its arguments, or the config of another loss. None: its defaults. False: no
+            alignment, which leaves the boxes and labels to learn from.
+        proposal_score: Score by which tokens with enhanced features become queries, from their objectness logit x and
+            largest cosine c: "monotone" for sigmoid(x) (1 + c) / 2, or "published" for x c, in which a higher cosine
+            lowers the score where x is negative, as at the start.
+        prompted: Add the embedding of object i mod M to query i, and let queries see those of the same object only.
+        class_agnostic: Use class 0 for all objects.
+
+    All other arguments are those of DeformableDETR.
+
+    Attributes:
+        find_unused_parameters: True for distributed training if some parameters have no gradient.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Annotated[dict, TimmEncoder] | nn.Module,
+        num_classes: int,
+        enhancement: Annotated[dict, MutualEnhancement] | None = None,
+        enhance_features: bool = True,
+        align_proposals: bool = True,
+        siamese: bool = True,
+        alignment: Annotated[dict, ContrastiveAlignment] | nn.Module | Literal[False] | None = None,
+        proposal_score: Literal["monotone", "published"] = "monotone",
+        prompted: bool = False,
+        class_agnostic: bool = False,
+        num_queries: int = 300,
+        dim: int = 256,
+        num_levels: int = 4,
+        box_refine: bool = True,
+        two_stage: bool = True,
+        learned_content: bool = True,
+        rotated: bool = True,
+        neck: Annotated[dict, Neck] | None = None,
+        encoder: Annotated[dict, DeformableEncoder] | None = None,
+        decoder: Annotated[dict, DeformableDecoder] | None = None,
+        proposals: Annotated[dict, ProposalHead] | None = None,
+        denoising: Annotated[dict, Denoising] | None = None,
+        loss: Annotated[dict, DetectionLoss] | nn.Module | None = None,
+        inference: Annotated[dict, BoxInference] | BoxInference | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone=backbone, num_classes=num_classes, num_queries=num_queries, dim=dim, num_levels=num_levels,
+            box_refine=box_refine, two_stage=two_stage, learned_content=learned_content, rotated=rotated, neck=neck,
+            encoder=encoder, decoder=decoder, proposals=proposals, denoising=denoising, loss=loss,
+            inference=inference, data_preprocessor=data_preprocessor,
+        )  # fmt: skip
+        if not two_stage:
+            raise ConfigError("MutDet: two_stage=True is needed: the enhanced features choose the queries")
+        if proposal_score not in ("monotone", "published"):
+            raise ConfigError(f"MutDet: proposal_score={proposal_score!r} is not one of monotone, published")
+        if class_agnostic and num_classes != 1:
+            raise ConfigError(f"MutDet: class_agnostic=True needs num_classes=1, given {num_classes}")
+        if prompted and denoising is not None:
+            raise ConfigError("MutDet: prompted=True tells the queries their objects already: set denoising=None")
+        self.enhanced = enhancement is not None and enhance_features
+        self.siamese = siamese or not self.enhanced
+        self.align_proposals = align_proposals and self.enhanced and alignment is not False
+        self.proposal_score, self.prompted, self.class_agnostic, self.dim = (
+            proposal_score,
+            prompted,
+            class_agnostic,
+            dim,
+        )
+        self.pretext = nn.ModuleDict()
+        if enhancement is not None:
+            self.pretext["enhancement"] = MutualEnhancement(dim=dim, **enhancement)
+        if alignment is not False:
+            self.pretext["embed"] = MLP(dim=dim, hidden_dim=dim, out_dim=dim, num_layers=2)
+        if prompted:
+            self.pretext["prompt"] = nn.Linear(dim, dim)
+        self.alignment = None if alignment is False else build_part(alignment, ContrastiveAlignment)
+        self.find_unused_parameters = not self.siamese or (
+            enhancement is not None and not (self.enhanced and self.align_proposals)
+        )
+
+    def forward_loss(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
+        """Return the weighted losses of both branches; samples need gt_instances with embeddings."""
+        targets = self.targets(data_samples, inputs)
+        levels, memory = self.encode(inputs, data_samples)
+        objects = collect_embeddings(data_samples, self.dim).to(memory, non_blocking=True)  # (B, T, dim)
+        filled, noised = targets.state > 0, self.noise(targets)
+        prompt = self._prompt(objects, targets.counts) if self.prompted else None
+        branches, features = {}, None
+        if self.siamese:
+            branches[""] = self._plain_branch(memory, levels, noised, prompt)
+        if "enhancement" in self.pretext:
+            anchors, valid = self.proposals.anchors(levels)
+            objects, features = self.pretext["enhancement"](objects, filled, memory, valid, levels.mask)
+            if self.enhanced:
+                candidates = Candidates(features, anchors)
+                branches["p_"] = self._enhanced_branch(candidates, objects, filled, levels, noised, prompt)
+        return self._losses(branches, targets, noised, objects, features)
+
+    def targets(self, samples: Sequence[DataSample] | None, inputs: Tensor) -> Targets:
+        """Return the targets of the samples; with `class_agnostic`, all in class 0."""
+        if not self.class_agnostic:
+            return super().targets(samples, inputs)
+        return objects_only(collect(samples, inputs, num_classes=_ANY_LABEL, rotated=self.rotated, model="MutDet"))
+
+    def _plain_branch(self, memory: Tensor, levels: Levels, noised: Noised | None, prompt: Prompt) -> Branch:
+        """Return the outputs of the detector as it is fine-tuned."""
+        candidates, proposals = self.propose(memory, levels)
+        queries = self.first_queries(memory, levels, candidates, proposals)
+        return proposals, *self._decode(queries, noised, memory, levels, prompt)
+
+    def _enhanced_branch(
+        self, candidates: Candidates, objects: Tensor, filled: Tensor, levels: Levels, noised: Noised | None, prompt
+    ) -> Branch:
+        """Return the outputs of the detector on enhanced features, which enter its heads directly."""
+        features = candidates.tokens
+        proposals = self.proposals(candidates)
+        with torch.no_grad():
+            cosine = similarity(self.pretext["enhancement"].embed(features), objects, filled)
+            scores = proposal_scores(proposals.logits[..., 0].to(cosine.dtype), cosine, self.proposal_score)
+        queries = self.first_queries(features, levels, candidates, proposals, scores)
+        return proposals, *self._decode(queries, noised, features, levels, prompt)
+
+    def _decode(
+        self, queries: Queries, noised: Noised | None, memory: Tensor, levels: Levels, prompt: Prompt
+    ) -> tuple[list[Detections], list[Detections]]:
+        if prompt is not None:
+            content, owner = (x[:, : queries.content.shape[1]] for x in prompt)
+            mask = (owner[:, :, None] == owner[:, None])[:, None]  # (B, 1, Q, Q)
+            queries = replace(queries, content=queries.content + content, mask=mask)
+        return self.decode_both(queries, noised, memory, levels)
+
+    def _prompt(self, objects: Tensor, counts: Sequence[int]) -> Prompt:
+        """Return the embeddings (B, T, dim) of the objects 0, 1, ..., M - 1, 0, 1, ... of an image for its queries."""
+        empty = objects.shape[1]  # index of a row of zeros, for images without objects
+        turns = torch.arange(self.queries.num_queries)
+        owner = torch.stack([turns % count if count else torch.full_like(turns, empty) for count in counts])
+        owner = owner.to(objects.device, non_blocking=True)  # (B, Q)
+        return self.pretext["prompt"](gather_rows(F.pad(objects, (0, 0, 0, 1)), owner)), owner
+
+    def _losses(
+        self,
+        branches: Mapping[str, Branch],
+        targets: Targets,
+        noised: Noised | None,
+        objects: Tensor,
+        features: Tensor | None,
+    ) -> dict[str, Tensor]:
+        """Return the losses of the branches; all outputs are matched together, with one copy to the host."""
+        outputs = [found for _, layers, _ in branches.values() for found in layers]
+        matched, matched_proposals = self.criterion.match(outputs, [b[0] for b in branches.values()], targets)
+        losses = {}
+        depth = len(self.decoder.layers)
+        for i, (prefix, (proposals, found, denoised)) in enumerate(branches.items()):
+            own = matched[i * depth : (i + 1) * depth]
+            values = self.criterion.output_losses(found, targets, own)
+            values |= self.criterion.proposal_losses(proposals, targets, matched_proposals[i])
+            if noised is not None:
+                values |= self.criterion.denoising_losses(denoised, targets, noised, len(own[-1].images))
+            if self.alignment is not None:
+                values["loss_align"] = self._align(found[-1].states, own[-1], objects, self.pretext["embed"])
+                if noised is not None:
+                    pairs = Matches(own[-1].images, own[-1].objects, own[-1].objects)  # positives of the first group
+                    values["dn.loss_align"] = self._align(denoised[-1].states, pairs, objects, self.pretext["embed"])
+            if prefix and self.align_proposals:
+                embed = self.pretext["enhancement"].embed
+                values["enc.loss_align"] = self._align(features, matched_proposals[i], objects, embed)
+            losses |= {prefix + name: value for name, value in values.items()}
+        return losses
+
+    def _align(self, states: Tensor, pairs: Matches, objects: Tensor, embed: nn.Module) -> Tensor:
+        """Return the alignment loss of the matched states (B, Q, dim) and objects (B, T, dim)."""
+        return self.alignment(embed(states[pairs.images, pairs.queries]), objects[pairs.images, pairs.objects])

@@ -45,6 +45,7 @@ LATE = {
     ("vislab.apis.testing", "vislab.engine.runner"),
     ("vislab.apis.training", "vislab.engine.runner"),
     ("vislab.apis.training", "vislab.engine.first_step"),
+    ("vislab.ops.ms_deform_attn", "vislab.ops.ms_deform_attn_triton"),
 }
 
 

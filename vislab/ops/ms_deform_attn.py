@@ -1,21 +1,26 @@
 """Core of multi-scale deformable attention: a weighted sum of bilinear samples from several feature maps per query.
 
-Two implementations of the same sum, neither of which needs a compiled extension. The reference, used on accelerators,
-calls `grid_sample` once per level and adds the results. On a CPU the sum is a product with a sparse matrix that has one
-row per query and head, with 48 entries for 3 levels of 4 points with four corners. The forward pass calls
-`embedding_bag` once per corner; the backward pass uses the transposed and the sampled product. No tensor of size
-queries x points x channels is allocated.
+Three implementations of the same sum, none of which needs a compiled extension. The reference calls `grid_sample` once
+per level and adds the results. On a GPU a Triton kernel (ms_deform_attn_triton.py) is used if it agrees with the
+reference there. On a CPU the sum is a product with a sparse matrix that has one row per query and head, with 48 entries
+for 3 levels of 4 points with four corners. The forward pass calls `embedding_bag` once per corner; the backward pass
+uses the transposed and the sampled product. Neither of the last two allocates a tensor of size queries x points x
+channels.
 """
 
+import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+from torch.utils._python_dispatch import _disable_current_modes
 
 Shapes = Sequence[tuple[int, int]]
+
+_agrees: dict[tuple[torch.device, torch.dtype], bool] = {}  # results of _kernel_agrees
 
 with warnings.catch_warnings():  # suppress torch's warning that sparse tensors are in beta
     warnings.simplefilter("ignore")
@@ -41,6 +46,9 @@ def ms_deform_attn(value: Tensor, shapes: Shapes, locations: Tensor, weights: Te
             f"{areas} and {len(shapes)}"
         )
     with torch.autocast(value.device.type, enabled=False):
+        device = value.device
+        if device.type == "cuda" and not torch.onnx.is_in_onnx_export() and kernel_agrees(device, value.dtype):
+            return _kernel()(value, shapes, locations, weights)
         if value.dtype != torch.float64:  # bfloat16 is too coarse for locations: half a step is off by a pixel
             value, locations, weights = value.float(), locations.float(), weights.float()
         if value.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -60,6 +68,62 @@ def sample_levels(value: Tensor, shapes: Shapes, locations: Tensor, weights: Ten
         samples = F.grid_sample(maps[level].view(b * m, d, h, w), grid[level], align_corners=False)  # (BM, D, N, P)
         total = total + (samples * weights[level]).sum(-1)
     return total.view(b, m * d, n).transpose(1, 2)  # (B, N, M * D)
+
+
+# ------------------------------------------------------------------------------------------------------ Triton kernel
+
+
+@torch.compiler.assume_constant_result
+def kernel_agrees(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether the Triton kernel is used for values of a dtype on a device.
+
+    It is compared with the reference once per process, on a small input with all gradients; if it fails or differs, the
+    reference is used, with one warning. VISLAB_TRITON=0 in the environment turns the kernel off.
+    """
+    if os.environ.get("VISLAB_TRITON") == "0" or dtype == torch.float64 or not torch.cuda.is_available():
+        return False
+    if (device, dtype) not in _agrees:
+        with _disable_current_modes():  # real tensors, also while a compiler traces fake ones
+            _agrees[device, dtype] = _compare(device, dtype)
+    return _agrees[device, dtype]
+
+
+def _kernel() -> Callable[..., Tensor]:
+    from vislab.ops.ms_deform_attn_triton import sample_by_kernel  # Triton is slow to import, and for Linux only
+
+    return sample_by_kernel
+
+
+@torch.enable_grad()
+def _compare(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether kernel and reference agree in the result and all gradients."""
+    shapes, generator = ((5, 7), (3, 2)), torch.Generator().manual_seed(0)
+    sizes = (2, 41, 3, 20), (2, 33, 3, 2, 4, 2), (2, 33, 3, 2, 4), (2, 33, 60)
+    value, locations, weights, grad = (torch.rand(size, generator=generator) for size in sizes)
+    inputs = [value.to(dtype).float(), locations * 1.6 - 0.3, weights]
+    found = []
+    try:
+        for form, kind in ((sample_levels, torch.float32), (_kernel(), dtype)):
+            value, *others = (x.to(device).requires_grad_() for x in inputs)
+            out = form(value.to(kind), shapes, *others)
+            found.append([out.detach(), *torch.autograd.grad((out * grad.to(device)).sum(), (value, *others))])
+        # the gradient of the value is rounded to its dtype
+        errors = [(a - b).abs().max() / a.abs().max() for a, b in zip(*found, strict=True)]
+        limits = [1e-4, max(1e-4, 2 * torch.finfo(dtype).eps), 1e-4, 1e-4]
+        agree = all(error < limit for error, limit in zip(errors, limits, strict=True))  # not if one is NaN
+        problem = None if agree else f"relative differences {', '.join(f'{float(error):.1e}' for error in errors)}"
+    except Exception as error:  # of any kind: a missing package, an unsupported device, a failed compilation
+        problem = f"{type(error).__name__}: {error}"
+    if problem:
+        warnings.warn(
+            f"deformable attention on {device} in {dtype} uses grid_sample, which needs more memory: its Triton kernel "
+            f"fails there, or differs from grid_sample: {problem}",
+            stacklevel=2,
+        )
+    return problem is None
+
+
+# --------------------------------------------------------------------------------------------------------------- CPU
 
 
 class _SparseProduct(torch.autograd.Function):

@@ -87,7 +87,8 @@ class SegmentCosts:
         embeddings = [part.numpy() for part in parts if len(part)]
         tensors = [*(tensor.symbols for tensor in segment.weights.values()), *embeddings]
         if models is None:
-            axes = [()] * len(segment.weights) + [(1,)] * len(embeddings)
+            axes = [range(t.symbols.ndim) if t.symbols.ndim > 1 else () for t in segment.weights.values()]
+            axes += [(1,)] * len(embeddings)  # as writer.py does
             models = [fit_model(symbols, along) for symbols, along in zip(tensors, axes, strict=True)]
         self.models = list(models)
         self.costs = [TensorCosts(m, symbols.shape) for m, symbols in zip(models, tensors, strict=True)]
@@ -117,7 +118,7 @@ class RelaxedSegment(nn.Module):
     Args:
         decoder: A trained decoder; its weights are copied.
         embeddings: Embeddings of all frames (T, d, h, w).
-        steps: Initial step of each weight, by name.
+        steps: Initial steps of each weight, by name: scalars (), or of sizes 1 and full as in `Quantized`.
         embedding_steps: Initial steps (1, d, 1, 1).
         section: Frames per section of the file; the first frame of each is not coded as a difference.
     """
@@ -126,7 +127,7 @@ class RelaxedSegment(nn.Module):
         self,
         decoder: HNeRVDecoder,
         embeddings: Tensor,
-        steps: Mapping[str, float],
+        steps: Mapping[str, Tensor],
         embedding_steps: Tensor,
         section: int = 64,
     ):
@@ -140,12 +141,12 @@ class RelaxedSegment(nn.Module):
             state[n].detach().float().clone(memory_format=torch.preserve_format) for n in self.names
         )
         self.embeddings = nn.Parameter(embeddings.detach().float().clone())
-        self.log_steps = nn.Parameter(torch.tensor([steps[n] for n in self.names]).log())
+        self.log_steps = nn.ParameterList(steps[n].detach().float().log() for n in self.names)
         self.log_embedding_steps = nn.Parameter(embedding_steps.detach().float().log())
 
-    def steps(self) -> Tensor:
+    def steps(self) -> list[Tensor]:
         """Return the steps of the weights in the precision of the file."""
-        return _half(self.log_steps)
+        return [_half(steps) for steps in self.log_steps]
 
     def embedding_steps(self) -> Tensor:
         """Return the steps of the embeddings (1, d, 1, 1) in the precision of the file."""

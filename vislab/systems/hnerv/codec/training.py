@@ -43,6 +43,8 @@ class TrainingSettings:
         target_bits: Bits of weights and embeddings at the end; None keeps `lam`.
         temperature: Of the soft rounding, at its first and last step.
         noise: Standard deviation of the noise of the soft rounding, at its first and last step.
+        start_step: First steps of weights in standard deviations of the weights that share them.
+        channel_steps: A step for each input channel of a weight, instead of one for the weight.
         refresh: Training steps between two fits of the entropy models.
         seed: Seed of the order of frames and of the noise.
     """
@@ -59,6 +61,8 @@ class TrainingSettings:
     target_bits: float | None = None
     temperature: tuple[float, float] = (0.35, 0.1)
     noise: tuple[float, float] = (0.22, 0.15)
+    start_step: float = 0.5
+    channel_steps: bool = False
     refresh: int = 66
     seed: int = 0
 
@@ -108,14 +112,25 @@ class SegmentTraining:
         frames: uint8 (T, 3, H, W), a size that the strides divide.
         settings: See TrainingSettings.
         section: Frames per section of the file.
+        size: (height, width) of the frames before they were padded at the bottom and the right; what is beyond does
+            not count.
     """
 
-    def __init__(self, network: HNeRV, frames: Tensor, settings: TrainingSettings, *, section: int = 64):
+    def __init__(
+        self,
+        network: HNeRV,
+        frames: Tensor,
+        settings: TrainingSettings,
+        *,
+        section: int = 64,
+        size: tuple[int, int] | None = None,
+    ):
         self.network = network.train()
         self.frames = frames
         self.settings = settings
         self.section = section
-        self.pixels = len(frames) * frames.shape[-2] * frames.shape[-1]
+        self.size = size or tuple(frames.shape[-2:])
+        self.pixels = len(frames) * self.size[0] * self.size[1]
         self.epoch = 0
         self.log_lam = math.log(settings.lam) if settings.lam > 0 else -math.inf
         self.relaxed: RelaxedSegment | None = None
@@ -210,15 +225,19 @@ class SegmentTraining:
         """Take one training step; returns the mean squared error of the frame."""
         target = self._target([number])
         if self.relaxed is None:
-            error = loss = self.network.loss(self.network.forward_tensor(target)["image"], target)
+            error = loss = self._error(self.network.forward_tensor(target)["image"], target)
         else:
             image, bits = self._relaxed_frame(number, generator)
-            error = self.network.loss(image, target)
+            error = self._error(image, target)
             loss = error + math.exp(self.log_lam) * bits / self.pixels
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return error.detach()
+
+    def _error(self, image: Tensor, target: Tensor) -> Tensor:
+        height, width = self.size
+        return torch.nn.functional.mse_loss(image[..., :height, :width], target[..., :height, :width])
 
     def _relaxed_frame(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         settings = self.settings
@@ -236,20 +255,21 @@ class SegmentTraining:
     @torch.no_grad()
     def _relax(self) -> None:
         """Replace the encoder by free embeddings, and start to learn the steps."""
-        network = self.network.eval()
+        settings, network = self.settings, self.network.eval()
         parts = [
             network.encode(self._target(range(i, min(i + 8, len(self.frames))))) for i in range(0, len(self.frames), 8)
         ]
         embeddings = torch.cat(parts)  # (T, d, h, w)
-        steps = {
-            name: max(p.std().item() / (2 if p.ndim > 1 else 16), 1e-4)
-            for name, p in network.decoder.state_dict().items()
-        }
+        steps = {}
+        for name, p in network.decoder.state_dict().items():
+            axes = [d for d in range(p.ndim) if d != 1] if settings.channel_steps and p.ndim > 1 else None
+            deviation = p.std() if axes is None else p.std(dim=axes, keepdim=True)  # (1, I, 1, 1)
+            steps[name] = (deviation * (settings.start_step if p.ndim > 1 else 1 / 16)).clamp_min(1e-4)
         spread = (embeddings - embeddings.mean(dim=0)).std(dim=(0, 2, 3), keepdim=True)  # (1, d, 1, 1)
         self.relaxed = RelaxedSegment(
             network.decoder, embeddings, steps, (spread * 0.2).clamp_min(1e-4), section=self.section
         )
-        settings, relaxed = self.settings, self.relaxed
+        relaxed = self.relaxed
         names = dict(zip(relaxed.names, relaxed.weights, strict=True))
         stages = [f"stages.{i}.0.weight" for i in range(len(relaxed.spec.strides))]
         groups = [
@@ -260,7 +280,7 @@ class SegmentTraining:
         groups += [
             {"params": rest, "method": "adam"},
             {"params": [relaxed.embeddings], "method": "adam", "lr": settings.embedding_lr},
-            {"params": [relaxed.log_steps, relaxed.log_embedding_steps], "method": "adam", "lr": settings.step_lr},
+            {"params": [*relaxed.log_steps, relaxed.log_embedding_steps], "method": "adam", "lr": settings.step_lr},
         ]
         self.optimizer = self._optimizer(groups)
 
@@ -290,6 +310,7 @@ def compress(
     settings: TrainingSettings,
     *,
     section: int = 64,
+    size: tuple[int, int] | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Segment:
     """Fit a network to frames (T, 3, H, W) uint8 and return it compressed.
@@ -299,9 +320,10 @@ def compress(
         frames: Frames of a size that the strides divide.
         settings: See TrainingSettings.
         section: Frames per section of the file.
+        size: See SegmentTraining.
         report: Called after each epoch.
     """
-    training = SegmentTraining(network, frames, settings, section=section)
+    training = SegmentTraining(network, frames, settings, section=section, size=size)
     while not training.finished:
         progress = training.run_epoch()
         if report is not None:

@@ -88,6 +88,15 @@ def test_packed_bytes_restore_network_and_embeddings():
     assert len(stream.pack()) < count * 6 / 8 + 256 + 4 * 8 * 6 + 8 * 11
 
 
+def test_networks_without_embeddings():
+    network = decoder()
+    shapes = {name: tuple(p.shape) for name, p in network.state_dict().items()}
+    stream = PublishedStream.of(network, None)
+    read = PublishedStream.unpack(stream.pack(), shapes, None)
+    assert read.embeddings is None
+    assert all(torch.equal(a, b) for a, b in zip(stream.state_dict().values(), read.state_dict().values(), strict=True))
+
+
 def test_pruning_sets_the_smallest_weights_to_zero():
     network = decoder()
     weights = {name: p for name, p in network.named_parameters() if p.ndim > 1}

@@ -73,19 +73,21 @@ class PublishedStream:
 
     Args:
         weights: Weights by name.
-        embeddings: Embeddings (T, d, h, w).
+        embeddings: Embeddings (T, d, h, w); None for NeRV, which has none.
     """
 
     weights: Mapping[str, MinMax]
-    embeddings: MinMax
+    embeddings: MinMax | None
 
     @classmethod
     def of(
-        cls, decoder: nn.Module, embeddings: Tensor, *, weight_bits: int = 8, embedding_bits: int = 6
+        cls, decoder: nn.Module, embeddings: Tensor | None, *, weight_bits: int = 8, embedding_bits: int = 6
     ) -> "PublishedStream":
         """Quantize a trained decoder, biases included, and embeddings (T, d, h, w)."""
         arrays = {name: tensor.detach().float().cpu().numpy() for name, tensor in decoder.state_dict().items()}
         weights = {name: quantize(array, weight_bits) for name, array in arrays.items()}
+        if embeddings is None:
+            return cls(weights, None)
         return cls(weights, quantize(embeddings.detach().float().cpu().numpy(), embedding_bits))
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -98,7 +100,7 @@ class PublishedStream:
         Per tensor one byte for the axis, then minima and scales; 256 bytes with the code lengths; the Huffman codes of
         all symbols.
         """
-        tensors = [*self.weights.values(), self.embeddings]
+        tensors = [*self.weights.values(), *([] if self.embeddings is None else [self.embeddings])]
         side = b"".join(bytes([t.axis]) + t.minimum.tobytes() + t.scale.tobytes() for t in tensors)
         symbols = np.concatenate([t.symbols.ravel() for t in tensors])
         lengths = code_lengths(np.bincount(symbols, minlength=256))
@@ -106,11 +108,11 @@ class PublishedStream:
 
     @classmethod
     def unpack(
-        cls, data: bytes, shapes: Mapping[str, Sequence[int]], embedding_shape: Sequence[int]
+        cls, data: bytes, shapes: Mapping[str, Sequence[int]], embedding_shape: Sequence[int] | None
     ) -> "PublishedStream":
         """Read the bytes of `pack` for weights of the given shapes, in their order."""
         heads, position = [], 0
-        for shape in (*shapes.values(), embedding_shape):
+        for shape in (*shapes.values(), *([] if embedding_shape is None else [embedding_shape])):
             axis = data[position]
             ranges = () if axis == PER_TENSOR else tuple(1 if i == axis else n for i, n in enumerate(shape))
             precision = np.dtype(np.float32 if axis == PER_TENSOR else np.float16)
@@ -126,7 +128,8 @@ class PublishedStream:
             MinMax(part.reshape(shape), minimum, scale, axis)
             for part, (shape, axis, minimum, scale) in zip(parts, heads, strict=True)
         ]
-        return cls(dict(zip(shapes, tensors[:-1], strict=True)), tensors[-1])
+        last = None if embedding_shape is None else tensors.pop()
+        return cls(dict(zip(shapes, tensors, strict=True)), last)
 
 
 def code_lengths(counts: np.ndarray) -> np.ndarray:

@@ -164,7 +164,8 @@ def _official(file: Path, results: list[dict], kind: str) -> dict[str, float]:
         evaluation.accumulate()
         evaluation.summarize()
     names = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
-    values = {f"{kind}_{n}": 100 * v for n, v in zip(names, evaluation.stats[:6], strict=True) if v >= 0}
+    names += ("mAR_1", "mAR_10", "mAR_100", "mAR_s", "mAR_m", "mAR_l")
+    values = {f"{kind}_{n}": 100 * v for n, v in zip(names, evaluation.stats, strict=True) if v >= 0}
     for k, category in enumerate(truth.loadCats(evaluation.params.catIds)):
         table = evaluation.eval["precision"][:, :, k, 0, 2]
         if (table > -1).any():
@@ -180,10 +181,10 @@ def test_equals_pycocotools_on_the_files_themselves(tmp_path, seed):
     for iou_types in (("bbox",), ("segm",), ("bbox", "segm")):
         expected = {key: value for kind in iou_types for key, value in official[kind].items()}
         for backend in ("faster", "pycocotools"):
-            metric = CocoMetric(iou_types=iou_types, backend=backend, classwise=True)
+            metric = CocoMetric(iou_types=iou_types, backend=backend, classwise=True, recall=True)
             metric.dataset_meta = dataset.metainfo
             metric.process({}, samples)
-            assert metric.compute_metrics(metric.results) == pytest.approx(expected, abs=1e-9)
+            assert metric.compute_metrics(metric.results) == pytest.approx(expected, rel=0, abs=1e-10)  # percent
 
 
 def test_area_comes_from_the_file_whatever_is_measured():

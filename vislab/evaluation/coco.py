@@ -24,6 +24,9 @@ _NAMES = ("mAP", "mAP_50", "mAP_75", "mAP_s", "mAP_m", "mAP_l")
 class CocoMetric(BaseMetric):
     """COCO AP in percent: bbox_mAP, bbox_mAP_50, ... and segm_mAP, segm_mAP_50, ..., depending on `iou_types`.
 
+    With `recall`, also COCO's average recall: bbox_mAR_1, bbox_mAR_10 and bbox_mAR_<max_detections> by the number of
+    detections per image, and bbox_mAR_s, bbox_mAR_m and bbox_mAR_l by size.
+
     Reads pred_instances (labels, scores, bboxes, masks) and gt_instances (labels, bboxes, masks, ignore, areas) at the
     original size; masks are (N, H, W) or COCO RLE. Ignored instances are treated as crowds. Sizes (small, medium,
     large) without ground truth are omitted.
@@ -37,6 +40,7 @@ class CocoMetric(BaseMetric):
     Args:
         iou_types: "bbox", "segm" or both.
         max_detections: Maximum number of detections per image.
+        recall: Add average recall.
         classwise: Add bbox_AP/<class> and segm_AP/<class> for each class with ground truth.
         backend: "auto", "faster" or "pycocotools".
         collect_device: See mmengine's BaseMetric.
@@ -53,6 +57,7 @@ class CocoMetric(BaseMetric):
         *,
         iou_types: Sequence[Literal["bbox", "segm"]] = ("bbox",),
         max_detections: int = 100,
+        recall: bool = False,
         classwise: bool = False,
         backend: Literal["auto", "faster", "pycocotools"] = "auto",
         collect_device: str = "cpu",
@@ -64,13 +69,14 @@ class CocoMetric(BaseMetric):
             raise ConfigError(f"CocoMetric: iou_types={self.iou_types}; expected bbox and segm")
         if backend not in ("auto", "faster", "pycocotools"):
             raise ConfigError(f"CocoMetric: backend={backend!r} is not one of auto, faster, pycocotools")
-        self.max_detections = max_detections
+        self.max_detections, self.recall = max_detections, recall
         self.classwise = classwise
         self.backend = backend
 
     def result_names(self) -> list[str]:
         """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
-        names = [f"{kind}_{name}" for kind in self.iou_types for name in _NAMES] + ["invalid_detections"]
+        names = _NAMES + (_recall_names(self.max_detections) if self.recall else ())
+        names = [f"{kind}_{name}" for kind in self.iou_types for name in names] + ["invalid_detections"]
         return names + [f"{kind}_AP/*" for kind in self.iou_types if self.classwise]
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
@@ -96,7 +102,8 @@ class CocoMetric(BaseMetric):
         names = (self.dataset_meta or {}).get("classes")
         for iou_type in self.iou_types:
             values = coco_ap(results, iou_type, self.backend, self.max_detections)
-            each = values.pop("classes")
+            each, recalls = values.pop("classes"), values.pop("recalls")
+            values |= recalls if self.recall else {}
             metrics |= {f"{iou_type}_{key}": 100 * value for key, value in values.items() if value >= 0}
             if self.classwise:
                 called = {label: names[label] if names else label for label in each}
@@ -238,7 +245,8 @@ def coco_ap(results: Sequence[dict], iou_type: str, backend: str = "auto", max_d
     """Compute AP from the outputs of `image_result`.
 
     Returns:
-        mAP, mAP_50, ... as fractions, -1 without ground truth; and `classes`, the AP by class index.
+        mAP, mAP_50, ... as fractions, -1 without ground truth; `recalls`, a dict of mAR_1 etc.; and `classes`, the AP
+        by class index.
     """
     images, annotations, detections = [], [], []
     for image_id, result in enumerate(results, start=1):
@@ -250,7 +258,7 @@ def coco_ap(results: Sequence[dict], iou_type: str, backend: str = "auto", max_d
         for entry, score in zip(_entries(dt, image_id, iou_type), dt["scores"], strict=True):
             detections.append(entry | {"score": float(score)})
     if not annotations:
-        return {**dict.fromkeys(_NAMES, -1.0), "classes": {}}
+        return {**dict.fromkeys(_NAMES, -1.0), "recalls": {}, "classes": {}}
     coco_class, eval_class = _backend(backend)
     labels = sorted({a["category_id"] for a in annotations} | {d["category_id"] for d in detections})
     content = {"images": images, "annotations": annotations, "categories": [{"id": i, "name": str(i)} for i in labels]}
@@ -297,7 +305,15 @@ def _summary(evaluation: Any) -> dict[str, Any]:
     values = (mean(every), mean(every[at[0.5]]), mean(every[at[0.75]]))
     sizes = tuple(mean(precision[..., area, -1]) for area in (1, 2, 3))
     classes = {int(c) - 1: mean(every[:, :, k]) for k, c in enumerate(evaluation.params.catIds)}
-    return dict(zip(_NAMES, values + sizes, strict=True)) | {"classes": classes}
+    recall = np.asarray(evaluation.eval["recall"])  # (IoU, class, area, detections)
+    recalls = [mean(recall[:, :, 0, m]) for m in range(3)] + [mean(recall[:, :, area, -1]) for area in (1, 2, 3)]
+    recalls = dict(zip(_recall_names(evaluation.params.maxDets[-1]), recalls, strict=True))
+    return dict(zip(_NAMES, values + sizes, strict=True)) | {"recalls": recalls, "classes": classes}
+
+
+def _recall_names(max_detections: int) -> tuple[str, ...]:
+    counts = (1, min(10, max_detections), max_detections)
+    return tuple(f"mAR_{key}" for key in (*counts, "s", "m", "l"))
 
 
 def _backend(name: str) -> tuple[type, type]:

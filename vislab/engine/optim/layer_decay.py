@@ -25,6 +25,7 @@ class Rules:
         decay_bias: Use weight decay for biases of layers other than norms, as in detectron2's configs.
         respect_no_weight_decay: No weight decay for parameters in `no_weight_decay()` of a module.
         lr_mult: Additional factors by prefix of the parameter name, e.g. {"decoder": 10}; the longest match is used.
+            "*" matches any text, e.g. {"*.sampling_offsets": 0.1}.
         decay_mult: Factors on the weight decay, in the same form.
     """
 
@@ -155,5 +156,8 @@ class LayerDecayOptimConstructor:
 
 
 def starts_with(name: str, start: str) -> bool:
-    """Return whether `start` is a prefix of a dotted name by whole parts: "head.weight", not "header.weight"."""
-    return re.match(re.escape(start) + r"(\.|$)", name) is not None
+    """Return whether `start` is a prefix of a dotted name by whole parts: "head.weight", not "header.weight".
+
+    A "*" in `start` matches any text, e.g. "*.sampling_offsets".
+    """
+    return re.match(re.escape(start).replace(r"\*", ".*") + r"(\.|$)", name) is not None

@@ -1,0 +1,22 @@
+"""Rotated Deformable DETR with EfficientNet-Lite0 on the 8 tiles of dota8 at 512x512, to the point of memorizing them.
+
+Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_dota8_cpu.py
+Data:     python tools/prepare_data.py weights dota8; VISLAB_DATA is the data folder
+Hardware: 2 CPU cores, 500 iterations
+Result:   not run to the end
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.datasets.dota8 import *
+    from ._base_.cpu import *
+
+both = dict(images="images/**.jpg", labels="labels/**.txt")  # training and validation tiles
+train_set.update(both, pipeline=test_pipeline)  # without flips
+val_set.update(both)
+model.update(num_queries=150)
+model["denoising"].update(num_queries=110)
+train_dataloader.update(batch_size=2, dataset=train_set)
+val_dataloader.update(batch_size=2, dataset=val_set)
+train_cfg.update(max_iters=500, val_interval=250)

@@ -1,0 +1,17 @@
+"""Rotated Deformable DETR with EfficientNet-Lite0 on HIT-UAV, thermal aerial images at 256x320, 4 classes.
+
+Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_hit_uav_cpu.py
+Data:     python tools/prepare_data.py weights hit_uav; VISLAB_DATA is the data folder
+Hardware: 2 CPU cores, 2000 iterations
+Result:   not run
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from .._base_.datasets.hit_uav import *
+    from ._base_.cpu import *
+
+model.update(num_classes=4)
+train_dataloader.update(dataset=train_set)
+val_dataloader.update(dataset=val_set)

@@ -17,6 +17,7 @@ FAST = {
     "cae/cae_vit_cifar10_norm_pixel_cpu",
     "eco_m2f/eco_m2f_lite0_scenes_mixed_cpu",
     "hnerv/hnerv_bunny_160x320_cpu",
+    "mutdet/rotated_detr_lite0_scenes_cpu",
     "timesnet/fpn_lite0_camvid",
     "timesnet/fpn_lite0_rgbd_kitchen",
     "tract/cifar10_subset_resnet_sgd_cpu_tract",

@@ -3,7 +3,7 @@
 Command:  python tools/train.py configs/mutdet/deformable_detr_lite0_dior_photos_cpu.py
 Data:     python tools/prepare_data.py weights dior_photos; VISLAB_DATA is the data folder
 Hardware: 2 CPU cores, 2000 iterations
-Result:   not run
+Result:   AP not measured, not run
 """
 
 from mmengine.config import read_base

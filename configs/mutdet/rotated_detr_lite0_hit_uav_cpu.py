@@ -3,7 +3,7 @@
 Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_hit_uav_cpu.py
 Data:     python tools/prepare_data.py weights hit_uav; VISLAB_DATA is the data folder
 Hardware: 2 CPU cores, 2000 iterations
-Result:   not run
+Result:   AP not measured, not run
 """
 
 from mmengine.config import read_base

@@ -4,7 +4,7 @@ Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_scenes_cpu.py
 Data:     none; ImageNet weights by python tools/prepare_data.py weights (VISLAB_DATA is the data folder), or by
           --cfg-options weights=FILE; weights=False starts from random weights
 Hardware: 2 CPU cores, 2000 iterations
-Result:   not run
+Result:   AP not measured, not run
 """
 
 from mmengine.config import read_base

@@ -4,7 +4,7 @@ Command:  python tools/train.py configs/mutdet/rotated_detr_swin_t_dior_r.py --l
           --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
 Data:     the full set in data/DIOR, see data/README.md
 Hardware: published on 4 GPUs, 8 images per iteration, 36 epochs
-Expected: not run here; no figure for a model without pre-training was found
+Expected: not run here; no published AP without pre-training was found
 """
 
 from mmengine.config import read_base

@@ -4,7 +4,7 @@ Command:  python tools/train.py configs/mutdet/rotated_detr_swin_t_dota.py --lau
           --cfg-options model.backbone.pretrained=True   (downloads ImageNet weights; or the path of a file)
 Data:     tiles in data/DOTA_tiles, made by tools/dataset_converters/dota_tiles.py
 Hardware: published on 4 GPUs, 8 images per iteration, 36 epochs
-Expected: not run here; no figure for a model without pre-training was found
+Expected: not run here; no published AP without pre-training was found
 """
 
 from mmengine.config import read_base

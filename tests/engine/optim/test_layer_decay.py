@@ -6,7 +6,7 @@ import torch
 from timm.optim import param_groups_layer_decay
 from torch import nn
 
-from vislab.engine.optim.layer_decay import LayerDecayOptimConstructor
+from vislab.engine.optim.layer_decay import LayerDecayOptimConstructor, Rules
 from vislab.errors import ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
 
@@ -90,3 +90,12 @@ def test_biases_may_decay_without_the_norms():
     assert {ours[f"neck.0.{kind}"][1] for kind in ("weight", "bias")} == {0.05}
     assert {ours[f"neck.1.{kind}"][1] for kind in ("weight", "bias")} == {0.0}
     assert ours["body.encoder.model.bn1.bias"] == (0.1, 0.0)
+
+
+def test_a_star_matches_any_text():
+    model = nn.ModuleDict({name: nn.ModuleDict({k: nn.Linear(2, 2) for k in ("offsets", "other")}) for name in "ab"})
+    groups = Rules(layer_decay=1.0, lr_mult={"*.offsets": 0.1, "a": 3.0}).groups(model, lr=1.0, weight_decay=0.0)
+    names = {id(p): name for name, p in model.named_parameters()}
+    rates = {names[id(p)]: group["lr"] for group in groups for p in group["params"]}
+    assert rates["b.offsets.weight"] == rates["a.offsets.bias"] == pytest.approx(0.1)
+    assert rates["a.other.weight"] == 3 and rates["b.other.weight"] == 1

@@ -17,12 +17,12 @@ from vislab.apis.build import build_model, load
 from vislab.apis.inputs import ImageLike, Job, collect, is_address, list_inputs, read_image
 from vislab.apis.results import to_plain_results, write_image
 from vislab.apis.tiles import Tiles, predict_tiles
-from vislab.apis.video_writer import VideoWriter
 from vislab.engine.class_lists import warn_other_classes
 from vislab.errors import ConfigError, DataError, VislabError
 from vislab.evaluation.frame import require_original_frame
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.video import read_frames, read_timing
+from vislab.io.video_writer import VideoWriter
 from vislab.registry import DATASETS, TRANSFORMS
 from vislab.structures import DataSample
 

@@ -15,8 +15,8 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".t
 _UNREAD_SUFFIXES = (".heic", ".heif", ".avif", ".jxl", ".jp2", ".gif", ".svg", ".dng", ".cr2", ".nef", ".arw", ".exr")
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".wmv")
-VIDEO_SUFFIXES += (".flv", ".ogv", ".3gp", ".y4m", ".gif")
-"""Suffixes of video formats that FFmpeg decodes, in lower case; GIF is included because most are animated."""
+VIDEO_SUFFIXES += (".flv", ".ogv", ".3gp", ".y4m", ".gif", ".hnv")
+"""Suffixes of video formats that FFmpeg decodes, and .hnv, in lower case; GIF is included because most are animated."""
 
 _SAME = {".jpeg": ".jpg", ".jfif": ".jpg", ".tiff": ".tif"}
 

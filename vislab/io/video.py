@@ -2,15 +2,17 @@
 
 Containers may have several video streams (cover pictures, previews), a display matrix with the rotation of the frames
 (written by phones), and variable frame rates. FFmpeg reads truncated files of many containers without an error, so the
-frame count or duration in the header is compared with the contents of the file.
+frame count or duration in the header is compared with the contents of the file. Formats that FFmpeg does not know have
+readers elsewhere, see `READERS`.
 """
 
 import logging
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +45,23 @@ class Timing(NamedTuple):
     time_base: Fraction
 
 
+class VideoReader(NamedTuple):
+    """Functions that read the videos of a format: `frames` and `timing` of a path, raising DataError."""
+
+    frames: Callable[[str | Path], Iterator[Frame]]
+    timing: Callable[[str | Path], Timing]
+
+
+READERS: dict[str, str] = {".hnv": "vislab.systems.hnerv.codec.playback"}
+"""Module with a VideoReader named `READER`, by suffix; it is imported when a file with that suffix is read."""
+
+
+def _find_reader(path: str | Path) -> VideoReader | None:
+    """Return the reader of formats that FFmpeg does not know."""
+    module = READERS.get(os.path.splitext(path)[1].lower())
+    return None if module is None else import_module(module).READER
+
+
 def read_video(path: str | Path) -> Iterator[np.ndarray]:
     """Yield the frames of a video file in order, RGB uint8 (H, W, 3), upright.
 
@@ -59,6 +78,10 @@ def read_frames(path: str | Path) -> Iterator[Frame]:
     Raises:
         DataError: Not a video, no video stream, a decoder error, or less data than stated in the header.
     """
+    reader = _find_reader(path)
+    if reader is not None:
+        yield from reader.frames(path)
+        return
     count = 0
     try:
         with _open(path) as (container, film):
@@ -79,6 +102,9 @@ def read_timing(path: str | Path) -> Timing:
     Raises:
         DataError: Not a video, or no video stream.
     """
+    reader = _find_reader(path)
+    if reader is not None:
+        return reader.timing(path)
     try:
         with _open(path) as (_, film):
             rate = film.average_rate or film.guessed_rate

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from vislab.datasets.video_frames import VideoFrames
-from vislab.errors import CheckpointError
+from vislab.errors import CheckpointError, ConfigError
 from vislab.io.checkpoint import load_checkpoint
 from vislab.systems.hnerv.codec import DecoderSpec, HnvDecoder, VideoInfo, dequantize, write_hnv
-from vislab.systems.hnerv.codec.convert import from_published
+from vislab.systems.hnerv.codec.convert import convert_file, from_published
 
 
 def entry(shape, axis):
@@ -53,6 +53,16 @@ def test_values_are_min_plus_scale_times_quant(tmp_path):
         e = checkpoint["embed"]
         expected = e["min"].float() + e["scale"].float() * e["quant"].float()
         assert torch.equal(decoder.embeddings((0, i) for i in range(5)), expected)
+
+
+def test_files_are_converted_with_their_rate(tmp_path):
+    torch.save(published(), tmp_path / "video.pth")
+    convert_file(tmp_path / "video.pth", tmp_path / "a.hnv", fps=29.97)
+    with HnvDecoder(tmp_path / "a.hnv") as decoder:
+        assert decoder.frame(4).shape == (12, 18, 3)
+        assert float(decoder.file.info.rate) == pytest.approx(29.97, abs=1e-3)
+    with pytest.raises(ConfigError, match="fps=0"):
+        convert_file(tmp_path / "video.pth", tmp_path / "a.hnv", fps=0)
 
 
 @pytest.mark.parametrize("damage", ["embed", "model", "name", "entry"])

@@ -9,6 +9,9 @@
     writer.py     write_hnv, append_segments
     reader.py     HnvFile: every part checked before it is decoded
     decoder.py    HnvDecoder: any frame, in any order, in batches
+    playback.py   frames with times for the rest of the package, export to videos and images, descriptions
+    repack.py     lower the rate without the video
+    convert.py    quantized videos of the paper's implementation
     relaxed.py    a network that is trained as it will be stored, and its bits
     training.py   a segment from frames to content, one epoch at a time
     published.py  the compression of the paper, as a baseline

@@ -4,16 +4,20 @@ Such a file has "embed" and "model", in which each tensor is given as `quant` (u
 scale * quant. Scalars are float32, arrays float16 and vary along one axis.
 """
 
+import os
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from vislab.errors import CheckpointError, DataError
-from vislab.systems.hnerv.codec.content import Quantized, Segment
+from vislab.errors import CheckpointError, ConfigError, DataError
+from vislab.io.checkpoint import load_checkpoint
+from vislab.systems.hnerv.codec.content import Quantized, Segment, VideoInfo
 from vislab.systems.hnerv.codec.spec import DecoderSpec
+from vislab.systems.hnerv.codec.writer import write_hnv
 
 
 def from_published(checkpoint: Mapping[str, Any], *, section: int = 64) -> Segment:
@@ -32,6 +36,20 @@ def from_published(checkpoint: Mapping[str, Any], *, section: int = 64) -> Segme
             f"the checkpoint is not a quantized video of the HNeRV authors' implementation ({error!r}); expected "
             "quant, min and scale for 'embed' and for each tensor of 'model'"
         ) from error
+
+
+def convert_file(path: str | os.PathLike, target: str | os.PathLike, *, fps: float = 25) -> None:
+    """Write a checkpoint of the paper's implementation as a .hnv file, whose frames are not padded.
+
+    Raises:
+        CheckpointError: Not such a checkpoint, or the target cannot be written.
+        ConfigError: fps is not positive.
+    """
+    if not 0 < fps < 1e6:
+        raise ConfigError(f"fps={fps:g}; expected a positive number of frames per second")
+    segment = from_published(load_checkpoint(path))
+    height, width = (side * segment.spec.scale for side in segment.embeddings.symbols.shape[2:])
+    write_hnv(target, VideoInfo((height, width), 1 / Fraction(fps).limit_denominator(1001)), [segment])
 
 
 def _our_name(name: str) -> str:

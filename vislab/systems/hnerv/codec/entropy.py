@@ -11,7 +11,6 @@ from functools import cached_property
 
 import constriction
 import numpy as np
-from scipy.special import logsumexp, softmax
 
 from vislab.errors import DataError
 from vislab.systems.hnerv.codec.content import SYMBOL_LIMIT
@@ -150,7 +149,12 @@ def fit_model(symbols: np.ndarray, axes: Sequence[int] = ()) -> Model:
     for center in sorted(centers):
         candidates += [_fit_shape(counts, first, center), _fit_laplace(symbols, first, levels, center, NO_AXIS)]
         candidates += [_fit_laplace(symbols, first, levels, center, axis) for axis in axes]
-    return min(candidates, key=lambda model: 8 * len(model.pack()) + model.bits(symbols))
+
+    def length(model: Model) -> float:
+        bits = counts @ model.tables[0].costs if model.axis == NO_AXIS else model.bits(symbols)
+        return 8 * len(model.pack()) + float(bits)
+
+    return min(candidates, key=length)
 
 
 def _count_codes(counts: np.ndarray) -> tuple[int, ...]:
@@ -196,11 +200,16 @@ def _fit_exponents(features: np.ndarray, counts: np.ndarray) -> np.ndarray:
     target = features @ counts / counts.sum()
     x = np.zeros(len(features))
 
-    def loss(x: np.ndarray) -> float:
-        return float(logsumexp(x @ features) - x @ target)
+    def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Return the nats per symbol, and the probability of each level."""
+        logits = x @ features
+        top = logits.max()
+        p = np.exp(logits - top)
+        total = p.sum()
+        return float(np.log(total) + top - x @ target), p / total
 
+    loss, p = evaluate(x)
     for _ in range(100):
-        p = softmax(x @ features)
         mean = features @ p
         hessian = (features * p) @ features.T - np.outer(mean, mean)
         scale = np.sqrt(hessian.diagonal() + 1e-12)
@@ -208,9 +217,10 @@ def _fit_exponents(features: np.ndarray, counts: np.ndarray) -> np.ndarray:
             np.linalg.solve(hessian / np.outer(scale, scale) + 1e-9 * np.eye(len(x)), (mean - target) / scale) / scale
         )
         size = 1.0
-        while loss(x - size * step) > loss(x) and size > 1e-6:
+        while (trial := evaluate(x - size * step))[0] > loss and size > 1e-6:
             size /= 2
         x = x - size * step
+        loss, p = trial
         if (mean - target) @ step < 1e-7:  # twice the nats that can still be gained per symbol
             break
     return x

@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from vislab.apis.video_writer import VideoWriter
+from vislab.io.video_writer import VideoWriter
 
 
 def test_video_writer_keeps_frames_and_rate(tmp_path):

@@ -8,7 +8,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from mmengine.logging import print_log
+
+logger = logging.getLogger(__name__)
 
 
 class VideoWriter:
@@ -48,11 +49,9 @@ class VideoWriter:
         height, width = self._stream.height, self._stream.width
         if frame.shape != self._first and not self._scaled:
             self._scaled = True
-            print_log(
+            logger.warning(
                 f"the frames of {self.path.name} change their size from {self._first[0]}x{self._first[1]} to "
-                f"{frame.shape[0]}x{frame.shape[1]} (h x w): they are resized to the first one",
-                logger="current",
-                level=logging.WARNING,
+                f"{frame.shape[0]}x{frame.shape[1]} (h x w): they are resized to the first one"
             )
         if frame.shape != self._first or min(frame.shape[:2]) < 2:
             frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)

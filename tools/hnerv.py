@@ -1,0 +1,74 @@
+"""Encode videos into .hnv files with HNeRV, decode, check and change them.
+
+    python tools/hnerv.py decode film.hnv film.mp4                  any frame alone: --frames 10:20
+    python tools/hnerv.py decode film.hnv folder                    exact pixels as PNG
+    python tools/hnerv.py info film.hnv                             sizes of all parts
+    python tools/hnerv.py verify film.hnv                           decode everything but the pixels
+    python tools/hnerv.py repack film.hnv small.hnv --bpp 0.05      lower the rate without the video
+    python tools/hnerv.py convert quant_vid.pth bunny.hnv           from the paper's quantized videos
+
+Format: docs/hnv_format.md. Bits per pixel (bpp) are 8 x the size of the file / (frames x height x width).
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
+from vislab.cli import run
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    decode = commands.add_parser("decode", help="write frames to an .mp4 file or as images to a folder")
+    decode.add_argument("file", help=".hnv file")
+    decode.add_argument("target", help=".mp4 file (H.264, lossy), or a new folder for PNG files (exact)")
+    decode.add_argument("--frames", default=":", metavar="A:B", help="frames A to B - 1, or one frame (default all)")
+
+    info = commands.add_parser("info", help="print the sizes of all parts")
+    info.add_argument("file", help=".hnv file")
+
+    verify = commands.add_parser("verify", help="check and decode all weights and embeddings")
+    verify.add_argument("file", help=".hnv file")
+
+    repack = commands.add_parser("repack", help="lower the rate without the video")
+    repack.add_argument("file", help=".hnv file")
+    repack.add_argument("target", help="new .hnv file")
+    repack.add_argument("--bpp", type=float, required=True, help="bits per pixel of the new file, at most")
+
+    convert = commands.add_parser("convert", help="convert a quantized video of the paper's implementation")
+    convert.add_argument("checkpoint", help="such as quant_vid.pth")
+    convert.add_argument("target", help="new .hnv file")
+    convert.add_argument("--fps", type=float, default=25, help="frames per second (default 25)")
+    return parser.parse_args()
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.command in ("decode", "info", "verify"):
+        from vislab.systems.hnerv.codec import playback
+
+        if args.command == "decode":
+            count = playback.export(args.file, args.target, frames=args.frames)
+            print(f"{count} frames are in {args.target}")
+        elif args.command == "info":
+            print(playback.describe(args.file))
+        else:
+            print(playback.verify(args.file))
+    elif args.command == "repack":
+        from vislab.systems.hnerv.codec.repack import repack
+
+        reached = repack(args.file, args.target, bpp=args.bpp)
+        print(f"{args.target}: {reached:.5f} bits per pixel")
+    elif args.command == "convert":
+        from vislab.systems.hnerv.codec.convert import convert_file
+        from vislab.systems.hnerv.codec.playback import describe
+
+        convert_file(args.checkpoint, args.target, fps=args.fps)
+        print(describe(args.target))
+
+
+if __name__ == "__main__":
+    args = parse_args()
+    run(lambda: main(args))

@@ -57,6 +57,8 @@ def small(path: Path) -> Config:
             cfg.val_dataloader.dataset.pipeline.insert(1, resize)  # before the labels, which keep their size
     if "deit" in path.name:
         cfg.model.img_size = SMALL
+    if path.stem == "finetune_vit_cifar10_cpu":  # whole images of 32 pixels, without a transform that resizes them
+        cfg.model.encoder.img_size = 32
     if "hnerv" in path.name:
         cfg.train_dataloader.batch_size = 1
     return cfg

@@ -1,8 +1,10 @@
-"""Augmentation of a whole batch: windows of the padded image, mirrored or not."""
+"""Augmentation of a whole batch: windows of the padded image, mirrored or not; rectangles of noise."""
+
+import random
 
 import torch
 
-from vislab.models.batch_augment import RandomShiftFlip
+from vislab.models.batch_augment import RandomErasing, RandomShiftFlip
 
 
 def test_shift_and_flip_move_whole_images():
@@ -37,3 +39,20 @@ def test_one_draw_equals_a_loop_over_images():
         padded[:, 3:8, 3:10] = image
         window = padded[:, top[i] : top[i] + 5, left[i] : left[i] + 7]
         assert torch.equal(found[i], window.flip(-1) if mirrored[i] else window)
+
+
+def test_a_rectangle_is_erased_in_some_images():
+    random.seed(0)
+    torch.manual_seed(0)
+    images = torch.full((200, 3, 32, 32), 9.0)
+    found, passed = RandomErasing(prob=0.25)(images.clone(), ["labels"])
+    changed = (found != 9).any(dim=1)  # (B, H, W)
+    touched = changed.flatten(1).any(dim=1)
+    assert passed == ["labels"] and 30 <= touched.sum() <= 70
+    for mask in changed[touched]:
+        rows, columns = mask.any(1), mask.any(0)
+        assert mask.sum() == rows.sum() * columns.sum()  # one rectangle
+        assert 0.01 <= mask.float().mean() <= 0.4
+    noise = found.permute(0, 2, 3, 1)[changed]
+    assert abs(noise.mean()) < 0.05 and 0.9 < noise.std() < 1.1
+    assert torch.equal(RandomErasing(prob=0.0)(images)[0], images)

@@ -11,6 +11,7 @@ from vislab.engine.optim.layer_decay import LayerDecayOptimConstructor
 from vislab.errors import ConfigError
 from vislab.models.encoder_classifier import EncoderClassifier, ProbeHead, build_pool
 from vislab.models.encoders.tokens import encode_tokens
+from vislab.models.encoders.vit import ViT
 from vislab.models.preprocessor import ImagePreprocessor
 
 
@@ -35,6 +36,25 @@ class TestFineTuning(ModelBehavior):
 
     def samples(self, count):
         return labeled(*range(count))
+
+
+class TestViT(TestFineTuning):
+    """The published fine-tuning: mean of the patches, then the encoder's norm; relative position bias."""
+
+    def build(self):
+        encoder = ViT(img_size=32, patch_size=8, dim=16, depth=2, num_heads=2, init_values=0.5, rel_pos_bias=True)
+        return build(encoder=encoder, norm="encoder", head_std=0.5)
+
+
+def test_learning_rates_of_the_published_fine_tuning():
+    """decay^(L + 1 - id) for embedding (id 0) and blocks (id i + 1); the full rate for norm and head."""
+    model = TestViT().build()
+    wrapper = {"optimizer": {"type": "AdamW", "lr": 1.0, "weight_decay": 0.1}}
+    groups = LayerDecayOptimConstructor(wrapper, {"layer_decay": 0.5})(model).optimizer.param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    parts = [model.encoder.cls_token, model.encoder.blocks[0].norm1.weight, model.encoder.blocks[1].mlp.fc1.weight]
+    assert [rates[id(p)] for p in parts] == [0.125, 0.25, 0.5]
+    assert rates[id(model.encoder.norm.weight)] == rates[id(model.head.classifier.weight)] == 1.0
 
 
 class TestFrozenAttentive(TestFineTuning):

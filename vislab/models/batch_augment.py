@@ -38,3 +38,28 @@ class RandomShiftFlip(nn.Module):
         image = torch.arange(count, device=inputs.device)
         moved = padded[image[:, None, None], rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
         return moved.permute(0, 3, 1, 2).contiguous(), data_samples
+
+
+@MODELS.register_module()
+class RandomErasing(nn.Module):
+    """Replaces a random rectangle of an image by noise (Zhong et al., 2020), by timm.
+
+    Applied to the normalized batch with `ImagePreprocessor(batch_augment=dict(type=RandomErasing))`, so that the noise
+    has mean 0 and deviation 1. For classification only. Places use Python's generator, noise that of the device.
+
+    Args:
+        prob: Probability for an image.
+        area: Range of the area relative to the image.
+    """
+
+    def __init__(self, *, prob: float = 0.25, area: tuple[float, float] = (0.02, 1 / 3)) -> None:
+        super().__init__()
+        self.prob, self.area = prob, tuple(area)
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None) -> tuple[Tensor, list | None]:
+        """Erase in images (B, C, H, W), in place; the samples are returned unchanged."""
+        from timm.data.random_erasing import RandomErasing as TimmErasing  # imported late: takes a second
+
+        low, high = self.area
+        erase = TimmErasing(self.prob, low, high, mode="pixel", device=inputs.device)
+        return erase(inputs), data_samples

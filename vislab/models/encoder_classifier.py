@@ -11,6 +11,7 @@ from vislab.models.base import build_part
 from vislab.models.classifier import BaseClassifier
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.models.encoders.tokens import Tokens, encode_tokens, is_encoder, token_dim
+from vislab.models.encoders.vit import ViT
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import MODELS
 
@@ -101,8 +102,6 @@ class EncoderClassifier(BaseClassifier):
         ConfigError: Unknown option, or parts that do not fit.
     """
 
-    compiled_parts = ("encoder", "head")
-
     def __init__(
         self,
         *,
@@ -139,6 +138,7 @@ class EncoderClassifier(BaseClassifier):
             num_classes=num_classes, loss=loss, mixup=mixup, data_preprocessor=data_preprocessor, init_cfg=init_cfg
         )
         self.encoder, self.pool, self.norm, self.frozen = encoder, pool, norm, frozen
+        self.compiled_parts = ("encoder.blocks" if isinstance(encoder, ViT) else "encoder", "head")
         dim = token_dim(encoder)
         self.head = ProbeHead(
             dim=dim,

@@ -8,6 +8,7 @@ from vislab.errors import ConfigError
 from vislab.models.classifier import ImageClassifier
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.models.encoders.tokens import RawPixels, Tokens, encode_tokens, find_encoder, grid_side, token_dim
+from vislab.models.encoders.vit import ViT
 from vislab.models.fpn import FPNNetwork
 from vislab.systems.hnerv import HNeRV
 
@@ -43,6 +44,18 @@ def test_layers_are_outputs_of_blocks_without_the_last_norm():
     with pytest.raises(ConfigError, match="3 blocks"):
         encode_tokens(model, IMAGES, layer=3)
     assert not any(block._forward_hooks for block in model.blocks)
+
+
+def test_our_transformer_likewise():
+    torch.manual_seed(0)
+    model = ViT(img_size=32, patch_size=8, dim=16, depth=3, num_heads=2).eval()
+    output = model(IMAGES)
+    tokens = encode_tokens(model, IMAGES)
+    assert torch.equal(tokens.cls, output[:, 0]) and torch.equal(tokens.all(), output)
+    assert (token_dim(model), grid_side(model)) == (16, 32)
+    for layer in (-1, 2):
+        assert torch.allclose(model.norm(encode_tokens(model, IMAGES, layer).all()), output, atol=1e-6)
+    assert not torch.allclose(encode_tokens(model, IMAGES, 1).patches, encode_tokens(model, IMAGES, 2).patches)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224"])

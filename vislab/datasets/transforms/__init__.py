@@ -58,6 +58,7 @@ from vislab.datasets.transforms.geometric import (
 )
 from vislab.datasets.transforms.instances import LoadAnnotations
 from vislab.datasets.transforms.loading import LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
+from vislab.datasets.transforms.rand_augment import RandAugment
 from vislab.datasets.transforms.targets import SemSegToInstances
 
 __all__ = [
@@ -76,6 +77,7 @@ __all__ = [
     "Pad",
     "PanopticToInstances",
     "PanopticToSemSeg",
+    "RandAugment",
     "RandomCrop",
     "RandomFlip",
     "RandomResizedCrop",

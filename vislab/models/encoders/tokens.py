@@ -1,6 +1,6 @@
 """Tokens of any encoder: class token and patch tokens, for probes and for classification with an encoder.
 
-Encoders are TimmEncoder, timm models, and vision transformers of this package; find_encoder() finds that of a model.
+Encoders are TimmEncoder, ViT, and timm models; find_encoder() finds that of a model.
 """
 
 from typing import Any, NamedTuple
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError, did_you_mean
 from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.encoders.vit import ViT
 from vislab.models.preprocessor import ImagePreprocessor
 
 PLACES = ("encoder", "backbone", "network.encoder", "network")  # of the encoder in a model, in search order
@@ -80,15 +81,15 @@ def find_encoder(model: nn.Module, part: str | None = None) -> tuple[str, nn.Mod
 
 def is_encoder(module: nn.Module) -> bool:
     """Return whether `encode_tokens` supports a module."""
-    return isinstance(module, TimmEncoder) or hasattr(module, "forward_features") or _is_vit(module)
+    return isinstance(module, (TimmEncoder, ViT)) or hasattr(module, "forward_features")
 
 
 def encode_tokens(encoder: nn.Module, images: Tensor, layer: int | None = None) -> Tokens:
     """Return the tokens of normalized images (B, C, H, W).
 
     Args:
-        encoder: A TimmEncoder, whose last map is used; a timm model, whose last features before pooling are used; or a
-            vision transformer of this package.
+        encoder: A TimmEncoder, whose last map is used; a ViT; or a timm model, whose last features before pooling are
+            used.
         images: Normalized images.
         layer: Index of a TimmEncoder's output, or of the block of a transformer whose output is used, without the norm
             after the last block. Default: the final output.
@@ -153,11 +154,6 @@ def grid_side(encoder: nn.Module) -> int | None:
     return int(height) if height == width else None
 
 
-def _is_vit(module: nn.Module) -> bool:
-    """Return whether a module is a vision transformer that returns tokens, the class token first."""
-    return all(hasattr(module, name) for name in ("patch_embed", "blocks", "cls_token"))
-
-
 def _from_map(features: Tensor) -> Tokens:
     return Tokens(None, features.flatten(2).transpose(1, 2))  # (B, C, h, w) -> (B, h w, C)
 
@@ -166,8 +162,11 @@ def _block_output(encoder: nn.Module, run: Any, images: Tensor, layer: int) -> T
     blocks = getattr(encoder, "blocks", None)
     if not isinstance(blocks, (nn.ModuleList, nn.Sequential)):
         raise ConfigError(f"layer={layer}: {type(encoder).__name__} has no sequence of blocks; use its final output")
+    index = _index(layer, len(blocks), "blocks")
+    if isinstance(encoder, ViT) and index in (-1, len(blocks) - 1):
+        return encoder.encode(encoder.patches(images))
     kept: list[Tensor] = []
-    hook = blocks[_index(layer, len(blocks), "blocks")].register_forward_hook(lambda _m, _i, out: kept.append(out))
+    hook = blocks[index].register_forward_hook(lambda _m, _i, out: kept.append(out))
     try:
         run(images)
     finally:

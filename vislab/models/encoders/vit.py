@@ -291,11 +291,13 @@ class ViT(nn.Module):
         return torch.cat((self.cls_token.expand(len(x), -1, -1).to(x.dtype), x), dim=1)
 
     def layer_ids(self) -> dict[str, int]:
-        """Return the depth of each parameter for layer-wise learning rates: 0 = embedding, last = final norm."""
-        last = 1 + len(self.blocks)
+        """Return the depth of parameters for layer-wise learning rates: 0 = embedding, i + 1 = block i.
 
-        def depth(name: str) -> int:
-            first, *rest = name.split(".")
-            return 1 + int(rest[0]) if first == "blocks" else last if first == "norm" else 0
-
-        return {name: depth(name) for name, _ in self.named_parameters()}
+        The final norm is not in it: it has the full rate, as the head in BEiT and CAE.
+        """
+        ids = {}
+        for name, _ in self.named_parameters():
+            first, _, rest = name.partition(".")
+            if first != "norm":
+                ids[name] = 1 + int(rest.split(".")[0]) if first == "blocks" else 0
+        return ids

@@ -15,6 +15,7 @@
     export.py     encoder to a file for timm and TimmEncoder
     hooks.py      reconstructions drawn during training
     model.py      CAE with modes loss | predict | tensor; CAE v2 with a target of all tokens
+    controls.py   SimMIM and MAE with the same encoder, targets and monitor
 
 Related: models/encoders/vit.py is the encoder, configs/cae has the training configs.
 
@@ -24,12 +25,13 @@ Zhang et al., "CAE v2: Context Autoencoder with CLIP Target", TMLR 2023, arXiv 2
 
 from vislab.systems.cae.batch import MaskedImagePreprocessor, patch_ids
 from vislab.systems.cae.clusters import ClusterTarget, TeacherDecayHook, sinkhorn
+from vislab.systems.cae.controls import MAE, SimMIM
 from vislab.systems.cae.convert import CAEWeights
 from vislab.systems.cae.dvae import DalleTarget, DvaeEncoder, load_dvae
 from vislab.systems.cae.export import export_encoder, timm_arguments, timm_state
 from vislab.systems.cae.features import FeatureTarget
 from vislab.systems.cae.frozen import Frozen
-from vislab.systems.cae.hog import HogTarget, hog, patch_hog
+from vislab.systems.cae.hog import HogTarget
 from vislab.systems.cae.hooks import ReconstructionHook
 from vislab.systems.cae.masks import BlockMask, InverseBlockMask, RandomMask
 from vislab.systems.cae.metric import MaskedLosses
@@ -53,6 +55,7 @@ __all__ = [
     "InverseBlockMask",
     "LatentDecoder",
     "LatentRegressor",
+    "MAE",
     "MaskedBatch",
     "MaskedImagePreprocessor",
     "MaskedLosses",
@@ -61,13 +64,12 @@ __all__ = [
     "RandomMask",
     "RandomResizedCropTwice",
     "ReconstructionHook",
+    "SimMIM",
     "Target",
     "TeacherDecayHook",
     "export_encoder",
-    "hog",
     "latent_statistics",
     "load_dvae",
-    "patch_hog",
     "patch_ids",
     "sinkhorn",
     "timm_arguments",

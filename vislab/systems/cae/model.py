@@ -149,7 +149,8 @@ class CAE(VisionModel):
             distance = F.mse_loss(wide(outputs["latents"]), wide(batch.latents))
             values["loss_alignment"] = self.alignment_weight * distance
         if self.monitor:
-            std, rank = latent_statistics(raw[:, 1:].detach(), batch.ids_visible, self.encoder.num_patches)
+            latents = raw[:, 1 : 1 + batch.ids_visible.shape[1]].detach()
+            std, rank = latent_statistics(latents, batch.ids_visible, self.encoder.num_patches)
             values |= {"latent_std": std, "latent_rank": rank}
         return values
 

@@ -14,6 +14,7 @@ REPOSITORY = Path(__file__).parents[1]
 LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path.parent.name != "_base_")
 # of each kind the cheapest, on small data; the others take more than a few seconds, and up to 7 GB of memory
 FAST = {
+    "cae/cae_vit_cifar10_clusters_cpu",
     "cae/cae_vit_cifar10_norm_pixel_cpu",
     "eco_m2f/eco_m2f_lite0_scenes_mixed_cpu",
     "hnerv/hnerv_bunny_160x320_cpu",

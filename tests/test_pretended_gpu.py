@@ -33,6 +33,7 @@ LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path
 FAST = {  # one of each kind of network and task
     "eco_m2f/eco_m2f_lite0_scenes_cpu",
     "eco_m2f/mask2former_swin_t_coco_panoptic",
+    "cae/cae_vit_cifar10_clusters_cpu",
     "cae/cae_vit_cifar10_norm_pixel_cpu",
     "hnerv/hnerv_bunny_160x320_cpu",
     "mutdet/deformable_detr_lite0_dior_photos_cpu",

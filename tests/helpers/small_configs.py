@@ -19,7 +19,7 @@ SHRUNK = {  # what fits the stand-ins, by transform
     "LargeScaleJitter": {"size": (SMALL, SMALL)},
     "Pad": {"size": (SMALL, SMALL)},
     "Resize": {"size": (SMALL, 2 * SMALL)},
-    "RandomResizedCropTwice": {"size": SMALL, "target_size": SMALL // 2},
+    "RandomResizedCropTwice": {"size": SMALL},
     "ViT": {"img_size": SMALL},
     "BlockMask": {"num_masked": 8},
 }
@@ -29,13 +29,16 @@ def shrink(node: Any) -> None:
     """Small images, no downloads: in place, through the whole config."""
     if isinstance(node, dict):
         kind = node.get("type")
+        if "target_size" in node:  # the second view keeps its share of the image
+            node["target_size"] = SMALL * node["target_size"] // node["size"]
         for key, value in SHRUNK.get(getattr(kind, "__name__", kind), {}).items():
             if node.get(key) is not None:
                 node[key] = value
         if node.get("pretrained") is True:
             node["pretrained"] = False
-        if "teacher" in node:  # 4x4 patches of 16 or 14
-            node["img_size"] = SMALL if "patch16" in node["teacher"] else 56
+        if "teacher" in node:  # 4x4 patches of 16 or 14; without patches, a grid of 16x16 at stride 16
+            sizes = {"patch16": SMALL, "patch14": 56}
+            node["img_size"] = next((size for part, size in sizes.items() if part in node["teacher"]), 4 * SMALL)
         if node.get("source") == "bunny":
             node["source"] = "clip.avi"
     for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():

@@ -7,7 +7,7 @@ from the visible patches. In a config:
 
     model = dict(ema_decay=0.999, target_context="full", alignment_weight=0.0, target=dict(type=ClusterTarget))
     custom_hooks = [dict(type=TeacherDecayHook)]
-    optim_wrapper = dict(paramwise_cfg=dict(custom_keys={"target.prototypes": dict(lr_mult=0.5)}))
+    optim_wrapper = dict(paramwise_cfg=dict(lr_mult={"target.prototypes": 0.5}))
 
 Paper: Darcet et al., "Cluster and Predict Latent Patches for Improved Masked Image Modeling", arXiv 2502.08769.
 """

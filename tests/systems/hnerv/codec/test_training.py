@@ -65,13 +65,13 @@ def test_a_target_raises_or_lowers_lam():
     assert low.bits < high.bits
 
 
-@pytest.mark.parametrize("stop", [2, 8])
-def test_a_stopped_run_ends_with_the_same_segment(stop, tmp_path):
-    whole = training(target_bits=20000.0)
+@pytest.mark.parametrize("stop, settings", [(2, {}), (5, {"soft_share": 0.3}), (8, {})])
+def test_a_stopped_run_ends_with_the_same_segment(stop, settings, tmp_path):
+    whole = training(target_bits=20000.0, **settings)
     for _ in range(stop):
         whole.run_epoch()
     torch.save(whole.state_dict(), tmp_path / "state.pth")
-    rest = training(target_bits=20000.0)
+    rest = training(target_bits=20000.0, **settings)
     rest.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
     assert rest.epoch == stop
     before = copy.deepcopy(rest.state_dict())
@@ -112,14 +112,16 @@ def test_nothing_to_store_before_the_rounding():
 
 def test_phases_of_the_run():
     settings = TrainingSettings(epochs=36)
-    assert (settings.fit_epochs, settings.round_from) == (18, 25)
-    shortest = TrainingSettings(epochs=3)
-    assert (shortest.fit_epochs, shortest.round_from) == (1, 2)
+    assert (settings.fit_epochs, settings.round_from) == (18, 18)
+    soft = TrainingSettings(epochs=36, soft_share=0.2)
+    assert (soft.fit_epochs, soft.round_from) == (18, 25)
+    shortest = TrainingSettings(epochs=2, soft_share=0.4)
+    assert (shortest.fit_epochs, shortest.round_from) == (1, 1)
     assert settings.rate(0.0) == pytest.approx(0.1) and settings.rate(1.0) == pytest.approx(0.0)
     assert max(settings.rate(i / 100) for i in range(100)) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("settings", [{"epochs": 2}, {"fit_share": 0.9, "round_share": 0.3}, {"fit_share": 0.0}])
+@pytest.mark.parametrize("settings", [{"epochs": 1}, {"fit_share": 0.9, "soft_share": 0.1}, {"fit_share": 0.0}])
 def test_mistakes_are_refused(settings):
     with pytest.raises(ConfigError):
         TrainingSettings(**settings)

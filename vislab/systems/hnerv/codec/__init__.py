@@ -14,6 +14,7 @@
     convert.py    quantized videos of the paper's implementation
     relaxed.py    a network that is trained as it will be stored, and its bits
     training.py   a segment from frames to content, one epoch at a time
+    polish.py     better embeddings of a finished segment, without a byte more
     published.py  the compression of the paper, as a baseline
 
 Later files of this list use earlier ones.
@@ -21,6 +22,7 @@ Later files of this list use earlier ones.
 
 from vislab.systems.hnerv.codec.content import Quantized, Segment, VideoInfo, dequantize, from_network
 from vislab.systems.hnerv.codec.decoder import HnvDecoder
+from vislab.systems.hnerv.codec.polish import polish
 from vislab.systems.hnerv.codec.reader import HnvFile
 from vislab.systems.hnerv.codec.spec import DecoderSpec
 from vislab.systems.hnerv.codec.training import SegmentTraining, TrainingSettings, compress
@@ -40,5 +42,6 @@ __all__ = [
     "compress",
     "dequantize",
     "from_network",
+    "polish",
     "write_hnv",
 ]

@@ -118,7 +118,7 @@ class RelaxedSegment(nn.Module):
     Args:
         decoder: A trained decoder; its weights are copied.
         embeddings: Embeddings of all frames (T, d, h, w).
-        steps: Initial steps of each weight, by name: scalars (), or of sizes 1 and full as in `Quantized`.
+        steps: Initial step of each weight, by name; a scalar ().
         embedding_steps: Initial steps (1, d, 1, 1).
         section: Frames per section of the file; the first frame of each is not coded as a difference.
     """

@@ -1,10 +1,10 @@
 """Fitting and compression of one segment as one run: a float network first, then the rounded one with its bits.
 
-    fit      encoder and decoder, mean squared error, Muon                            -> share `fit_share` of the epochs
-    relax    decoder and free embeddings, soft rounding, error + lam * bits per pixel
-    round    the same with hard rounding and straight-through gradients               -> last `round_share`
+    fit      encoder and decoder, mean squared error                             -> share `fit_share` of the epochs
+    soften   decoder and free embeddings, soft rounding, error + lam * bits per pixel   -> share `soft_share`
+    round    the same with hard rounding and straight-through gradients          -> the others
 
-One learning rate schedule spans all three. A target of bits sets lam while training.
+One learning rate schedule spans all of it. A target of bits sets lam while training.
 """
 
 import math
@@ -33,7 +33,7 @@ class TrainingSettings:
     Args:
         epochs: Passes over the frames.
         fit_share: Share of the epochs before rounding.
-        round_share: Share of the epochs, at the end, with hard rounding.
+        soft_share: Share of the epochs with soft rounding; hard rounding from the start gave more on Bunny.
         lr: Rate of Muon for the stage convolutions.
         adam_lr: Rate of Adam for other weights.
         embedding_lr: Rate of Adam for embeddings.
@@ -43,15 +43,14 @@ class TrainingSettings:
         target_bits: Bits of weights and embeddings at the end; None keeps `lam`.
         temperature: Of the soft rounding, at its first and last step.
         noise: Standard deviation of the noise of the soft rounding, at its first and last step.
-        start_step: First steps of weights in standard deviations of the weights that share them.
-        channel_steps: A step for each input channel of a weight, instead of one for the weight.
+        start_step: First step of a weight in standard deviations.
         refresh: Training steps between two fits of the entropy models.
         seed: Seed of the order of frames and of the noise.
     """
 
     epochs: int = 36
     fit_share: float = 0.5
-    round_share: float = 0.3
+    soft_share: float = 0.0
     lr: float = 0.03
     adam_lr: float = 2e-3
     embedding_lr: float = 2e-3
@@ -61,29 +60,27 @@ class TrainingSettings:
     target_bits: float | None = None
     temperature: tuple[float, float] = (0.35, 0.1)
     noise: tuple[float, float] = (0.22, 0.15)
-    start_step: float = 0.5
-    channel_steps: bool = False
+    start_step: float = 1.0
     refresh: int = 66
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 3:
-            raise ConfigError(f"epochs={self.epochs}; expected at least 3: fit, soft rounding, hard rounding")
-        if not (0 < self.fit_share < 1 and 0 < self.round_share < 1 and self.fit_share + self.round_share <= 1):
+        if self.epochs < 2:
+            raise ConfigError(f"epochs={self.epochs}; expected at least 2, one before and one after rounding")
+        if not (0 < self.fit_share < 1 and 0 <= self.soft_share < 1 and self.fit_share + self.soft_share < 1):
             raise ConfigError(
-                f"fit_share={self.fit_share}, round_share={self.round_share}; expected positive shares of at most 1 "
-                "together"
+                f"fit_share={self.fit_share}, soft_share={self.soft_share}; expected shares of less than 1 together"
             )
 
     @property
     def fit_epochs(self) -> int:
         """Epochs before rounding."""
-        return min(max(1, round(self.fit_share * self.epochs)), self.epochs - 2)
+        return min(max(1, round(self.fit_share * self.epochs)), self.epochs - 1)
 
     @property
     def round_from(self) -> int:
         """First epoch with hard rounding."""
-        return max(self.fit_epochs + 1, self.epochs - max(1, round(self.round_share * self.epochs)))
+        return min(self.fit_epochs + round(self.soft_share * self.epochs), self.epochs - 1)
 
     def rate(self, progress: float) -> float:
         """Return the factor of the learning rates at a share of the run."""
@@ -260,11 +257,10 @@ class SegmentTraining:
             network.encode(self._target(range(i, min(i + 8, len(self.frames))))) for i in range(0, len(self.frames), 8)
         ]
         embeddings = torch.cat(parts)  # (T, d, h, w)
-        steps = {}
-        for name, p in network.decoder.state_dict().items():
-            axes = [d for d in range(p.ndim) if d != 1] if settings.channel_steps and p.ndim > 1 else None
-            deviation = p.std() if axes is None else p.std(dim=axes, keepdim=True)  # (1, I, 1, 1)
-            steps[name] = (deviation * (settings.start_step if p.ndim > 1 else 1 / 16)).clamp_min(1e-4)
+        steps = {
+            name: (p.std() * (settings.start_step if p.ndim > 1 else 1 / 16)).clamp_min(1e-4)
+            for name, p in network.decoder.state_dict().items()
+        }
         spread = (embeddings - embeddings.mean(dim=0)).std(dim=(0, 2, 3), keepdim=True)  # (1, d, 1, 1)
         self.relaxed = RelaxedSegment(
             network.decoder, embeddings, steps, (spread * 0.2).clamp_min(1e-4), section=self.section

@@ -2,6 +2,7 @@
 
 from vislab.datasets.corner_text import CornerText
 from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs, RandomFlip, Resize
+from vislab.evaluation.rotated_map import RotatedMAP
 
 data_root = "$VISLAB_DATA/dota8"
 classes = (
@@ -41,3 +42,4 @@ val_set = dict(
     pipeline=test_pipeline,
     test_mode=True,
 )
+val_evaluator = dict(type=RotatedMAP)

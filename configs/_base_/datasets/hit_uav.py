@@ -2,6 +2,7 @@
 
 from vislab.datasets.hit_uav import HITUAV
 from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs, RandomFlip, Resize
+from vislab.evaluation.rotated_map import RotatedMAP
 
 data_root = "$VISLAB_DATA/hit_uav"
 size = (256, 320)
@@ -35,3 +36,4 @@ val_set = dict(
     pipeline=test_pipeline,
     test_mode=True,
 )
+val_evaluator = dict(type=RotatedMAP)

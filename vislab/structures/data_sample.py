@@ -27,7 +27,7 @@ class DataSample(BaseDataElement):
     - gt_instances, pred_instances: InstanceData with labels (N,) int64, bboxes (N, 4) xyxy pixels, rbboxes (N, 5)
       (cx, cy, w, h, theta) in radians, le90, clockwise, masks (N, H, W), scores (N,) in [0, 1], ignore (N,) bool, ids
       (N,) with the index of each instance in its dataset record, areas (N,) float64 NumPy array with the areas in the
-      annotation file in square pixels, NaN where the file has none.
+      annotation file in square pixels, NaN where the file has none, embeddings (N, C).
     - gt_sem_seg, pred_sem_seg: PixelData, data (1, H, W) of class indices, 255 = ignore.
     - gt_panoptic, pred_panoptic: PixelData, data (1, H, W) of segment ids, 0 = void; segments_info, a list of dict(id,
       category, iscrowd, area), is metainfo of the PixelData.

@@ -24,6 +24,7 @@ arrays, "state" keys by the transforms. All labels except `label` are optional.
     gt_ignore           (N,) bool               crowd instances
     gt_ids              (N,) int64              index of the instance, or id of the segment, in the record
     gt_areas            (N,) float64            areas in the annotation file in square pixels, NaN = unknown
+    gt_embeddings       (N, C) float32          embeddings of the instances, for pre-training
     label               int                     class of the image
     patch_mask          (h, w) bool             masked patches of the final image (systems/cae/masks.py)
     predict_mask        (h, w) bool             masked patches whose prediction counts; default: all
@@ -39,7 +40,7 @@ arrays, "state" keys by the transforms. All labels except `label` are optional.
     num_vanished        state, int              instances that lost all pixels when resized
 
 "All labels" in the documentation of a transform means gt_sem_seg, gt_panoptic, gt_depth and the instance labels
-gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids and gt_areas, as far as they are present.
+gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids, gt_areas and gt_embeddings, as far as they are present.
 """
 
 from vislab.datasets.transforms.albu import Albu

@@ -51,8 +51,8 @@ class PanopticToInstances:
     """Create instances (labels, boxes, masks) from gt_panoptic, for mask classification. Crowds are skipped.
 
     Required keys: gt_panoptic, segments_info.
-    Modified keys: gt_labels, gt_bboxes, gt_masks, gt_ignore, gt_ids, gt_scale_factor (added), num_vanished; gt_rbboxes
-    and gt_areas (removed).
+    Modified keys: gt_labels, gt_bboxes, gt_masks, gt_ignore, gt_ids, gt_scale_factor (added), num_vanished; gt_rbboxes,
+    gt_areas and gt_embeddings (removed).
 
     Args:
         classes: Use only segments of these class indices, such as the thing classes. Default: all.
@@ -82,7 +82,7 @@ class PanopticToInstances:
         results["gt_labels"] = np.array([s["category"] for s in segments], np.int64)
         results["gt_ignore"] = np.zeros(n, bool)
         results["gt_ids"] = np.array([s["id"] for s in segments], np.int64)
-        for key in ("gt_rbboxes", "gt_areas"):
+        for key in ("gt_rbboxes", "gt_areas", "gt_embeddings"):
             results.pop(key, None)
         return results
 

@@ -19,7 +19,9 @@ from vislab.structures import rotated_boxes as rb
 from vislab.structures.data_sample import MAP_FILL
 
 # labels with one entry per instance
-INSTANCE_KEYS = ("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_areas", "gt_ignore", "gt_ids")
+INSTANCE_KEYS = (
+    *("gt_bboxes", "gt_rbboxes", "gt_labels", "gt_masks", "gt_areas", "gt_ignore", "gt_ids", "gt_embeddings"),
+)
 FIXED_KEYS = ("patch_mask", "target_img")  # belong to the image as it is, and are not moved with it
 DIRECTIONS = {"horizontal": 1, "vertical": 0, "diagonal": -1}  # cv2.flip's codes
 

@@ -12,8 +12,8 @@ class SemSegToInstances:
     """Create instances (labels, boxes, masks) from gt_sem_seg, one per class in the image.
 
     Required keys: gt_sem_seg.
-    Modified keys: gt_labels, gt_bboxes, gt_masks, gt_ignore, gt_ids, gt_scale_factor (added); gt_rbboxes and gt_areas
-    (removed).
+    Modified keys: gt_labels, gt_bboxes, gt_masks, gt_ignore, gt_ids, gt_scale_factor (added); gt_rbboxes, gt_areas and
+    gt_embeddings (removed).
 
     Args:
         ignore_index: Label of ignored pixels.
@@ -35,6 +35,6 @@ class SemSegToInstances:
         results["gt_bboxes"] = np.array([functional.mask_to_box(m) for m in masks], np.float32).reshape(len(labels), 4)
         results["gt_ignore"] = np.zeros(len(labels), bool)
         results["gt_ids"] = np.arange(len(labels))
-        for key in ("gt_rbboxes", "gt_areas"):
+        for key in ("gt_rbboxes", "gt_areas", "gt_embeddings"):
             results.pop(key, None)
         return results

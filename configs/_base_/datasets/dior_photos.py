@@ -5,7 +5,6 @@ The other classes are not labeled, so that results cannot be compared with those
 
 from vislab.datasets.corner_text import CornerText
 from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs, RandomFlip, Resize
-from vislab.evaluation.rotated_map import RotatedMAP
 
 data_root = "$VISLAB_DATA/dior_photos"
 classes = ("vehicle", "harbor", "groundtrackfield", "golffield")
@@ -41,4 +40,3 @@ val_set = dict(
     pipeline=test_pipeline,
     test_mode=True,
 )
-val_evaluator = dict(type=RotatedMAP)

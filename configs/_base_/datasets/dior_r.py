@@ -2,7 +2,6 @@
 
 from vislab.datasets.dior import DIOR
 from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs, RandomFlip, Resize
-from vislab.evaluation.rotated_map import RotatedMAP
 
 data_root = "data/DIOR"
 size = (800, 800)
@@ -22,4 +21,3 @@ test_pipeline = [
 ]
 train_set = dict(type=DIOR, data_root=data_root, split="trainval", filter_empty=True, pipeline=train_pipeline)
 val_set = dict(type=DIOR, data_root=data_root, split="test", pipeline=test_pipeline, test_mode=True)
-val_evaluator = dict(type=RotatedMAP)

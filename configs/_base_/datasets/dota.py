@@ -2,7 +2,6 @@
 
 from vislab.datasets.corner_text import DOTA
 from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs, RandomFlip
-from vislab.evaluation.rotated_map import RotatedMAP
 
 train_pipeline = [
     dict(type=LoadImage),
@@ -19,4 +18,3 @@ train_set = dict(
     type=DOTA, data_root="data/DOTA_tiles/train", difficult="use", filter_empty=True, pipeline=train_pipeline
 )
 val_set = dict(type=DOTA, data_root="data/DOTA_tiles/val", pipeline=test_pipeline, test_mode=True)
-val_evaluator = dict(type=RotatedMAP)

@@ -2,7 +2,6 @@
 
 from vislab.datasets.corner_text import CornerText
 from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs, RandomFlip, Resize
-from vislab.evaluation.rotated_map import RotatedMAP
 
 data_root = "$VISLAB_DATA/dota8"
 classes = (
@@ -42,4 +41,3 @@ val_set = dict(
     pipeline=test_pipeline,
     test_mode=True,
 )
-val_evaluator = dict(type=RotatedMAP)

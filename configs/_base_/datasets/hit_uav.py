@@ -2,7 +2,6 @@
 
 from vislab.datasets.hit_uav import HITUAV
 from vislab.datasets.transforms import LoadAnnotations, LoadImage, PackInputs, RandomFlip, Resize
-from vislab.evaluation.rotated_map import RotatedMAP
 
 data_root = "$VISLAB_DATA/hit_uav"
 size = (256, 320)
@@ -36,4 +35,3 @@ val_set = dict(
     pipeline=test_pipeline,
     test_mode=True,
 )
-val_evaluator = dict(type=RotatedMAP)

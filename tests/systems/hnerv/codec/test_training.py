@@ -1,6 +1,5 @@
 """Test fitting and compression of a segment: learning, fewer bits for larger lam, targets, and resuming bit for bit."""
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -59,25 +58,13 @@ def test_learns_while_rounded_and_pays_for_bits():
     assert found[0.0003][0] > 20 and found[0.1][1] < 0.8 * found[0.0003][1]
 
 
-def test_a_target_raises_or_lowers_lam():
-    low, high = training(epochs=24, target_bits=2e4, refresh=20), training(epochs=24, target_bits=2e5, refresh=20)
-    assert run(low).lam > 1.2 * 0.005 and run(high).lam < 0.005 / 1.2
-    assert low.bits < high.bits
-
-
-@pytest.mark.parametrize("stop, settings", [(2, {}), (5, {"soft_share": 0.3}), (8, {})])
-def test_a_stopped_run_ends_with_the_same_segment(stop, settings, tmp_path):
-    whole = training(target_bits=20000.0, **settings)
-    for _ in range(stop):
-        whole.run_epoch()
-    torch.save(whole.state_dict(), tmp_path / "state.pth")
-    rest = training(target_bits=20000.0, **settings)
-    rest.load_state_dict(torch.load(tmp_path / "state.pth", weights_only=True))
-    assert rest.epoch == stop
-    before = copy.deepcopy(rest.state_dict())
-    assert run(whole) == run(rest)
-    assert same(whole.segment(), rest.segment())
-    assert before["epoch"] == stop
+@pytest.mark.parametrize("target", [1.2e4, 4e4])
+def test_a_target_is_met(target):
+    one = training(epochs=24, target_bits=target, refresh=10)
+    run(one)
+    segment = one.segment()
+    assert 0.8 * target < SegmentCosts(segment).exact_bits(segment) <= target
+    assert psnr(segment) > 17
 
 
 @pytest.mark.parametrize("share", [0.98, 0.6])

@@ -43,7 +43,7 @@ class TrainingSettings:
         target_bits: Bits of weights and embeddings at the end; None keeps `lam`.
         temperature: Of the soft rounding, at its first and last step.
         noise: Standard deviation of the noise of the soft rounding, at its first and last step.
-        start_step: First step of a weight in standard deviations.
+        start_step: First step of a weight in standard deviations; a target sets it.
         refresh: Training steps between two fits of the entropy models.
         seed: Seed of the order of frames and of the noise.
     """
@@ -133,7 +133,6 @@ class SegmentTraining:
         self.relaxed: RelaxedSegment | None = None
         self.costs: SegmentCosts | None = None
         self.bits = 0.0  # at the last refresh
-        self.start_bits = 0.0  # at the first
         rules = MuonRules(matrices=["decoder.stages"])
         groups = rules.groups(self.network, lr=settings.lr, weight_decay=0.0, adam_lr=settings.adam_lr)
         self.optimizer = self._optimizer(groups)
@@ -197,7 +196,7 @@ class SegmentTraining:
         return {
             "epoch": self.epoch,
             "log_lam": self.log_lam,
-            "bits": (self.bits, self.start_bits),
+            "bits": self.bits,
             "models": None if self.costs is None else [astuple(model) for model in self.costs.models],
             "network": self.network.state_dict(),
             "relaxed": None if self.relaxed is None else self.relaxed.state_dict(),
@@ -208,11 +207,13 @@ class SegmentTraining:
         """Continue from a state of a run with the same settings and frames."""
         self.network.load_state_dict(state["network"])
         if state["relaxed"] is not None:
-            self._relax()
+            embeddings = torch.zeros_like(state["relaxed"]["embeddings"])
+            self.relaxed = self._rounded(self.network, embeddings, 1.0)
+            self._learn_rounded()
             self.relaxed.load_state_dict(state["relaxed"])
             self.costs = SegmentCosts(self.relaxed.segment(), [Model(*values) for values in state["models"]])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch, self.log_lam, (self.bits, self.start_bits) = state["epoch"], state["log_lam"], state["bits"]
+        self.epoch, self.log_lam, self.bits = state["epoch"], state["log_lam"], state["bits"]
 
     def _target(self, numbers: Sequence[int]) -> Tensor:
         frames = self.frames[numbers].float().div(255)
@@ -257,15 +258,22 @@ class SegmentTraining:
             network.encode(self._target(range(i, min(i + 8, len(self.frames))))) for i in range(0, len(self.frames), 8)
         ]
         embeddings = torch.cat(parts)  # (T, d, h, w)
-        steps = {
-            name: (p.std() * (settings.start_step if p.ndim > 1 else 1 / 16)).clamp_min(1e-4)
-            for name, p in network.decoder.state_dict().items()
-        }
-        spread = (embeddings - embeddings.mean(dim=0)).std(dim=(0, 2, 3), keepdim=True)  # (1, d, 1, 1)
-        self.relaxed = RelaxedSegment(
-            network.decoder, embeddings, steps, (spread * 0.2).clamp_min(1e-4), section=self.section
-        )
-        relaxed = self.relaxed
+        self.relaxed = self._rounded(network, embeddings, settings.start_step)
+        if settings.target_bits is not None:
+            low, high = 0.1, 10.0  # first steps; the target is met at once, and lam only has to keep it
+            for _ in range(8):
+                middle = math.sqrt(low * high)
+                self.relaxed = self._rounded(network, embeddings, middle)
+                segment = self.relaxed.segment()
+                if SegmentCosts(segment).exact_bits(segment) > settings.target_bits:
+                    low = middle
+                else:
+                    high = middle
+        self._learn_rounded()
+
+    def _learn_rounded(self) -> None:
+        """Replace the optimizer by one of the rounded network and its steps."""
+        settings, relaxed = self.settings, self.relaxed
         names = dict(zip(relaxed.names, relaxed.weights, strict=True))
         stages = [f"stages.{i}.0.weight" for i in range(len(relaxed.spec.strides))]
         groups = [
@@ -280,6 +288,16 @@ class SegmentTraining:
         ]
         self.optimizer = self._optimizer(groups)
 
+    def _rounded(self, network: HNeRV, embeddings: Tensor, start_step: float) -> RelaxedSegment:
+        """Return the network with first steps in proportion to the deviation of weights and embeddings."""
+        steps = {
+            name: (p.std() * (start_step if p.ndim > 1 else 1 / 16)).clamp_min(1e-4)
+            for name, p in network.decoder.state_dict().items()
+        }
+        spread = (embeddings - embeddings.mean(dim=0)).std(dim=(0, 2, 3), keepdim=True)  # (1, d, 1, 1)
+        spread = spread.nan_to_num(1.0)  # of a single value
+        return RelaxedSegment(network.decoder, embeddings, steps, (spread * 0.2).clamp_min(1e-4), section=self.section)
+
     def _optimizer(self, groups: list[dict]) -> Optimizer:
         optimizer = Muon(groups, lr=self.settings.lr, adam_lr=self.settings.adam_lr, fused=True)
         for group in optimizer.param_groups:
@@ -291,13 +309,9 @@ class SegmentTraining:
         segment, settings = self.relaxed.segment(), self.settings
         self.costs = SegmentCosts(segment)
         self.bits = self.costs.exact_bits(segment)
-        self.start_bits = self.start_bits or self.bits
         if settings.target_bits is None:
             return
-        done = (self.epoch - settings.fit_epochs) / (settings.epochs - settings.fit_epochs)
-        path = min(1.0, 2 * done)  # the target is approached in the first half
-        wanted = self.start_bits ** (1 - path) * (0.99 * settings.target_bits) ** path
-        self.log_lam += float(np.clip(2 * (self.bits / wanted - 1), -0.3, 0.3))
+        self.log_lam += float(np.clip(3 * (self.bits / (0.99 * settings.target_bits) - 1), -0.5, 0.5))
 
 
 def compress(

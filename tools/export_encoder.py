@@ -36,7 +36,10 @@ def main(args: argparse.Namespace) -> None:
     if not isinstance(getattr(model, "encoder", None), ViT):
         raise ConfigError(f"{args.config} has no model with a ViT as `encoder`, but {type(model).__name__}")
     report = load_foreign(model, args.checkpoint, part="encoder")
-    arguments = export_encoder(model.encoder, args.out, fold=args.fold, pool=args.pool)
+    if model.data_preprocessor.statistics is None:
+        raise ConfigError(f"{args.config}: the data preprocessor does not normalize: set its mean and std")
+    mean, std = model.data_preprocessor.statistics
+    arguments = export_encoder(model.encoder, args.out, mean=mean, std=std, fold=args.fold, pool=args.pool)
     print(report)
     name = arguments.pop("model_name")
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
@@ -44,6 +47,7 @@ def main(args: argparse.Namespace) -> None:
     print(f"timm.create_model({name!r}, checkpoint_path={args.out!r}, {given})")
     size, arguments = arguments.pop("img_size", None), {k: v for k, v in arguments.items() if k != "num_classes"}
     size = "" if size is None else f", img_size={size}"
+    print(f"images are normalized with mean={mean}, std={std}")
     print(f"TimmEncoder(name={name!r}, pretrained={args.out!r}{size}, model_args={arguments})")
 
 

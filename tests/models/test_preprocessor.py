@@ -100,3 +100,10 @@ def test_same_numbers_on_the_gpu():
     out = ImagePreprocessor(mean=MEAN, std=STD).to("cuda")(data)
     assert out["data_samples"][0].gt_depth.data.is_cuda
     torch.testing.assert_close(out["inputs"].cpu(), cpu, atol=1e-6, rtol=0)
+
+
+def test_statistics():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    found = ImagePreprocessor(mean=mean, std=std).statistics
+    assert found == (list(mean), list(std))
+    assert ImagePreprocessor().statistics is None

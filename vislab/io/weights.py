@@ -218,8 +218,8 @@ def _other_model(
     if part:
         remedy = (
             f"The file holds the {part} alone, as published and exported encoders do. That is enough for probes and "
-            f"fine-tuning, not to predict, draw or resume with {type(model).__name__}: its other parts are not in "
-            "it: use a checkpoint of a whole training."
+            f"fine-tuning, but a {type(model).__name__} cannot predict, draw or resume without its other parts: use a "
+            "checkpoint of a whole training."
         )
     return "\n".join([*lines, remedy])
 

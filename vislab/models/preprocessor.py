@@ -65,6 +65,15 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.register_buffer("gain", gain, persistent=False)
         self.register_buffer("shift", shift, persistent=False)
 
+    @property
+    def statistics(self) -> tuple[list[float], list[float]] | None:
+        """Mean and standard deviation per channel in [0, 1] units, rounded to 6 digits; None without normalization."""
+        if self.gain is None:
+            return None
+        std = 1 / (255 * self.gain.double())
+        mean = -self.shift.double() * std
+        return tuple([round(x, 6) for x in values.flatten().tolist()] for values in (mean, std))
+
     def forward(self, data: dict, training: bool = False) -> dict:
         """Preprocess a collated batch.
 

@@ -8,15 +8,20 @@ import torch
 from safetensors import safe_open
 
 from tests.helpers.cae import small_cae
+from tests.helpers.mask2former_names import small_model
 from vislab.errors import CheckpointError, ConfigError
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.weights import load_state
+from vislab.models.encoders.pyramid import PyramidEncoder
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.models.encoders.vit import ViT
-from vislab.systems.cae.export import export_encoder, timm_arguments, timm_state
+from vislab.models.fpn import FPNNetwork
+from vislab.systems.cae import export
+from vislab.systems.cae.export import timm_arguments, timm_state
+from vislab.systems.timesnet import TimesNet
 
 SIZES = {
-    "tiny": {"img_size": 224, "patch_size": 16, "dim": 192, "depth": 12, "num_heads": 12, "init_values": 0.1},
+    "tiny": {"img_size": 64, "patch_size": 16, "dim": 192, "depth": 12, "num_heads": 12, "init_values": 0.1},
     "small images": {"img_size": (16, 24), "patch_size": 4, "dim": 32, "depth": 3, "num_heads": 4, "init_values": 0.1},
     "without scales": {"img_size": 16, "patch_size": 4, "dim": 32, "depth": 2, "num_heads": 4, "mlp_ratio": 2.0},
 }
@@ -30,6 +35,13 @@ def encoder(size: str = "small images") -> ViT:
         for parameter in vit.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
     return vit.eval()
+
+
+MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+
+
+def export_encoder(*args, **settings) -> dict:
+    return export.export_encoder(*args, mean=MEAN, std=STD, **settings)
 
 
 def images(vit: ViT, count: int = 2) -> torch.Tensor:
@@ -114,6 +126,46 @@ def test_in_timm_encoder(tmp_path):
         expected = vit(images(vit))[:, 1:].transpose(1, 2).unflatten(2, (4, 6))
     torch.testing.assert_close(last, expected, rtol=0, atol=1e-5)
     assert found.channels == (32, 32, 32) and found.strides == (4, 4, 4)
+    assert tuple(found.mean) == MEAN and tuple(found.std) == STD  # not those of timm's model of that name
+
+
+def test_relative_positions_of_fine_tuning_are_refused():
+    with pytest.raises(ConfigError, match="no relative position bias"):
+        timm_state(ViT(img_size=16, patch_size=4, dim=16, depth=1, num_heads=2, rel_pos_bias=True))
+
+
+PLAIN = {"img_size": 32, "patch_size": 4, "dim": 32, "depth": 4, "num_heads": 4, "init_values": 0.1}
+
+
+def in_systems(path) -> dict:
+    """An exported encoder of four blocks as arguments of TimmEncoder."""
+    vit = ViT(**PLAIN)
+    export_encoder(vit, path)
+    arguments = {
+        key: value for key, value in _rest(timm_arguments(vit)).items() if key not in ("num_classes", "img_size")
+    }
+    return {"name": "vit_base_patch16_224", "pretrained": str(path), "img_size": 32, "model_args": arguments}
+
+
+def test_in_the_dense_systems(tmp_path):
+    """FPN, timesNet and, with a pyramid, Mask2Former: gradients reach the exported weights."""
+    encoder = in_systems(tmp_path / "encoder.safetensors")
+    decoder = {"name": "resnet18"}
+    networks = [
+        FPNNetwork(encoder=encoder, out_channels=3),
+        TimesNet(encoder=encoder, decoder=decoder, out_channels=3),
+        small_model(backbone={"type": PyramidEncoder, "encoder": encoder}),
+    ]
+    for network in networks:
+        output = network(torch.rand(1, 3, 64, 64))
+        total = output.square().mean() if isinstance(output, torch.Tensor) else sum(
+            x.float().square().mean() for x in output.values() if isinstance(x, torch.Tensor) and x.requires_grad
+        )  # fmt: skip
+        total.backward()
+        name, weight = next(
+            (n, p) for n, p in network.named_parameters() if n.endswith("model.blocks.0.attn.qkv.weight")
+        )
+        assert weight.grad.abs().max() > 0, name
 
 
 def test_checkpoints_must_be_exported_first(tmp_path):
@@ -130,7 +182,7 @@ def test_encoders_cannot_predict_or_resume(tmp_path):
     published = {name: value for name, value in cae.state_dict().items() if name.startswith("encoder.")}
     torch.save({"model": published}, tmp_path / "published.pth")
     for name in ("exported.safetensors", "published.pth"):
-        words = "The file holds the encoder alone.*not to predict, draw or resume with CAE"
+        words = "The file holds the encoder alone.*CAE cannot predict, draw or resume without its other parts"
         with pytest.raises(CheckpointError, match=words):
             load_state(cae, load_checkpoint(tmp_path / name), name)
 
@@ -167,7 +219,8 @@ def test_the_file_says_what_its_tensors_do_not(tmp_path):
     arguments = export_encoder(encoder(), path)
     with safe_open(str(path), "pt") as content:
         facts = json.loads(content.metadata()["vislab_encoder"])
-    assert facts == {"num_heads": 4, "depth": 3, "timm": json.loads(json.dumps(arguments))}
+    expected = {"num_heads": 4, "depth": 3, "mean": list(MEAN), "std": list(STD)}
+    assert facts == expected | {"timm": json.loads(json.dumps(arguments))}
 
 
 def test_refusals(tmp_path):

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError
-from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
+from vislab.models.encoders.timm_models import (
+    create_model,
+    enable_grad_checkpointing,
+    exported_facts,
+    layer_groups,
+    load_weights,
+)
 from vislab.ops.images import normalize
 from vislab.registry import MODELS
 
@@ -50,7 +56,8 @@ class TimmEncoder(nn.Module):
 
     Attributes:
         channels, strides: Tuples with one entry per output.
-        mean, std: Statistics of the pre-training per channel, in [0, 1] units.
+        mean, std: Statistics of the pre-training per channel, in [0, 1] units; those of an exported encoder come from
+            its file.
 
     Raises:
         ConfigError: Unknown name, argument, or index.
@@ -89,7 +96,8 @@ class TimmEncoder(nn.Module):
         self.channels = tuple(channels[i] for i in self.out_indices)
         self.name, self.out_norm, self.normalize = name, out_norm, normalize
         self.norm_eval, self.frozen_norms = norm_eval or frozen_norms, frozen_norms
-        stats = self.model.pretrained_cfg
+        facts = exported_facts(pretrained) if isinstance(pretrained, str) else {}
+        stats = self.model.pretrained_cfg | facts
         self.mean, self.std = tuple(stats["mean"]), tuple(stats["std"])
         if normalize and in_channels != len(self.mean):
             raise ConfigError(

@@ -88,9 +88,14 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
     return model.load_state_dict({k: v for k, v in state.items() if k in own}, strict=False).missing_keys
 
 
+def exported_facts(path: str) -> dict:
+    """Return what the file of an exported encoder says of it: num_heads, depth, mean and std; empty for other files."""
+    return json.loads(read_metadata(path).get(ARCHITECTURE_KEY, "{}"))
+
+
 def _check_architecture(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
     """Raise CheckpointError for weights that fit by their shapes, but belong to another computation."""
-    facts = json.loads(read_metadata(path).get(ARCHITECTURE_KEY, "{}"))
+    facts = exported_facts(path)
     blocks = getattr(model, "blocks", ())
     own = {"num_heads": getattr(getattr(next(iter(blocks), None), "attn", None), "num_heads", 0), "depth": len(blocks)}
     for key, what in (("num_heads", "heads"), ("depth", "blocks")):

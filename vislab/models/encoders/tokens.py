@@ -125,10 +125,9 @@ def encoder_preprocessor(preprocessor: nn.Module, encoder: nn.Module, name: str)
     if not isinstance(preprocessor, ImagePreprocessor):
         kind = type(preprocessor).__name__
         raise ConfigError(f"{name}: the data preprocessor is a {kind}, not an ImagePreprocessor: its mean is unknown")
-    if preprocessor.gain is not None:
-        std = 1 / (255 * preprocessor.gain.double())
-        mean = -preprocessor.shift.double() * std
-        return ImagePreprocessor(mean=mean.flatten().tolist(), std=std.flatten().tolist())
+    if preprocessor.statistics is not None:
+        mean, std = preprocessor.statistics
+        return ImagePreprocessor(mean=mean, std=std)
     if isinstance(encoder, TimmEncoder):  # its network normalizes, or it does so itself
         return ImagePreprocessor(**({} if encoder.normalize else {"mean": encoder.mean, "std": encoder.std}))
     raise ConfigError(f"{name}: the data preprocessor does not normalize, and mean and std of the encoder are unknown")

@@ -6,7 +6,7 @@ number of heads.
 """
 
 import json
-import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,6 @@ from vislab.errors import ConfigError
 from vislab.io.atomic import write_atomically
 from vislab.models.encoders.timm_models import ARCHITECTURE_KEY
 from vislab.models.encoders.vit import ViT
-
-logger = logging.getLogger(__name__)
 
 # timm's names of the usual sizes: width, depth, patch -> name, number of heads there
 _NAMES = {
@@ -57,6 +55,8 @@ def timm_arguments(encoder: ViT, *, fold: bool = False, pool: Pool = "token") ->
 def timm_state(encoder: ViT, *, fold: bool = False, pool: Pool = "token") -> dict[str, Tensor]:
     """Return the weights of an encoder with the names of timm's VisionTransformer, on the CPU.
 
+    Relative position biases of fine-tuning have no place there and are refused.
+
     Args:
         encoder: The encoder.
         fold: Multiply the layer scales into the linear layers before them, for models without layer scale.
@@ -64,8 +64,10 @@ def timm_state(encoder: ViT, *, fold: bool = False, pool: Pool = "token") -> dic
             of the patch tokens, as in the published fine-tuning.
 
     Raises:
-        ConfigError: Unknown `pool`.
+        ConfigError: Unknown `pool`, or an encoder with relative position biases.
     """
+    if encoder.rel_pos_bias:
+        raise ConfigError("timm's VisionTransformer has no relative position bias: export an encoder without it")
     if pool not in ("token", "avg"):
         raise ConfigError(f"pool={pool!r} is not one of 'token', 'avg'")
     state = {"cls_token": encoder.cls_token, "pos_embed": encoder.pos_embed}
@@ -90,10 +92,22 @@ def timm_state(encoder: ViT, *, fold: bool = False, pool: Pool = "token") -> dic
     return {key: value.detach().cpu().contiguous() for key, value in state.items()}
 
 
-def export_encoder(encoder: ViT, path: str | Path, *, fold: bool = False, pool: Pool = "token") -> dict[str, Any]:
+def export_encoder(
+    encoder: ViT,
+    path: str | Path,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    fold: bool = False,
+    pool: Pool = "token",
+) -> dict[str, Any]:
     """Write an encoder to a .safetensors file for timm, atomically; returns the arguments of `timm.create_model`.
 
-    See `timm_state` for the arguments.
+    Args:
+        encoder: The encoder.
+        path: File to write.
+        mean, std: Statistics per channel that normalized its images, in [0, 1] units.
+        fold, pool: See `timm_state`.
 
     Raises:
         ConfigError: The file name has another ending, or `pool` is unknown.
@@ -104,6 +118,7 @@ def export_encoder(encoder: ViT, path: str | Path, *, fold: bool = False, pool: 
         raise ConfigError(f"{path}: the exported file is of the safetensors format: name it *.safetensors")
     arguments = timm_arguments(encoder, fold=fold, pool=pool)
     facts = {"num_heads": encoder.blocks[0].attn.num_heads, "depth": len(encoder.blocks), "timm": arguments}
+    facts |= {"mean": list(mean), "std": list(std)}
     content = save(timm_state(encoder, fold=fold, pool=pool), {ARCHITECTURE_KEY: json.dumps(facts)})
     write_atomically(path, lambda file: file.write(content))
     return arguments

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError
-from vislab.models.encoders.timm_models import create_model, load_weights
+from vislab.models.encoders.timm_models import create_model, exported_facts, load_weights
 from vislab.models.encoders.vit import ViT
 from vislab.ops.images import normalize
 from vislab.ops.patches import take_rows
@@ -63,7 +63,7 @@ class FeatureTarget(Target):
                 raise CheckpointError(
                     f"{pretrained} lacks {len(missing)} weights of {teacher!r}, e.g. {', '.join(missing[:3])}"
                 )
-        stats = network.pretrained_cfg
+        stats = network.pretrained_cfg | (exported_facts(pretrained) if isinstance(pretrained, str) else {})
         self.network = Frozen(network)
         self.teacher, self.tokens, self.out_index, self.project = teacher, tokens, out_index, project
         self.register_buffer("mean", torch.tensor(stats["mean"]), persistent=False)

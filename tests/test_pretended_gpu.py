@@ -37,6 +37,7 @@ FAST = {  # one of each kind of network and task
     "cae/cae_vit_cifar10_norm_pixel_cpu",
     "hnerv/hnerv_bunny_160x320_cpu",
     "mutdet/deformable_detr_lite0_dior_photos_cpu",
+    "mutdet/mutdet_pretrain_lite0_hit_uav_cpu",
     "mutdet/rotated_detr_lite0_hit_uav_cpu",
     "timesnet/fpn_lite0_rgbd_kitchen",
     "timesnet/timesnet_lite0_lite0_camvid",
@@ -84,6 +85,7 @@ def batch(model: nn.Module) -> dict:
             bboxes=torch.tensor([[4.0, 6.0, 20.0, 30.0]]).repeat(count, 1),
             rbboxes=torch.tensor([[12.0, 18.0, 24.0, 16.0, 0.5]]).repeat(count, 1),
             masks=torch.ones(count, *sizes, dtype=torch.uint8),
+            embeddings=torch.ones(count, getattr(model, "dim", 1)),
         )
         sample.gt_sem_seg = PixelData(data=torch.zeros(1, *sizes, dtype=torch.int64))
         sample.gt_depth = PixelData(data=torch.ones(1, *sizes))

@@ -69,6 +69,31 @@ def make_small(small: Path) -> None:
     _weights(small / "weights/tf_efficientnet_lite0_timm.safetensors")
 
 
+def make_pseudo(place: Path) -> None:
+    """Write pseudo labels of the images in `place`, as tools/pseudo_labels.py does, for all pre-training configs."""
+    from vislab.systems.mutdet.pseudo_file import PseudoImage, PseudoObjects, write_pseudo_labels
+
+    rng = np.random.default_rng(0)
+    for name, images, dim, clusters in (
+        ("hit_uav", place / "small/hit_uav/train", 128, 64),
+        ("dota", place / "data/DOTA_800/train/images", 256, 256),
+        ("rsdet4", place / "data/RSDet4", 256, 256),
+    ):
+        if not images.exists():
+            for number in range(2):
+                _image(images / f"{number}.png", SIZE, rng)
+        found, paths = [], sorted(images.iterdir())
+        for count in range(3, 3 + len(paths)):
+            boxes = np.array([(20.0 + 15 * i, 40.0, 14.0, 8.0, 0.3 * i) for i in range(count)])
+            embeddings = rng.standard_normal((count, dim))
+            labels = rng.integers(0, clusters, count)
+            found.append(PseudoObjects(boxes, np.ones(count), labels, embeddings))
+        target = place / "pseudo" / name / "pseudo_labels.safetensors"
+        target.parent.mkdir(parents=True)
+        records = [PseudoImage(path.name, *cv2.imread(str(path)).shape[:2]) for path in paths]
+        write_pseudo_labels(target, records, found, clusters)
+
+
 def _write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)

@@ -14,7 +14,7 @@ from vislab.systems.mutdet import EmbeddingRegression
 from vislab.systems.mutdet.enhancement import proposal_scores
 
 PLAIN = {"enhancement": None}
-DETREG = PLAIN | {"alignment": EmbeddingRegression(), "class_agnostic": True, "num_classes": 1}
+DETREG = PLAIN | {"alignment": EmbeddingRegression()}
 UP_DETR = DETREG | {"alignment": EmbeddingRegression(distance="mse"), "prompted": True, "denoising": None}
 KINDS = {
     "full": {},
@@ -220,7 +220,5 @@ def test_messages():
         losses(model, samples)
     with pytest.raises(ConfigError, match="proposal_score='cosine' is not one of monotone, published"):
         small_mutdet(proposal_score="cosine")
-    with pytest.raises(ConfigError, match="class_agnostic=True needs num_classes=1, given 5"):
-        small_mutdet(class_agnostic=True)
     with pytest.raises(ConfigError, match="set denoising=None"):
         small_mutdet(prompted=True)

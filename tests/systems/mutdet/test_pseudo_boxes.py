@@ -107,3 +107,10 @@ def test_missing_images(tmp_path):
     (tmp_path / "images/1.png").unlink()
     with pytest.raises(DataError, match="1 of 3 images are missing, the first is .*1.png"):
         build(tmp_path)
+
+
+def test_one_class_for_all_objects(tmp_path):
+    data = build(make(tmp_path), single_class=True)
+    assert data.metainfo["classes"] == ("object",)
+    instances = data[0]["data_samples"].gt_instances
+    assert instances.labels.tolist() == [0] * 4 and instances.embeddings.shape == (4, 4)

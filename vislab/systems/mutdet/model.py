@@ -12,14 +12,14 @@ from vislab.errors import ConfigError
 from vislab.layers.mlp import MLP
 from vislab.models.base import build_part
 from vislab.models.deformable_detr import BoxInference, DeformableDETR, DetectionLoss
-from vislab.models.deformable_detr.criterion import Matches, objects_only
+from vislab.models.deformable_detr.criterion import Matches
 from vislab.models.deformable_detr.decoder import DeformableDecoder, Queries
 from vislab.models.deformable_detr.denoising import Denoising, Noised
 from vislab.models.deformable_detr.encoder import DeformableEncoder
 from vislab.models.deformable_detr.heads import Detections
 from vislab.models.deformable_detr.neck import Levels, Neck
 from vislab.models.deformable_detr.proposals import Candidates, ProposalHead, gather_rows
-from vislab.models.deformable_detr.targets import Targets, collect
+from vislab.models.deformable_detr.targets import Targets
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.registry import MODELS
 from vislab.structures import DataSample
@@ -31,7 +31,6 @@ Branch = tuple[Detections, list[Detections], list[Detections]]
 """Predictions of the first stage, of the decoder layers for queries, and of these for denoising queries."""
 Prompt = tuple[Tensor, Tensor] | None
 """Additions (B, Q, dim) to the content of queries, and the index (B, Q) of the object that each belongs to."""
-_ANY_LABEL = 2**31
 
 
 @MODELS.register_module()
@@ -59,7 +58,6 @@ class MutDet(DeformableDETR):
             largest cosine c: "monotone" for sigmoid(x) (1 + c) / 2, or "published" for x c, in which a higher cosine
             lowers the score where x is negative, as at the start.
         prompted: Add the embedding of object i mod M to query i, and let queries see those of the same object only.
-        class_agnostic: Use class 0 for all objects.
 
     All other arguments are those of DeformableDETR.
 
@@ -79,7 +77,6 @@ class MutDet(DeformableDETR):
         alignment: Annotated[dict, ContrastiveAlignment] | nn.Module | Literal[False] | None = None,
         proposal_score: Literal["monotone", "published"] = "monotone",
         prompted: bool = False,
-        class_agnostic: bool = False,
         num_queries: int = 300,
         dim: int = 256,
         num_levels: int = 4,
@@ -106,19 +103,12 @@ class MutDet(DeformableDETR):
             raise ConfigError("MutDet: two_stage=True is needed: the enhanced features choose the queries")
         if proposal_score not in ("monotone", "published"):
             raise ConfigError(f"MutDet: proposal_score={proposal_score!r} is not one of monotone, published")
-        if class_agnostic and num_classes != 1:
-            raise ConfigError(f"MutDet: class_agnostic=True needs num_classes=1, given {num_classes}")
         if prompted and denoising is not None:
             raise ConfigError("MutDet: prompted=True tells the queries their objects already: set denoising=None")
         self.enhanced = enhancement is not None and enhance_features
         self.siamese = siamese or not self.enhanced
         self.align_proposals = align_proposals and self.enhanced and alignment is not False
-        self.proposal_score, self.prompted, self.class_agnostic, self.dim = (
-            proposal_score,
-            prompted,
-            class_agnostic,
-            dim,
-        )
+        self.proposal_score, self.prompted, self.dim = proposal_score, prompted, dim
         self.pretext = nn.ModuleDict()
         if enhancement is not None:
             self.pretext["enhancement"] = MutualEnhancement(dim=dim, **enhancement)
@@ -148,12 +138,6 @@ class MutDet(DeformableDETR):
                 candidates = Candidates(features, anchors)
                 branches["p_"] = self._enhanced_branch(candidates, objects, filled, levels, noised, prompt)
         return self._losses(branches, targets, noised, objects, features)
-
-    def targets(self, samples: Sequence[DataSample] | None, inputs: Tensor) -> Targets:
-        """Return the targets of the samples; with `class_agnostic`, all in class 0."""
-        if not self.class_agnostic:
-            return super().targets(samples, inputs)
-        return objects_only(collect(samples, inputs, num_classes=_ANY_LABEL, rotated=self.rotated, model="MutDet"))
 
     def _plain_branch(self, memory: Tensor, levels: Levels, noised: Noised | None, prompt: Prompt) -> Branch:
         """Return the outputs of the detector as it is fine-tuned."""

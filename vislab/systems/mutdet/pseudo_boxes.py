@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -19,11 +19,12 @@ class PseudoBoxes(BaseDataset):
     """Images with the objects of a file of tools/pseudo_labels.py.
 
     Records have img_id (the name), img_path, height, width, gt_rbboxes, gt_labels (clusters), gt_embeddings (M, C),
-    gt_ignore and gt_ids, all with a row per object. The classes are cluster_1, cluster_2, ...
+    gt_ignore and gt_ids, all with a row per object. The classes are cluster_1, cluster_2, ..., or only "object".
 
     Args:
         data_root: Folder of the images; may contain `$VISLAB_DATA`.
-        pseudo_labels: The file; may contain `$VISLAB_DATA`.
+        pseudo_labels: The file, not relative to `data_root`; may contain `$VISLAB_DATA`.
+        single_class: Use class 0, "object", for all objects instead of their clusters.
         max_objects: Use at most the first objects of an image, those with the highest scores.
         filter_empty: Skip images without objects.
         pipeline, metainfo, indices, test_mode, lazy_init: See BaseDataset.
@@ -33,13 +34,12 @@ class PseudoBoxes(BaseDataset):
             length.
     """
 
-    path_arguments: ClassVar[tuple[str, ...]] = ("pseudo_labels",)
-
     def __init__(
         self,
         *,
         data_root: str,
         pseudo_labels: str,
+        single_class: bool = False,
         max_objects: int | None = None,
         filter_empty: bool = True,
         pipeline: Sequence[dict | Callable] = (),
@@ -49,6 +49,7 @@ class PseudoBoxes(BaseDataset):
         lazy_init: bool = False,
     ) -> None:
         self.pseudo_labels = pseudo_labels
+        self.single_class = single_class
         self.max_objects = max_objects
         self.filter_empty = filter_empty
         super().__init__(
@@ -62,9 +63,11 @@ class PseudoBoxes(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         self._table = PseudoFile(expand_path(self.pseudo_labels, "pseudo_labels"))
-        classes = tuple(f"cluster_{i + 1}" for i in range(self._table.clusters))
+        classes = ("object",)
+        if not self.single_class:
+            classes = tuple(f"cluster_{i + 1}" for i in range(self._table.clusters))
         if self.given_classes not in (None, classes):
-            raise DataError(f"PseudoBoxes has the classes cluster_1..cluster_{len(classes)}; remove metainfo classes")
+            raise DataError(f"PseudoBoxes has the classes {classes[0]}..{classes[-1]}; remove metainfo classes")
         self._metainfo["classes"] = classes
         records = [
             {
@@ -91,7 +94,7 @@ class PseudoBoxes(BaseDataset):
         count = len(found.labels[: self.max_objects])
         return record | {
             "gt_rbboxes": found.rboxes[:count].copy(),
-            "gt_labels": found.labels[:count].copy(),
+            "gt_labels": found.labels[:count] * (not self.single_class),
             "gt_embeddings": found.embeddings[:count].copy(),
             "gt_ignore": np.zeros(count, bool),
             "gt_ids": np.arange(count),

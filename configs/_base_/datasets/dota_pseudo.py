@@ -1,0 +1,29 @@
+"""Images with the pseudo labels of tools/pseudo_labels.py, by default tiles of DOTA, resized to 1024x1024.
+
+Validation is on 50 of them. The metric shows how well the plain detector finds the pseudo boxes and their clusters; it
+is not an accuracy.
+"""
+
+from vislab.datasets.transforms import LoadImage, PackInputs, RandomFlip, Resize
+from vislab.evaluation.rotated_map import RotatedMAP
+from vislab.systems.mutdet import PseudoBoxes
+
+data_root = "data/DOTA_800/train/images"
+pseudo_labels = "pseudo/dota/pseudo_labels.safetensors"
+size = (1024, 1024)
+
+train_pipeline = [
+    dict(type=LoadImage),
+    dict(type=Resize, size=size, keep_ratio=True),
+    dict(type=RandomFlip, prob=0.75, direction=("horizontal", "vertical", "diagonal")),
+    dict(type=PackInputs),
+]
+test_pipeline = [
+    dict(type=LoadImage),
+    dict(type=Resize, size=size, keep_ratio=True),
+    dict(type=PackInputs),
+]
+source = dict(type=PseudoBoxes, data_root=data_root, pseudo_labels=pseudo_labels)
+train_set = dict(source, pipeline=train_pipeline)
+val_set = dict(source, indices=50, pipeline=test_pipeline, test_mode=True)
+val_evaluator = dict(type=RotatedMAP, forms=("11point",))

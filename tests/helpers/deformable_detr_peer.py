@@ -53,7 +53,7 @@ def build_ours(size: dict, variant: str) -> DeformableDETR:
     refine, two_stage = VARIANTS[variant]
     layers = {"num_layers": size["layers"], "num_heads": size["heads"], "ffn_dim": size["ffn"], "dropout": 0.0}
     return DeformableDETR(
-        backbone={"name": size["backbone"], "out_indices": (2, 3, 4), "frozen_norms": True},
+        backbone={"name": size["backbone"], "out_indices": (2, 3, 4), "frozen_norms": True, "frozen_stages": 2},
         num_classes=size["classes"], num_queries=size["queries"], dim=size["dim"], box_refine=refine,
         two_stage=two_stage, encoder=layers, decoder=layers,
     ).eval()  # fmt: skip

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError
+from vislab.models.encoders.frozen_norm import freeze
 from vislab.models.encoders.timm_models import (
     create_model,
     enable_grad_checkpointing,
@@ -170,7 +171,7 @@ class TimmEncoder(nn.Module):
                 parameter.requires_grad_(False)
         if self.frozen_norms:
             for module in self._batch_norms():
-                module.requires_grad_(False)
+                freeze(module)
         frozen = [m for m in self.model.modules() if any(True for _ in m.parameters())]
         self._frozen_modules = [m for m in frozen if not any(p.requires_grad for p in m.parameters())]
         self.train(self.training)

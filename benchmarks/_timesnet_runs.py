@@ -127,9 +127,24 @@ def train_once(job: dict[str, Any]) -> dict[str, Any]:
     """
     torch.set_num_threads(1)
     MMLogger.get_current_instance().setLevel("ERROR")
+    torch.manual_seed(job["seed"])
+    model, rules = build(job["task"], job["variant"], job["output_mult"])
+    run = fit(model, rules, job)
+    if job["pictures"]:
+        test = records(job["task"], job["split"], "test")[: job["images"]]
+        keep_predictions(job["task"], job["variant"], model, test)
+    return run
+
+
+def fit(model: torch.nn.Module, rules: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    """Train a model with the `Rules` of its optimizer; returns the job with metrics, losses and seconds.
+
+    Args:
+        model: A dense model with its weights.
+        rules: Arguments of `Rules`.
+        job: Task, seed, split, steps, every, lr and images, as in `train_once`.
+    """
     task, seed = job["task"], job["seed"]
-    torch.manual_seed(seed)
-    model, rules = build(task, job["variant"], job["output_mult"])
     train, test = (records(task, job["split"], part)[: job["images"]] for part in ("train", "test"))
     augment = [RandomCrop(size=SIZE), RandomFlip(), PhotoMetricDistortion(), PackInputs()]
     wrapper = LayerDecayOptimConstructor(
@@ -157,8 +172,6 @@ def train_once(job: dict[str, Any]) -> dict[str, Any]:
         losses.append(total.item())
         if (step + 1) % job["every"] == 0:
             history.append({"step": step + 1, **evaluate(task, model, test)})
-    if job["pictures"]:
-        keep_predictions(task, job["variant"], model, test)
     return {
         **job,
         "history": history,

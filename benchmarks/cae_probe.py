@@ -1,0 +1,156 @@
+"""Targets of masked pre-training at equal compute: accuracy of probes on CIFAR-10, with controls.
+
+    python benchmarks/cae_probe.py                       # can be interrupted; seeds one after the other
+    python benchmarks/cae_probe.py --epochs 15 --seeds 3 # longer
+    python benchmarks/cae_probe.py --quick               # a few steps, one seed, no conclusion
+
+All arms have the same encoder (a ViT of 4 blocks and width 128 on 8x8 patches), data and optimizer. The number of
+epochs of an arm is that of CAE with normalized pixels times the ratio of the operations of a training step, rounded.
+Probes use 10,000 training and 5,000 test images; their settings are selected on held-out training images. Random
+initialization uses the same seeds, so differences are paired.
+
+Needs VISLAB_DATA with cifar10_subset.zip and weights/. Completed runs are stored in work_dirs/cae_probe/.
+"""
+
+import json
+import multiprocessing
+import os
+import statistics
+from pathlib import Path
+
+import _common
+from _cae_runs import ARMS, BASE, WORK_DIR, run_arm, step_flops
+
+FORMS = {
+    "full": {"epochs": 6, "images": None, "train": 10000, "test": 5000, "probe_epochs": 10, "seeds": 3},
+    "quick": {"epochs": 1, "images": 512, "train": 256, "test": 128, "probe_epochs": 2, "seeds": 1},
+}
+COLUMNS = {  # heading: key of a run
+    "linear, mean": "linear_mean",
+    "linear, class": "linear_class",
+    "k-NN, mean": "knn_mean_k20",
+    "efficient": "efficient",
+    "effective rank": "latent_rank",
+    "std of latents": "latent_std",
+    "reconstruction": "reconstruction",
+    "alignment": "alignment",
+}
+
+
+def measure_costs() -> dict[str, float]:
+    """Return the operations of a training step for one image, by config; stored, since they do not change."""
+    store = WORK_DIR / "costs.json"
+    known = json.loads(store.read_text()) if store.exists() else {}
+    for name, trained in ARMS.values():
+        if trained and name not in known:
+            known[name] = step_flops(name)
+            write(store, known)
+    return known
+
+
+def epochs_of(name: str, costs: dict[str, float], epochs: int) -> int:
+    """Return the epochs of an arm that cost as much as `epochs` of CAE with normalized pixels."""
+    return max(1, round(epochs * costs[BASE] / costs[name]))
+
+
+def jobs_of(form: str, settings: dict, costs: dict[str, float], arms: list[str]) -> list[dict]:
+    """Return the jobs of all arms and seeds, ordered by seed."""
+    common = {key: settings[key] for key in ("images", "train", "test", "probe_epochs")}
+    jobs = []
+    for seed in range(settings["seeds"]):
+        for arm in arms:
+            name, trained = ARMS[arm]
+            epochs = epochs_of(name, costs, settings["epochs"]) if trained else 0
+            if arm != "raw pixels" or seed == 0:
+                folder = f"{form}_{settings['epochs']}ep" if form == "full" else form
+                jobs.append({"arm": arm, "seed": seed, "epochs": epochs, "form": folder, **common})
+    return jobs
+
+
+def run_all(jobs: list[dict], store: Path, workers: int) -> list[dict]:
+    """Return the runs of all jobs; only those that are not in `store` yet are run, and added to it."""
+    runs = json.loads(store.read_text()) if store.exists() else []
+    stored = lambda job: next((r for r in runs if job.items() <= r.items()), None)
+    missing = [job for job in jobs if stored(job) is None]
+    print(f"{store.name}: {len(jobs) - len(missing)} runs stored, {len(missing)} to go", flush=True)
+    if missing:
+        with multiprocessing.get_context("spawn").Pool(workers) as pool:
+            for run in pool.imap(run_arm, missing):
+                runs.append(run)
+                write(store, runs)
+                values = " ".join(f"{key}={run[key]:.4g}" for key in COLUMNS.values() if key in run)
+                print(f"{run['arm']}, seed {run['seed']}: {values} ({run['seconds']:.0f} s)", flush=True)
+    return [stored(job) for job in jobs]
+
+
+def write(path: Path, content: object) -> None:
+    """Write JSON atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.with_suffix(".tmp").write_text(json.dumps(content))
+    path.with_suffix(".tmp").replace(path)
+
+
+def summarize(runs: list[dict], costs: dict[str, float]) -> list[dict[str, object]]:
+    """Return a row for each arm with mean and standard deviation over the seeds."""
+    start = {r["seed"]: r["linear_mean"] for r in runs if r["arm"] == "random initialization"}
+    rows = []
+    for arm, (name, trained) in ARMS.items():
+        mine = [r for r in runs if r["arm"] == arm]
+        if not mine:
+            continue
+        row: dict[str, object] = {"arm": arm}
+        gains = [r["linear_mean"] - start[r["seed"]] for r in mine if r["seed"] in start] if trained else []
+        row["over random"] = text(gains, "+.2f")
+        row |= {heading: text([r[key] for r in mine if key in r]) for heading, key in COLUMNS.items()}
+        row["warned"] = f"{sum(r['warned'] for r in mine)} of {len(mine)}" if trained else ""
+        row["MFLOP a step"] = f"{costs[name] / 1e6:.0f}" if trained else ""
+        row["epochs"] = mine[0]["epochs"]
+        row["CPU s"] = f"{statistics.mean(r['cpu'] for r in mine):.0f}" if trained else ""
+        rows.append(row)
+    return rows
+
+
+def text(values: list[float], form: str = ".2f") -> str:
+    """Format mean and standard deviation; empty without values."""
+    spread = f" +- {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):{form}}{spread}" if values else ""
+
+
+def main() -> None:
+    parser = _common.parser(__doc__)
+    parser.add_argument("--jobs", type=int, default=2, help="parallel runs with one thread each (default 2)")
+    parser.add_argument("--epochs", type=int, help="epochs of CAE with normalized pixels (default 6)")
+    parser.add_argument("--seeds", type=int, help="number of seeds (default 3)")
+    parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all")
+    args = parser.parse_args()
+    if not os.environ.get("VISLAB_DATA"):
+        _common.skip("VISLAB_DATA, the folder with cifar10_subset.zip and weights")
+    form = "quick" if args.quick else "full"
+    given = {key: value for key in ("epochs", "seeds") if (value := getattr(args, key)) is not None}
+    settings = FORMS[form] | given
+    arms = args.arms or ([*ARMS][:1] + [*ARMS][-2:] if args.quick else [*ARMS])
+    costs = measure_costs()
+    for name, flops in costs.items():
+        print(f"{name}: {flops / 1e6:.0f} MFLOP a step and image, {epochs_of(name, costs, settings['epochs'])} epochs")
+    store = WORK_DIR / f"{form}.json"
+    if args.quick:
+        store.unlink(missing_ok=True)
+    runs = run_all(jobs_of(form, settings, costs, arms), store, args.jobs)
+    rows = summarize(runs, costs)
+    table = _common.print_table(rows)
+    if not args.no_record:
+        head = f"{settings['epochs']} epochs of CAE with normalized pixels, equal operations, {settings['seeds']} seeds"
+        _common.record(f"{head}; accuracy in %, mean +- sd\n\n{table}", args.quick)
+    mean = lambda arm, key: statistics.mean([r[key] for r in runs if r["arm"] == arm] or [float("nan")])
+    ratio = mean("CAE without reconstruction", "latent_rank") / mean(next(iter(ARMS)), "latent_rank")
+    _common.result(
+        cae=mean(next(iter(ARMS)), "linear_mean"),
+        random=mean("random initialization", "linear_mean"),
+        pixels=mean("raw pixels", "linear_mean"),
+        collapsed_rank_ratio=ratio,
+        runs=len(runs),
+    )
+
+
+if __name__ == "__main__":
+    main()

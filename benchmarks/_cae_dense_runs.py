@@ -21,7 +21,7 @@ from vislab.engine.optim.schedulers import WarmupCosineLR
 from vislab.io.paths import expand_path
 from vislab.models.dense import DepthEstimator, SemanticSegmentor
 from vislab.registry import MODELS
-from vislab.systems.cae import CAE, BlockMask, export_encoder
+from vislab.systems.cae import CAE, BlockMask, MaskedImagePreprocessor, export_encoder
 
 WORK_DIR = Path(__file__).resolve().parents[1] / "work_dirs" / "cae_dense"
 SIDE, PATCH = 64, 8  # crops of the pre-training: 8x8 patches
@@ -71,7 +71,13 @@ def pretrain(job: dict[str, Any]) -> dict[str, Any]:
     MMLogger.get_current_instance().setLevel("ERROR")
     seed, steps, size = job["seed"], job["steps"], job["batch"]
     torch.manual_seed(seed)
-    model = CAE(encoder=dict(ENCODER), regressor={"dim": 128, **PART}, decoder=dict(PART), alignment_weight=0.2)
+    model = CAE(
+        encoder=dict(ENCODER),
+        regressor={"dim": 128, **PART},
+        decoder=dict(PART),
+        alignment_weight=0.2,
+        data_preprocessor=MaskedImagePreprocessor(mean=(0.5,) * 3, std=(0.5,) * 3),  # as timm's ViT in `build`
+    )
     export_encoder(model.encoder, weights_file(job["form"], seed, "random"))
     sets = photos(job["cifar"])
     end = [RandomFlip(prob=0.5), BlockMask(num_masked=32, patch_size=PATCH), PackInputs()]

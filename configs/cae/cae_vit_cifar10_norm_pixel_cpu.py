@@ -8,5 +8,19 @@ Expected: not run to the end; a reconstruction loss below 1 is better than the m
 
 from mmengine.config import read_base
 
+from vislab.engine.hooks import ProbeHook
+from vislab.systems.cae import ReconstructionHook
+
 with read_base():
     from ._base_.cifar10_subset import *
+
+custom_hooks[1].update(metrics=["masked/reconstruction", "probe/knn"])
+plain_pipeline = [
+    dict(type=LoadImage),
+    dict(type=ResizeShortestEdge, short_edge_length=32),
+    dict(type=CenterCrop, size=32),
+    dict(type=PackInputs),
+]
+plain = dict(cache=False, pipeline=plain_pipeline)
+probed = dict(train_dataset=dict(train_set, **plain), test_dataset=dict(val_set, **plain))
+custom_hooks += [dict(type=ReconstructionHook), dict(type=ProbeHook, train=4000, test=1000, **probed)]

@@ -1,5 +1,6 @@
 """Encode videos into .hnv files with HNeRV, decode, check and change them.
 
+    python tools/hnerv.py encode film.mp4 film.hnv --bpp 0.05       or --size BYTES, --psnr DB; --minutes M
     python tools/hnerv.py decode film.hnv film.mp4                  any frame alone: --frames 10:20
     python tools/hnerv.py decode film.hnv folder                    exact pixels as PNG
     python tools/hnerv.py info film.hnv                             sizes of all parts
@@ -7,7 +8,8 @@
     python tools/hnerv.py repack film.hnv small.hnv --bpp 0.05      lower the rate without the video
     python tools/hnerv.py convert quant_vid.pth bunny.hnv           from the paper's quantized videos
 
-Format: docs/hnv_format.md. Bits per pixel (bpp) are 8 x the size of the file / (frames x height x width).
+An encoding that was stopped goes on when the same command is run again. Format: docs/hnv_format.md. Bits per pixel
+(bpp) are 8 x the size of the file / (frames x height x width).
 """
 
 import argparse
@@ -21,6 +23,20 @@ from vislab.cli import run
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    encode = commands.add_parser("encode", help="fit a network to a video and store it")
+    encode.add_argument("video", help="video file, folder of images, or bunny, bikes, carphone")
+    encode.add_argument("target", help="new .hnv file")
+    size = encode.add_mutually_exclusive_group()
+    size.add_argument("--size", type=int, metavar="BYTES", help="size of the file, at most")
+    size.add_argument("--bpp", type=float, help="bits per pixel, at most")
+    size.add_argument("--psnr", type=float, metavar="DB", help="mean PSNR of the decoded frames")
+    length = encode.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, metavar="M", help="time for everything")
+    length.add_argument("--epochs", type=int, metavar="N", help="passes over the frames instead (default 36)")
+    encode.add_argument("--strides", type=int, nargs="+", metavar="S", help="upsampling per stage (default: by size)")
+    encode.add_argument("--segment", type=int, default=600, metavar="N", help="most frames of a network (default 600)")
+    encode.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default 0)")
 
     decode = commands.add_parser("decode", help="write frames to an .mp4 file or as images to a folder")
     decode.add_argument("file", help=".hnv file")
@@ -46,7 +62,23 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    if args.command in ("decode", "info", "verify"):
+    if args.command == "encode":
+        from vislab.systems.hnerv.codec.encode_video import encode
+
+        lines = encode(
+            args.video,
+            args.target,
+            size=args.size,
+            bpp=args.bpp,
+            psnr=args.psnr,
+            minutes=args.minutes,
+            epochs=args.epochs,
+            strides=args.strides,
+            segment_frames=args.segment,
+            seed=args.seed,
+        )
+        print("\n".join(lines))
+    elif args.command in ("decode", "info", "verify"):
         from vislab.systems.hnerv.codec import playback
 
         if args.command == "decode":

@@ -1,4 +1,4 @@
-"""HNeRV: Adam, 300 epochs with warm-up and a cosine schedule; an image of reconstructions after training.
+"""HNeRV: Adam, 300 epochs with warm-up and a cosine schedule; an image and a .hnv file after training.
 
 bunny.py and uvg.py add the video; configs add strides and width of the model.
 """
@@ -10,7 +10,7 @@ from torch.optim import Adam
 from vislab.engine.hooks import CurveHook, VisualizationHook
 from vislab.losses import L2Loss
 from vislab.models.preprocessor import ImagePreprocessor
-from vislab.systems.hnerv import HNeRV, VideoReportHook
+from vislab.systems.hnerv import HNeRV, VideoFileHook, VideoReportHook
 
 with read_base():
     from ..._base_.schedules.cosine_epochs import *
@@ -33,4 +33,5 @@ custom_hooks = [
     dict(type=VisualizationHook, number=1),
     dict(type=CurveHook, metrics=["psnr", "ms_ssim"]),
     dict(type=VideoReportHook, rows=3),
+    dict(type=VideoFileHook),
 ]

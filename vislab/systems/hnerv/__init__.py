@@ -4,6 +4,8 @@
     model.py   encoder, decoder, HNeRV with modes loss | predict | tensor
     nerv.py    NeRV, the baseline that decodes frames by their number
     hooks.py   an image of original, reconstruction and error at the end of a run
+    codec/     .hnv files
+    video_file.py  the video of a trained network as a .hnv file at the end of a run
 
 Related: datasets/video_frames.py reads the video, evaluation/video.py computes PSNR and MS-SSIM, losses/video.py has
 L2Loss and Fusion6Loss, configs/hnerv the training configs.
@@ -23,6 +25,7 @@ from vislab.systems.hnerv.size import (
     published_width,
     solve_width,
 )
+from vislab.systems.hnerv.video_file import VideoFileHook
 
 __all__ = [
     "PUBLISHED_WIDTHS",
@@ -31,6 +34,7 @@ __all__ = [
     "HNeRVDecoder",
     "HNeRVEncoder",
     "NeRV",
+    "VideoFileHook",
     "VideoReportHook",
     "decoder_parameters",
     "embedding_values",

@@ -12,6 +12,8 @@
     playback.py   frames with times for the rest of the package, export to videos and images, descriptions
     repack.py     lower the rate without the video
     convert.py    quantized videos of the paper's implementation
+    source.py, plan.py, schedule.py, quality.py    before and after the training of a segment
+    encoding.py, encode_video.py                   a whole video, and the command line
     relaxed.py    a network that is trained as it will be stored, and its bits
     training.py   a segment from frames to content, one epoch at a time
     polish.py     better embeddings of a finished segment, without a byte more

@@ -137,12 +137,16 @@ class HnvDecoder:
         # NaN, from steps of an absurd size, has no defined pixel
         if not bool(images.isfinite().all()):
             raise DataError(f"{self.file.path}: its network gives NaN; the weights are not those of a video")
-        pixels = (images * 255).round_().to(torch.uint8)  # halves to even
-        return pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return to_pixels(images)
 
     def _batch_size(self, segment: int) -> int:
         head = self.file.head(segment)
         return max(1, min(16, _BATCH_BYTES // (4 * largest_activation(head.spec, head.embedding))))
+
+
+def to_pixels(images: torch.Tensor) -> np.ndarray:
+    """Return images (B, 3, H, W) in [0, 1] as pixels (B, H, W, 3) uint8; halves are rounded to even."""
+    return (images * 255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def largest_activation(spec: DecoderSpec, embedding: tuple[int, int]) -> int:

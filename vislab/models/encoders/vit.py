@@ -22,7 +22,7 @@ INIT_STD = 0.02
 
 
 class LayerScale(nn.Module):
-    """A factor per channel on the output of a linear layer, multiplied into its weights instead of the activations."""
+    """A factor per channel on the output of a linear layer."""
 
     def __init__(self, dim: int, init: float) -> None:
         super().__init__()
@@ -34,8 +34,15 @@ class LayerScale(nn.Module):
 
 
 def scaled_linear(x: Tensor, linear: nn.Linear, scale: LayerScale | None) -> Tensor:
-    """Return `scale.gamma * linear(x)`, or `linear(x)` without a scale."""
-    return linear(x) if scale is None else F.linear(x, *scale.fold(linear))
+    """Return `scale.gamma * linear(x)`, or `linear(x)` without a scale.
+
+    The factor is multiplied into the smaller of activations and weights.
+    """
+    if scale is None:
+        return linear(x)
+    if x.shape[:-1].numel() > linear.in_features:
+        return F.linear(x, *scale.fold(linear))
+    return scale.gamma * linear(x)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:

@@ -98,7 +98,7 @@ def test_order_of_ids_is_the_order_of_tokens():
     torch.testing.assert_close(model(images(), ids[:, order])[:, 1:], expected)
 
 
-@pytest.mark.parametrize("change", [{"grad_checkpointing": True}, {}], ids=["checkpointing", "explicit attention"])
+@pytest.mark.parametrize("change", [{"grad_checkpointing": True}, {"recompute": True}, {}], ids=str)
 def test_other_ways_to_compute_it_give_the_same_gradients(change, monkeypatch):
     first, second = build().float().train(), build(**change).float().train()
     first(images().float()).square().sum().backward()

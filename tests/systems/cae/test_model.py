@@ -100,6 +100,30 @@ def test_losses_and_gradients_of_a_slow_reference(regressor_dim, weights):
             assert (found - expected).abs().max() <= 1e-9, name
 
 
+@pytest.mark.parametrize("count", [1, 12])
+def test_recomputed_norms_give_the_same_gradients_and_store_less(count):
+    """For fewer and for more tokens than channels, where the layer scale is applied in different places."""
+    model, again = small_cae(), small_cae()
+    again.load_state_dict(model.state_dict())
+    for block in (*again.encoder.blocks, *again.regressor.blocks, *again.decoder.blocks):
+        block.recompute = True
+    stored = []
+    for one in (model, again):
+        kept: dict[int, int] = {}
+
+        def pack(x, kept=kept):
+            kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+            return x
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+            losses = one(images(count), samples(count), mode="loss")
+        stored.append(sum(kept.values()))
+        sum(value for name, value in losses.items() if "loss" in name).backward()
+    for (name, a), b in zip(gradients(model).items(), gradients(again).values(), strict=True):
+        assert (a - b).abs().max() <= 1e-6, name
+    assert count == 1 or stored[1] < 0.8 * stored[0]
+
+
 def latents_of(model: CAE, x: torch.Tensor) -> torch.Tensor:
     return model.align_target(model._batch(x, samples(len(x)), None))
 

@@ -4,7 +4,7 @@ Pre-norm blocks with layer scale, biases of queries and values but not of keys (
 sine positions. Modules that exist in timm's VisionTransformer have its names.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from timm.layers import RelPosBias, drop_path
@@ -14,11 +14,14 @@ from torch.utils.checkpoint import checkpoint
 
 from vislab.errors import ConfigError
 from vislab.layers.position import sincos_table
+from vislab.layers.recompute import recompute
 from vislab.ops.patches import patchify, take_rows
 from vislab.registry import MODELS
 
 NORM_EPS = 1e-6
 INIT_STD = 0.02
+
+Map = Callable[[Tensor], Tensor]
 
 
 class LayerScale(nn.Module):
@@ -33,16 +36,30 @@ class LayerScale(nn.Module):
         return self.gamma[:, None] * linear.weight, self.gamma * linear.bias
 
 
-def scaled_linear(x: Tensor, linear: nn.Linear, scale: LayerScale | None) -> Tensor:
-    """Return `scale.gamma * linear(x)`, or `linear(x)` without a scale.
+def unchanged(x: Tensor) -> Tensor:
+    return x
+
+
+def light(function: Map, x: Tensor, again: bool) -> Tensor:
+    """Return `function(x)`; with `again`, backward repeats it up to its last linear layer instead of storing it."""
+    return recompute(function, x) if again else function(x)
+
+
+def scaled_linear(
+    x: Tensor,
+    linear: nn.Linear,
+    scale: LayerScale | None,
+    before: Map = unchanged,
+    again: bool = False,
+) -> Tensor:
+    """Return `scale.gamma * linear(before(x))`, without the factor if `scale` is None; see `light` for `again`.
 
     The factor is multiplied into the smaller of activations and weights.
     """
-    if scale is None:
-        return linear(x)
-    if x.shape[:-1].numel() > linear.in_features:
-        return F.linear(x, *scale.fold(linear))
-    return scale.gamma * linear(x)
+    folded = scale is not None and x.shape[:-1].numel() > linear.in_features
+    weight, bias = scale.fold(linear) if folded else (linear.weight, linear.bias)
+    out = light(lambda x: F.linear(before(x), weight, bias), x, again)
+    return out if folded or scale is None else scale.gamma * out
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -63,15 +80,17 @@ def layer_scale(dim: int, init: float | None) -> LayerScale | None:
 
 
 class Mlp(nn.Module):
-    """Linear, GELU, linear, times the layer scale `scale`."""
+    """Linear, GELU, linear, times a layer scale."""
 
     def __init__(self, dim: int, ratio: float) -> None:
         super().__init__()
         self.fc1 = nn.Linear(dim, int(dim * ratio))
         self.fc2 = nn.Linear(int(dim * ratio), dim)
 
-    def forward(self, x: Tensor, scale: LayerScale | None) -> Tensor:
-        return scaled_linear(F.gelu(self.fc1(x)), self.fc2, scale)
+    def forward(self, x: Tensor, scale: LayerScale | None, norm: Map = unchanged, again: bool = False) -> Tensor:
+        """Return the output for norm(x), (B, N, dim); see `light` for `again`."""
+        hidden = light(lambda x: self.fc1(norm(x)), x, again)
+        return scaled_linear(hidden, self.fc2, scale, F.gelu, again)
 
 
 class Attention(nn.Module):
@@ -94,8 +113,10 @@ class Attention(nn.Module):
             self.rel_pos = RelPosBias(window_size=grid, num_heads=num_heads, prefix_tokens=1)
             nn.init.zeros_(self.rel_pos.relative_position_bias_table)
 
-    def forward(self, x: Tensor, scale: LayerScale | None) -> Tensor:
-        qkv = F.linear(x, self.qkv.weight, torch.cat((self.q_bias, self.k_bias, self.v_bias)))
+    def forward(self, x: Tensor, scale: LayerScale | None, norm: Map = unchanged, again: bool = False) -> Tensor:
+        """Return the output for norm(x), (B, N, dim), times the layer scale; see `light` for `again`."""
+        qkv_bias = torch.cat((self.q_bias, self.k_bias, self.v_bias))
+        qkv = light(lambda x: F.linear(norm(x), self.qkv.weight, qkv_bias), x, again)
         q, k, v = (split_heads(part, self.num_heads) for part in qkv.chunk(3, dim=2))  # (B, heads, N, dim / heads)
         bias = None if self.rel_pos is None else self.rel_pos.get_bias().to(q.dtype)  # (1, heads, N, N)
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)  # (B, N, dim)
@@ -112,6 +133,7 @@ class Block(nn.Module):
         init_values: Initial layer scale; None for none.
         drop_path_rate: Probability of skipping a branch for a sample.
         grid: Grid (h, w) of the patches for a relative position bias; see Attention.
+        recompute: Compute norms and GELU again in backward instead of storing their outputs.
     """
 
     def __init__(
@@ -123,9 +145,10 @@ class Block(nn.Module):
         init_values: float | None,
         drop_path_rate: float,
         grid: tuple[int, int] | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.drop_path_rate = drop_path_rate
+        self.drop_path_rate, self.recompute = drop_path_rate, recompute
         self.norm1 = nn.LayerNorm(dim, eps=NORM_EPS)
         self.attn = Attention(dim, num_heads, grid)
         self.ls1 = layer_scale(dim, init_values)
@@ -136,8 +159,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor, drop: bool = True) -> Tensor:
         """Map tokens (B, N, dim) to (B, N, dim); `drop=False` disables stochastic depth in training."""
         drop = drop and self.training
-        x = x + drop_path(self.attn(self.norm1(x), self.ls1), self.drop_path_rate, drop)
-        return x + drop_path(self.mlp(self.norm2(x), self.ls2), self.drop_path_rate, drop)
+        x = x + drop_path(self.attn(x, self.ls1, self.norm1, self.recompute), self.drop_path_rate, drop)
+        return x + drop_path(self.mlp(x, self.ls2, self.norm2, self.recompute), self.drop_path_rate, drop)
 
 
 def make_blocks(depth: int, drop_path_rate: float, **settings) -> nn.ModuleList:
@@ -203,7 +226,8 @@ class ViT(nn.Module):
         drop_path_rate: Stochastic depth of the last block; it increases linearly from 0.
         rel_pos_bias: Add a learned bias by relative position to the attention of each block, zero at the start, for
             fine-tuning as published. Subsets of patches are then not supported.
-        grad_checkpointing: Recompute the activations of the blocks in backward instead of storing them.
+        grad_checkpointing: Compute whole blocks again in backward instead of storing their activations.
+        recompute: Compute norms and GELU again in backward, which needs a third less memory.
 
     Attributes:
         grid: Rows and columns of patches (h, w).
@@ -228,6 +252,7 @@ class ViT(nn.Module):
         drop_path_rate: float = 0.0,
         rel_pos_bias: bool = False,
         grad_checkpointing: bool = False,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
@@ -252,6 +277,7 @@ class ViT(nn.Module):
             mlp_ratio=mlp_ratio,
             init_values=init_values,
             grid=self.grid if rel_pos_bias else None,
+            recompute=recompute,
         )
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.apply(init_transformer)

@@ -22,6 +22,7 @@ from vislab.models.encoders.vit import (
     init_token,
     init_transformer,
     layer_scale,
+    light,
     make_blocks,
     run_blocks,
     scaled_linear,
@@ -63,10 +64,17 @@ class RegressorBlock(nn.Module):
     """
 
     def __init__(
-        self, *, dim: int, num_heads: int, mlp_ratio: float, init_values: float | None, drop_path_rate: float
+        self,
+        *,
+        dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        init_values: float | None,
+        drop_path_rate: float,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
-        self.drop_path_rate = drop_path_rate
+        self.drop_path_rate, self.recompute = drop_path_rate, recompute
         self.norm_q = nn.LayerNorm(dim, eps=NORM_EPS)
         self.norm_k = nn.LayerNorm(dim, eps=NORM_EPS)
         self.norm_v = nn.LayerNorm(dim, eps=NORM_EPS)
@@ -91,14 +99,16 @@ class RegressorBlock(nn.Module):
         to_v = fold_norm(self.norm_v, attn.v, attn.v_bias)
         # queries and keys of the masked patches in one product
         weight, bias = (torch.cat(parts) for parts in zip(to_q, to_k, strict=True))
-        q, k = F.linear(normalize(masked + position), weight, bias).split(dim, dim=2)  # (B, M, D) each
+        placed = light(lambda x: F.linear(normalize(x + position), weight, bias), masked, self.recompute)
+        q, k = placed.split(dim, dim=2)  # (B, M, D) each
+        v = light(lambda x: F.linear(normalize(x), *to_v), masked, self.recompute)
         k = torch.cat((F.linear(visible_placed, *to_k), k), dim=1)  # (B, V + M, D)
-        v = F.linear(torch.cat((visible, normalize(masked)), dim=1), *to_v)
+        v = torch.cat((F.linear(visible, *to_v), v), dim=1)
         q, k, v = (split_heads(x, attn.num_heads) for x in (q, k, v))
         out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)  # (B, M, D)
         out = scaled_linear(out, attn.proj, self.ls1)
         x = self.norm2(masked + drop_path(out, self.drop_path_rate, self.training))
-        return x + drop_path(self.mlp(x, self.ls2), self.drop_path_rate, self.training)
+        return x + drop_path(self.mlp(x, self.ls2, again=self.recompute), self.drop_path_rate, self.training)
 
 
 @MODELS.register_module()
@@ -112,6 +122,7 @@ class LatentRegressor(nn.Module):
         mlp_ratio: Hidden channels of the MLPs relative to `dim`.
         init_values: Initial layer scale; None for none.
         drop_path_rate: Stochastic depth of the last block; it increases linearly from 0.
+        recompute: Compute norms and GELU again in backward instead of storing their outputs.
         encoder_dim: Channels of the encoder; set by the model. If other than `dim`, a linear layer and a norm map the
             encoder's outputs to `dim`, and the alignment target with them.
         grid: Rows and columns of patches; set by the model.
@@ -130,6 +141,7 @@ class LatentRegressor(nn.Module):
         mlp_ratio: float = 4.0,
         init_values: float | None = 0.1,
         drop_path_rate: float = 0.0,
+        recompute: bool = False,
         encoder_dim: int,
         grid: tuple[int, int],
         final_norm: bool = True,
@@ -144,7 +156,12 @@ class LatentRegressor(nn.Module):
         self.register_buffer("pos_embed", sincos_table(*grid, dim=dim), persistent=False)  # (h * w, dim)
         self.blocks = nn.ModuleList(
             RegressorBlock(
-                dim=dim, num_heads=num_heads, mlp_ratio=mlp_ratio, init_values=init_values, drop_path_rate=rate
+                dim=dim,
+                num_heads=num_heads,
+                mlp_ratio=mlp_ratio,
+                init_values=init_values,
+                drop_path_rate=rate,
+                recompute=recompute,
             )
             for rate in depth_rates(depth, drop_path_rate)
         )
@@ -180,6 +197,7 @@ class LatentDecoder(nn.Module):
         mlp_ratio: Hidden channels of the MLPs relative to the width.
         init_values: Initial layer scale; None for none.
         drop_path_rate: Stochastic depth of the last block. Official runs use 0.1 here as in the encoder.
+        recompute: Compute norms and GELU again in backward instead of storing their outputs.
         dim: Channels, those of the regressor; set by the model.
         out_channels: Channels of a prediction; set by the model.
 
@@ -195,6 +213,7 @@ class LatentDecoder(nn.Module):
         mlp_ratio: float = 4.0,
         init_values: float | None = 0.1,
         drop_path_rate: float = 0.0,
+        recompute: bool = False,
         dim: int,
         out_channels: int,
     ) -> None:
@@ -202,7 +221,13 @@ class LatentDecoder(nn.Module):
         if depth:
             check_width("LatentDecoder", dim, num_heads)
         self.blocks = make_blocks(
-            depth, drop_path_rate, dim=dim, num_heads=num_heads, mlp_ratio=mlp_ratio, init_values=init_values
+            depth,
+            drop_path_rate,
+            dim=dim,
+            num_heads=num_heads,
+            mlp_ratio=mlp_ratio,
+            init_values=init_values,
+            recompute=recompute,
         )
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.head = nn.Linear(dim, out_channels)

@@ -53,8 +53,9 @@ def main(args: argparse.Namespace) -> None:
     codebook = {"dims": args.dims, "clusters": args.clusters}
     if args.codebook is not None:
         codebook = Codebook.load(args.codebook / "codebook.safetensors")
-    proposer = make_proposer(args)
     encoder = CropEncoder(name=args.encoder, pretrained=args.weights or True, size=args.crop_size).to(args.device)
+    proposer = make_proposer(args)
+    stage.check_sizes(codebook, encoder.channels, args.limit)
     names = ("limit", "masks", "model", "encoder", "weights", "crop_size")
     settings = {name: getattr(args, name) for name in names}
     began, first, objects = time.monotonic(), None, 0

@@ -25,6 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--min-visibility", type=float, default=0.7, help="part of an object in a tile (default 0.7)")
     parser.add_argument("--images", default="images/*.png", help="pattern of the images (default images/*.png)")
     parser.add_argument("--labels", default="labelTxt/*.txt", help='pattern of the text files, "" for none')
+    parser.add_argument("--classes", nargs="+", metavar="NAME", help="class names (default: the 15 of DOTA-v1.0)")
     parser.add_argument("--workers", type=int, default=0, help="number of processes (default: this one)")
     return parser.parse_args()
 
@@ -40,6 +41,7 @@ def main(args: argparse.Namespace) -> None:
         min_visibility=args.min_visibility,
         images=args.images,
         labels=args.labels,
+        classes=args.classes,
         workers=args.workers,
     ):
         print(f"\r{done} of {total} images", end="", file=sys.stderr, flush=True)

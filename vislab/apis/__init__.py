@@ -8,6 +8,7 @@ if TYPE_CHECKING:  # for IDEs and type checkers; imported lazily at run time
     from vislab.apis.inference import Predictor, predict
     from vislab.apis.probing import probe
     from vislab.apis.testing import test
+    from vislab.apis.tiles import Tiles
     from vislab.apis.training import dry_run, train
 
 _HOME = {
@@ -19,8 +20,9 @@ _HOME = {
     "probe": "probing",
     "predict": "inference",
     "Predictor": "inference",
+    "Tiles": "tiles",
 }
-__all__ = ["Predictor", "build_model", "dry_run", "load", "predict", "probe", "test", "train"]
+__all__ = ["Predictor", "Tiles", "build_model", "dry_run", "load", "predict", "probe", "test", "train"]
 
 
 def __getattr__(name: str):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from vislab.errors import ConfigError
 from vislab.structures import rotated_boxes as rb
 from vislab.systems.mutdet.crops import CropEncoder, rotated_crops
 
@@ -58,6 +59,11 @@ def test_embeddings(encoder):
     torch.testing.assert_close(found[2:], encoder(image, BOXES[2:].numpy()), atol=1e-5, rtol=1e-4)
     assert (found[0] - found[1]).abs().max() > 1e-3
     assert encoder(image, np.zeros((0, 5), np.float32)).shape == (0, encoder.channels)
+
+
+def test_settings_are_checked():
+    with pytest.raises(ConfigError, match="expected size >= 8"):
+        CropEncoder(name="resnet10t", pretrained=False, size=0)
 
 
 def test_the_encoder_is_frozen(encoder):

@@ -9,7 +9,7 @@ from tests.helpers.aerial_trees import write_picture
 from vislab.errors import ConfigError, DataError
 from vislab.systems.mutdet.proposals import Proposals
 from vislab.systems.mutdet.pseudo_file import PseudoFile
-from vislab.systems.mutdet.pseudo_labels import find_objects, finish, image_names
+from vislab.systems.mutdet.pseudo_labels import check_sizes, find_objects, finish, image_names
 
 SETTINGS = {"limit": 5}
 FIT = {"dims": 3, "clusters": 2}
@@ -91,6 +91,27 @@ def test_clusters_of_another_run(folder, tmp_path):
     assert same is book
     for a, b in zip(objects, again, strict=True):
         np.testing.assert_array_equal(a.labels, b.labels)
+
+
+def test_sizes_are_checked_before_the_work(folder, tmp_path):
+    _, (_, _, book) = run(folder, tmp_path)
+    check_sizes(book, 10, 1)
+    check_sizes(FIT, 3, 1)
+    for codebook, channels, limit, text in (
+        (book, 11, 1, "fitted to embeddings of 10 channels, the encoder gives 11"),
+        (FIT, 2, 1, "1 <= dims <= 2"),
+        ({"dims": 2, "clusters": 0}, 2, 1, "at least one cluster"),
+        (FIT, 3, 0, "limit=0"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            check_sizes(codebook, channels, limit)
+
+
+def test_other_images_are_not_mixed_in(folder, tmp_path):
+    list(find_objects(folder, tmp_path / "x", propose, embed, SETTINGS))
+    (folder / "c.png").rename(folder / "d.png")
+    with pytest.raises(ConfigError, match="is a run with names="):
+        list(find_objects(folder, tmp_path / "x", propose, embed, SETTINGS))
 
 
 def test_errors(folder, tmp_path):

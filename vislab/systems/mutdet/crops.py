@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vislab.errors import ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.ops.images import normalize
 
@@ -57,6 +58,11 @@ class CropEncoder(nn.Module):
         self, *, name: str, pretrained: bool | str = True, size: int = 224, enlarge: float = 1.5, batch_size: int = 32
     ) -> None:
         super().__init__()
+        if size < 8 or batch_size < 1 or enlarge <= 0:
+            raise ConfigError(
+                f"CropEncoder(size={size}, batch_size={batch_size}, enlarge={enlarge}): expected size >= 8, "
+                "batch_size >= 1 and enlarge > 0"
+            )
         self.encoder = TimmEncoder(name=name, pretrained=pretrained, out_indices=(-1,), frozen_stages=-1).eval()
         self.encoder.to(memory_format=torch.channels_last)  # a third faster on CPUs
         self.size, self.enlarge, self.batch_size = size, enlarge, batch_size

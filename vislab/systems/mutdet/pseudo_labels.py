@@ -4,6 +4,7 @@ The boxes and embeddings of each image are written to `OUT.partial` when they ar
 next image. At the end the clusters are fitted, and all is written to one file.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -66,7 +67,8 @@ def find_objects(
         ConfigError: The folder of intermediate files is that of a run with other settings.
     """
     work, names = Path(work), image_names(folder)
-    _start(work, {**settings, "folder": os.path.abspath(folder), "images": len(names)})
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    _start(work, {**settings, "folder": os.path.abspath(folder), "images": len(names), "names": digest[:16]})
     missing = [(i, name) for i, name in enumerate(names) if not _part(work, i).exists()]
     done = len(names) - len(missing)
     propose = partial(_propose, proposer, str(folder))
@@ -85,6 +87,23 @@ def find_objects(
         write_atomically(_part(work, number), lambda file, data=data: file.write(data))
         done += 1
         yield done, len(names), len(found.rboxes)
+
+
+def check_sizes(codebook: Codebook | Mapping[str, int], channels: int, limit: int) -> None:
+    """Raise ConfigError if the settings cannot fit an encoder of `channels`, before hours of work are lost."""
+    if limit < 1:
+        raise ConfigError(f"limit={limit}: at least one object per image")
+    if isinstance(codebook, Codebook):
+        if len(codebook.mean) != channels:
+            raise ConfigError(
+                f"the codebook was fitted to embeddings of {len(codebook.mean)} channels, the encoder gives {channels}"
+                ": use the encoder of that run"
+            )
+    elif not 1 <= codebook["dims"] <= channels or codebook["clusters"] < 1:
+        raise ConfigError(
+            f"dims={codebook['dims']}, clusters={codebook['clusters']}: the encoder gives {channels} channels; "
+            f"expected 1 <= dims <= {channels} and at least one cluster"
+        )
 
 
 def finish(

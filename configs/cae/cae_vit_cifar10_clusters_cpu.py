@@ -3,7 +3,7 @@
 Command:  python tools/train.py configs/cae/cae_vit_cifar10_clusters_cpu.py
 Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10, VISLAB_DATA is the data folder
 Hardware: 2 CPU cores
-Expected: not run to the end; the losses of prediction and prototypes fall below that of equal shares, log 256 = 5.5
+Expected: not run to the end; the reconstruction loss falls below that of equal shares, log 256 = 5.5
 """
 
 from mmengine.config import read_base

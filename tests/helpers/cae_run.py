@@ -23,10 +23,24 @@ class NoiseImages(InMemoryImages):
         return [{"img_path": f"{row}.png", "row": row} for row in range(24)]
 
 
-def make_runner(folder: Path | str, *, total: int, batch: int, drop_path: float = 0.0, **options) -> Runner:
-    """A run of `total` iterations; each step's losses go to `runner.steps`."""
+def _mask(changes: dict | None) -> dict:
+    return {"type": RandomMask, "num_masked": 8, "patch_size": 4, **(changes or {})}
+
+
+def make_runner(
+    folder: Path | str,
+    *,
+    total: int,
+    batch: int,
+    drop_path: float = 0.0,
+    model: dict | None = None,
+    mask: dict | None = None,
+    hooks: tuple = (),
+    **options,
+) -> Runner:
+    """A run of `total` iterations; each step's losses go to `runner.steps`. `model`, `mask`, `hooks` add to it."""
     dim = {"dim": 16, "num_heads": 2, "drop_path_rate": drop_path}
-    pipeline = [{"type": LoadImage}, {"type": RandomFlip}, {"type": RandomMask, "num_masked": 8, "patch_size": 4}]
+    pipeline = [{"type": LoadImage}, {"type": RandomFlip}, _mask(mask)]
     dataset = {"type": NoiseImages, "pipeline": [*pipeline, {"type": PackInputs}]}
     runner = Runner(
         model={
@@ -34,6 +48,7 @@ def make_runner(folder: Path | str, *, total: int, batch: int, drop_path: float 
             "encoder": {"type": ViT, "img_size": 16, "patch_size": 4, "depth": 2, **dim},
             "regressor": {"depth": 1, **dim},
             "decoder": {"depth": 1, "num_heads": 2},
+            **(model or {}),
         },
         work_dir=str(folder),
         experiment_name=f"cae{Path(folder).name}{total}{options.get('resume', False)}",
@@ -48,7 +63,7 @@ def make_runner(folder: Path | str, *, total: int, batch: int, drop_path: float 
         val_evaluator={"type": MaskedLosses},
         optim_wrapper={"optimizer": {"type": "AdamW", "lr": 1e-3}, "clip_grad": {"max_norm": 3.0}},
         default_hooks={"checkpoint": {"type": "CheckpointHook", "interval": 5}},
-        custom_hooks=[{"type": CollapseHook, "interval": 4}],
+        custom_hooks=[{"type": CollapseHook, "interval": 4}, *hooks],
         randomness={"seed": 3},
         log_level="WARNING",
         **options,

@@ -11,6 +11,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from tests.helpers.cae import GRID, images, samples, small_cae
+from tests.helpers.cae_run import make_runner
+from tests.helpers.toy_run import Killed, stop_at
 from vislab.errors import ConfigError, DataError
 from vislab.systems.cae.clusters import ClusterTarget, TeacherDecayHook, sinkhorn
 
@@ -199,3 +201,33 @@ def test_the_decay_of_the_teacher_rises_to_one():
         hook.before_run(SimpleNamespace(model=small_cae()))
     with pytest.raises(ConfigError, match="last=2"):
         TeacherDecayHook(last=2)
+
+
+def test_a_resumed_run_is_equal_bit_for_bit(tmp_path):
+    """Teacher, its decay, prototypes and the drawn patches to predict included."""
+    options = {
+        "total": 10,
+        "batch": 6,
+        "model": {
+            "target": {"type": ClusterTarget, "num_clusters": 6},
+            "ema_decay": 0.9,
+            "target_context": "full",
+            "alignment_weight": 0.0,
+        },
+        "mask": {"num_predicted": 3},
+        "hooks": ({"type": TeacherDecayHook},),
+    }
+    whole = make_runner(tmp_path / "whole", **options)
+    whole.train()
+    broken = make_runner(tmp_path / "broken", **options)
+    stop_at(broken, 7)
+    with pytest.raises(Killed):
+        broken.train()
+    resumed = make_runner(tmp_path / "broken", **options, resume=True)
+    resumed.train()
+    assert whole.steps[5:] == resumed.steps and len(set(whole.steps)) == 10
+    for (name, a), b in zip(whole.model.state_dict().items(), resumed.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
+    assert 0.9 < whole.model.ema_decay == resumed.model.ema_decay < 1
+    teacher, encoder = whole.model.ema_encoder, whole.model.encoder
+    assert not torch.equal(teacher.cls_token, encoder.cls_token)

@@ -203,6 +203,7 @@ def test_the_decay_of_the_teacher_rises_to_one():
         TeacherDecayHook(last=2)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_is_equal_bit_for_bit(tmp_path):
     """Teacher, its decay, prototypes and the drawn patches to predict included."""
     options = {

@@ -130,6 +130,21 @@ def test_other_weights(tmp_path):
             load_dvae(path)
 
 
+@pytest.mark.data
+def test_published_weights(data_root):
+    """The codes of a noise image are many, of a flat one few. There are no published codes to compare with."""
+    path = data_root / "weights/dalle_encoder.pth"
+    if not path.is_file():
+        pytest.skip("weights/dalle_encoder.pth is not in VISLAB_DATA: the dVAE's weights are not at hand")
+    model = load_dvae(path)
+    assert sum(p.numel() for p in model.parameters()) == 53_786_240
+    with torch.no_grad():
+        noise, flat = (
+            model.codes(x).unique().numel() for x in (torch.rand(1, 3, 112, 112), torch.ones(1, 3, 112, 112))
+        )
+    assert noise > 50 > flat
+
+
 def batch(size: tuple[int, int] = (16, 24)) -> MaskedBatch:
     generator = torch.Generator().manual_seed(0)
     views = torch.randint(0, 256, (2, 3, *size), generator=generator, dtype=torch.uint8)

@@ -94,6 +94,12 @@ def test_teachers_with_another_grid_are_refused(settings, words):
         target(**settings).fit(encoder(), latent_dim=8)
 
 
+def test_gray_images_are_refused():
+    gray = ViT(img_size=(8, 12), patch_size=4, in_channels=1, dim=8, depth=1, num_heads=2)
+    with pytest.raises(ConfigError, match="in_channels=1"):
+        target().fit(gray, latent_dim=8)
+
+
 @pytest.mark.parametrize(
     "settings, words",
     [

@@ -79,6 +79,10 @@ class FeatureTarget(Target):
         self.grid: tuple[int, int] = (1, 1)
 
     def fit(self, encoder: ViT, latent_dim: int) -> int:
+        if encoder.in_channels != 3:
+            raise ConfigError(
+                f"FeatureTarget: the teacher sees RGB images, the encoder has in_channels={encoder.in_channels}"
+            )
         self.grid = encoder.grid
         with torch.no_grad():
             _, features = self._features(torch.zeros(1, 3, *self.img_size))

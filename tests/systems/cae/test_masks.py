@@ -123,6 +123,25 @@ def test_seed_of_the_sample_decides(kind):
     assert alone[0].dtype == torch.bool and alone[0].shape == (8, 8)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_some_masked_patches_are_chosen_for_prediction(kind):
+    """Each equally often; the masks are the same with and without."""
+    seed_all(4)
+    transform, counts = kind(num_masked=30, patch_size=4, num_predicted=7), np.zeros(2)
+    for seed in range(300):
+        seed_all(seed)
+        alone = kind(num_masked=30, patch_size=4)(image(32, 32))["patch_mask"]
+        seed_all(seed)
+        results = transform(image(32, 32))
+        chosen, mask = results["predict_mask"], results["patch_mask"]
+        assert chosen.sum() == 7 and not (chosen & ~mask).any() and (mask == alone).all()
+        order = chosen[mask]  # of the masked patches in raster order
+        counts += order[:15].sum(), order[15:].sum()
+    assert abs(counts[0] - 1050) < 4 * (2100 * 0.25) ** 0.5
+    sample = PackInputs()(results)["data_samples"]
+    assert sample.predict_mask.dtype == torch.bool and sample.predict_mask.sum() == 7
+
+
 @pytest.mark.parametrize("later", [Resize(size=64), CenterCrop(size=64), RandomFlip(prob=1.0), Pad(size=300)])
 def test_nothing_moves_the_image_after_its_mask(later):
     results = BlockMask(num_masked=98)(image())
@@ -162,6 +181,12 @@ def test_refusals(kind, settings, size, words):
         (BlockMask, {"num_masked": 8, "min_block": 0}, "min_block=0 must be"),
         (BlockMask, {"num_masked": 8, "min_aspect": 0}, "min_aspect=0 must be above 0"),
         (InverseBlockMask, {"num_masked": 8, "min_aspect": 1.5}, "min_aspect=1.5 must be"),
+        (
+            RandomMask,
+            {"num_masked": 8, "num_predicted": 9},
+            "num_predicted=9 must be an integer from 1 to num_masked=8",
+        ),
+        (RandomMask, {"num_masked": 8, "num_predicted": 0}, "num_predicted=0 must be"),
     ],
 )
 def test_refused_settings(kind, settings, words):

@@ -4,7 +4,8 @@ An image of values in [0, 1] becomes one of 8192 codes for each 8x8 pixels. Name
 published weights (w and b), which are loaded from safetensors or from a file of tensors; the published `encoder.pkl`
 pickles classes of a package, and is converted once, where it is trusted:
 
-    torch.save({k: v.float() for k, v in torch.load("encoder.pkl").state_dict().items()}, "dalle_encoder.pth")
+    encoder = torch.load("encoder.pkl", weights_only=False)
+    torch.save({name: value.float() for name, value in encoder.state_dict().items()}, "dalle_encoder.pth")
 
 Paper: Ramesh et al., "Zero-Shot Text-to-Image Generation", arXiv 2102.12092, appendix A.
 """

@@ -2,7 +2,7 @@
 
 Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_dota8_cpu.py
 Data:     python tools/prepare_data.py weights dota8; VISLAB_DATA is the data folder
-Hardware: 2 CPU cores, 500 iterations
+Hardware: 2 CPU cores, 800 iterations
 Result:   not run to the end; AP50 and AP75 of the tiles it was trained on say whether the detector learns
 """
 
@@ -19,4 +19,5 @@ model.update(num_queries=150)
 model["denoising"].update(num_queries=110)
 train_dataloader.update(batch_size=2, dataset=train_set)
 val_dataloader.update(batch_size=2, dataset=val_set)
-train_cfg.update(max_iters=500, val_interval=250)
+optim_wrapper["optimizer"].update(lr=1e-3)
+train_cfg.update(max_iters=800, val_interval=400)

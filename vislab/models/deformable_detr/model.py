@@ -132,7 +132,10 @@ class DeformableDETR(VisionModel):
         queries = self.first_queries(memory, levels, candidates, proposals)
         noised = self.noise(targets)
         found, denoised = self.decode_both(queries, noised, memory, levels)
-        return self.criterion(found, targets, proposals, denoised, noised)
+        losses = self.criterion(found, targets, proposals, denoised, noised)
+        if noised is None and self.denoising is not None:  # all parameters take part in each step of several processes
+            losses["loss_cls"] = losses["loss_cls"] + 0 * self.denoising.labels.weight.sum()
+        return losses
 
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Return the samples with pred_instances in the frame of the original image."""

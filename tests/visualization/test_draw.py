@@ -74,3 +74,11 @@ def test_error_and_tile():
     assert error[0, 0].sum() > 500 and error[5, 5].sum() < 30
     sheet = draw.tile([[("one", a), ("two", _gray(30, 20))], [("", a)]])
     assert sheet.dtype == np.uint8 and sheet.shape == (20 + 60 + 4 + 60, 80 + 4 + 20, 3)
+
+
+def test_a_legend_has_one_line_per_name():
+    img = np.full((300, 300, 3), 90, np.uint8)
+    out = draw.draw_legend(img, ["ship", "plane"], np.array([[255, 0, 0], [0, 255, 0]], np.uint8))
+    height = draw.text_height(img)
+    changed = (out != img).any(axis=2).any(axis=1)
+    assert changed[-2 * height + 2] and changed[-4] and not changed[: -2 * height - 1].any() and (img == 90).all()

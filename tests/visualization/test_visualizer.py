@@ -103,3 +103,15 @@ def test_browse_without_the_split_is_refused(tmp_path):
 
     with pytest.raises(ConfigError, match="no val_dataloader"):
         browse({"train_dataloader": {}}, out=tmp_path, split="val")
+
+
+@pytest.mark.parametrize("count, legend", [(5, False), (30, True)])
+def test_texts_do_not_hide_many_small_objects(visualizer, count, legend):
+    image = np.full((400, 400, 3), 90, np.uint8)
+    centers = np.stack(np.meshgrid(np.arange(6) * 60 + 40, np.arange(5) * 60 + 40), -1).reshape(-1, 2)[:count]
+    rboxes = np.column_stack([centers, np.tile([14, 6, 0.5], (count, 1))]).astype(np.float32)
+    found = InstanceData(labels=torch.zeros(count, dtype=torch.int64), rbboxes=torch.from_numpy(rboxes))
+    picture = visualizer.draw_datasample(image, DataSample(pred_instances=found), draw_gt=False)
+    changed = (picture != 90).any(axis=2)
+    assert changed[380:, :60].any() == legend
+    assert (changed[:350].sum() < 130 * count) == legend

@@ -40,10 +40,31 @@ def draw_text(img: np.ndarray, text: str, xy: tuple[float, float], color: Color 
     return img
 
 
+def draw_legend(img: np.ndarray, names: Sequence[str], colors: np.ndarray) -> np.ndarray:
+    """Write names in (N, 3) colors at the bottom left, one per line."""
+    img = np.ascontiguousarray(img).copy()
+    step = text_height(img)
+    for i, (name, color) in enumerate(zip(names, colors, strict=True)):
+        _write(img, name, (2, img.shape[0] - step * (len(names) - i)), tuple(map(int, color)))
+    return img
+
+
+def text_height(img: np.ndarray) -> int:
+    """Return the height in pixels of a line of text with its background."""
+    scale, thick = _font(img)
+    (_, height), base = cv2.getTextSize("Ag", cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
+    return height + base + 4
+
+
+def _font(img: np.ndarray) -> tuple[float, int]:
+    """Return scale and thickness of the font for an image."""
+    scale = float(np.clip(min(img.shape[:2]) / 900, 0.32, 1.0))
+    return scale, 1 if scale < 0.7 else 2
+
+
 def _write(img: np.ndarray, text: str, xy: tuple[float, float], color: Color) -> None:
     text = text.encode("ascii", "replace").decode()
-    scale = float(np.clip(min(img.shape[:2]) / 900, 0.32, 1.0))
-    thick = 1 if scale < 0.7 else 2
+    scale, thick = _font(img)
     (w, h), base = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thick)
     x = int(np.clip(xy[0], 0, max(img.shape[1] - w - 4, 0)))
     y = int(np.clip(xy[1], 0, max(img.shape[0] - h - base - 4, 0)))

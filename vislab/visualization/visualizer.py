@@ -11,8 +11,10 @@ from mmengine.visualization import Visualizer as MMEngineVisualizer
 
 from vislab.registry import VISUALIZERS
 from vislab.structures import DataSample
+from vislab.structures.rotated_boxes import rboxes_to_hboxes
 from vislab.visualization import draw
 
+_FEW = 10  # objects that are labeled one by one also if they are small
 _TITLES = {"gt": "ground truth", "pred": "prediction"}
 
 
@@ -153,10 +155,19 @@ class Visualizer(MMEngineVisualizer):
         ignored = np.asarray(field.ignore).tolist() if "ignore" in field else [False] * n
         if "masks" in field:
             image = draw.draw_masks(image, np.asarray(field.masks), colors)
+        boxes = rboxes_to_hboxes(field.rbboxes) if "rbboxes" in field else field.get("bboxes")
+        if boxes is None:
+            return image
+        small = (boxes[:, 2:] - boxes[:, :2]).max(axis=1) < 2 * draw.text_height(image)
+        if n > _FEW and small.mean() > 0.5:  # texts would hide the objects
+            texts = [""] * n
         if "rbboxes" in field:
             image = draw.draw_rboxes(image, field.rbboxes, colors, texts, ignored)
-        elif "bboxes" in field:
+        else:
             image = draw.draw_boxes(image, field.bboxes, colors, texts, ignored)
+        if not any(texts):
+            shown, first = np.unique(labels, return_index=True)
+            image = draw.draw_legend(image, [self._name(int(k)) for k in shown], colors[first])
         return image
 
     def _draw_sem_seg(self, image: np.ndarray, field: Any) -> np.ndarray:

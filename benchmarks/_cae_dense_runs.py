@@ -21,7 +21,7 @@ from vislab.engine.optim.schedulers import WarmupCosineLR
 from vislab.io.paths import expand_path
 from vislab.models.dense import DepthEstimator, SemanticSegmentor
 from vislab.registry import MODELS
-from vislab.systems.cae import CAE, BlockMask, MaskedImagePreprocessor, export_encoder
+from vislab.systems.cae import CAE, BlockMask, export_encoder
 
 WORK_DIR = Path(__file__).resolve().parents[1] / "work_dirs" / "cae_dense"
 SIDE, PATCH = 64, 8  # crops of the pre-training: 8x8 patches
@@ -76,9 +76,9 @@ def pretrain(job: dict[str, Any]) -> dict[str, Any]:
         regressor={"dim": 128, **PART},
         decoder=dict(PART),
         alignment_weight=0.2,
-        data_preprocessor=MaskedImagePreprocessor(mean=(0.5,) * 3, std=(0.5,) * 3),  # as timm's ViT in `build`
     )
-    export_encoder(model.encoder, weights_file(job["form"], seed, "random"))
+    mean, std = model.data_preprocessor.statistics
+    export_encoder(model.encoder, weights_file(job["form"], seed, "random"), mean=mean, std=std)
     sets = photos(job["cifar"])
     end = [RandomFlip(prob=0.5), BlockMask(num_masked=32, patch_size=PATCH), PackInputs()]
     crops = [[RandomResizedCrop(size=SIDE, scale=scale), *end] for scale in ((0.05, 1.0), (0.6, 1.0))]
@@ -104,8 +104,8 @@ def pretrain(job: dict[str, Any]) -> dict[str, Any]:
         total, logged = model.parse_losses(model(**data, mode="loss"))
         wrapper.update_params(total)
         schedule.step()
-        values.append({key: round(float(value), 4) for key, value in logged.items()})
-    export_encoder(model.encoder.eval(), weights_file(job["form"], seed, "CAE"))
+        values.append({key: round(value.item(), 4) for key, value in logged.items()})
+    export_encoder(model.encoder.eval(), weights_file(job["form"], seed, "CAE"), mean=mean, std=std)
     seconds = {"seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu}
     return {**job, "values": values, **seconds}
 

@@ -1,15 +1,18 @@
 """Test the encoders and data of a probe: normalization of each kind of model, folders and archives, refusals."""
 
+import json
 import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
+from safetensors.torch import save_file
 
 from tests.engine.test_features import write_images
 from vislab.apis.probing_inputs import load_data, load_encoder
 from vislab.errors import CheckpointError, ConfigError, DataError
+from vislab.models.encoders.timm_models import ARCHITECTURE_KEY
 from vislab.models.encoders.tokens import RawPixels
 
 CLASSIFIER = {
@@ -74,6 +77,14 @@ def test_timm_models_with_random_weights_or_a_file(tmp_path):
         load_encoder("resnet18", tmp_path / "weights.pth")
     with pytest.raises(ConfigError, match="no model 'resnet10x'.*nearest"):
         load_encoder("resnet10x")
+
+
+def test_an_exported_encoder_normalizes_as_in_its_training(tmp_path):
+    network = load_encoder("resnet10t", random=True).encoder
+    facts = json.dumps({"num_heads": 0, "depth": 0, "mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]})
+    save_file(network.state_dict(), tmp_path / "weights.safetensors", {ARCHITECTURE_KEY: facts})
+    found = load_encoder("resnet10t", tmp_path / "weights.safetensors").preprocessor.statistics
+    assert found == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
 
 
 def test_raw_pixels():

@@ -15,7 +15,7 @@ from vislab.errors import ConfigError, DataError
 from vislab.io.archives import list_members, split_archive
 from vislab.io.paths import expand, expand_path
 from vislab.models.encoders.timm_encoder import ANY_SIZE
-from vislab.models.encoders.timm_models import create_model, load_weights
+from vislab.models.encoders.timm_models import create_model, exported_facts, load_weights
 from vislab.models.encoders.tokens import RawPixels, encoder_preprocessor, find_encoder, grid_side
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import DATASETS
@@ -105,7 +105,7 @@ def _from_timm(name: str, checkpoint: Any, part: str | None, random: bool, seed:
             f"{checkpoint} does not fit timm model {name!r}: {len(missing)} parameters are not in it, e.g. "
             f"{', '.join(missing[:3])}"
         )
-    stats = network.pretrained_cfg
+    stats = network.pretrained_cfg | (exported_facts(str(checkpoint)) if checkpoint is not None else {})
     weights = str(checkpoint) if checkpoint is not None else f"random, seed {seed}" if random else "of timm"
     place, encoder = find_encoder(network, part)
     preprocessor = ImagePreprocessor(mean=stats["mean"], std=stats["std"])

@@ -1,5 +1,10 @@
 """Test predictions of large images in tiles: the same detections as those of the whole image, in its frame."""
 
+import json
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData, PixelData
 
+from tests.helpers import CONFIGS, REPOSITORY
 from vislab.apis.inference import Predictor, predict
 from vislab.apis.tiles import Tiles, drop_parts, merge_instances, predict_tiles
 from vislab.datasets.image_folder import ImageFolder
@@ -151,3 +157,22 @@ def test_files_have_corners_and_numbers_of_each_object(tmp_path):
     for item in objects:
         np.testing.assert_allclose(rb.from_dota(np.array(item["corners"]))[:2], item["rbbox"][:2], atol=0.02)
         assert len(item["corners"]) == 8 and len(item["rbbox"]) == 5
+
+
+@pytest.mark.slow
+def test_a_large_image_needs_less_than_2_gib(tmp_path):
+    """In a process of its own, with a real detector, drawing and files included."""
+    coarse = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.resize(coarse, (4000, 4000)))
+    code = (
+        "import resource; from vislab.apis import Tiles, predict;"
+        f"predict({str(CONFIGS / 'mutdet/rotated_detr_lite0_dota8_cpu.py')!r}, None, 'a.png', 'out', device='cpu',"
+        "tiles=Tiles(1024, 200), cfg_options={'model.backbone.pretrained': False});"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "VISLAB_DATA": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout.split()[-1]) < 2 * 1024**2  # KiB
+    assert json.loads((tmp_path / "out/predictions.json").read_text())["a"][0]["instances"]

@@ -36,6 +36,7 @@ class OrientedDataset(BaseDataset):
 
     Args:
         data_root: Folder of the dataset; may contain `$VISLAB_DATA`.
+        ann_file, data_prefix: See BaseDataset.
         classes: Class names of the files. Default: those of the dataset.
         label_share: Use only this share of the images, in (0, 1]; see label_share.py. 0.01, 0.05, 0.1, 0.25 and 0.5
             of one seed contain each other.

@@ -6,7 +6,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torchvision.ops import sigmoid_focal_loss
 
 from tests.helpers.deformable_detr import CLASSES, images, labeled, small
-from vislab.errors import DataError, TrainingError
+from vislab.errors import ConfigError, DataError, TrainingError
 from vislab.models import matcher
 from vislab.models.deformable_detr import L1Cost
 from vislab.models.deformable_detr.criterion import DetectionLoss
@@ -123,3 +123,12 @@ def test_denoising_losses_are_those_of_its_positives():
             entropy = binary_cross_entropy_with_logits(zeros[0, 0], targets.angles[image, i])
             expected = expected + entropy * targets.elongation[image, i]
     torch.testing.assert_close(losses["dn.loss_angle"], 2 * expected / 5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"losses": [{"type": "AngleLoss"}]}, {"costs": [{"type": "AngleCost"}]}, {"losses": [], "rotated": True}],
+)
+def test_terms_of_angles_belong_to_rotated_boxes(settings):
+    with pytest.raises(ConfigError, match="Angle"):
+        DetectionLoss(**settings)

@@ -8,7 +8,7 @@ from vislab.errors import ConfigError
 from vislab.losses.rotated import bounded, corner_distance, kld
 from vislab.models.deformable_detr import CornerCost, CornerLoss, GaussianCost, GaussianLoss
 from vislab.models.deformable_detr.angles import decode_angles, encode_angles
-from vislab.models.deformable_detr.costs import ClassCost, Outputs, Pairs
+from vislab.models.deformable_detr.costs import AngleLoss, ClassCost, Outputs, Pairs
 from vislab.models.deformable_detr.targets import collect
 
 COSTS = (GaussianCost(), GaussianCost(distance="gwd"), CornerCost(), CornerCost(reduction="max"))
@@ -61,7 +61,7 @@ def test_losses_equal_costs_and_train(losses):
     )
     found = kind(**arguments)(pairs)
     torch.testing.assert_close(found, cost(outputs, targets)[0, 1, rows, rows.flip(0)])
-    changes = {"costs": [ClassCost(), cost], "losses": [kind(**arguments)]}
+    changes = {"costs": [ClassCost(), cost], "losses": [kind(**arguments), AngleLoss()]}
     model = small("rotated", loss=changes)
     values = model(images(2), labeled(2), mode="loss")
     assert {kind.name, f"d0.{kind.name}", f"enc.{kind.name}", f"dn.{kind.name}"} <= set(values)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from vislab.errors import ConfigError
 from vislab.layers.recompute import recompute
 from vislab.models.base import build_part
 from vislab.models.deformable_detr.costs import (
@@ -49,6 +50,9 @@ class DetectionLoss(nn.Module):
             weights 2, 5 and 2; for `rotated`, with 2, 2 and 5, and AngleCost with 2.
         losses: Terms of the losses of pairs. Default: as the costs.
         rotated: Use the defaults for rotated boxes.
+
+    Raises:
+        ConfigError: The terms do not fit `rotated`: without AngleLoss, predicted angles would stay random.
     """
 
     def __init__(
@@ -73,6 +77,13 @@ class DetectionLoss(nn.Module):
                 losses = [BoxL1Loss(weight=2.0), BoxGIoULoss(weight=5.0), AngleLoss()]
         self.costs = [build_part(cost, ClassCost, TASK_UTILS) for cost in costs]
         self.losses = nn.ModuleList(build_part(loss, BoxL1Loss) for loss in losses)
+        angles = [
+            type(term).__name__ for term in (*self.costs, *self.losses) if isinstance(term, (AngleCost, AngleLoss))
+        ]
+        if rotated and "AngleLoss" not in angles:
+            raise ConfigError("DetectionLoss: rotated boxes need AngleLoss among `losses`, or angles are not learned")
+        if angles and not rotated:
+            raise ConfigError(f"DetectionLoss: {angles[0]} needs angles: set rotated=True in the model, or remove it")
 
     def forward(
         self,

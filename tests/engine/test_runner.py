@@ -258,3 +258,17 @@ def test_keys_of_a_config_file_may_be_none(tmp_path):
     cfg = load_config(HELPERS / "toy_config.py")
     cfg.load_from, cfg.work_dir, cfg.custom_hooks = None, str(tmp_path), None
     assert type(Runner.from_cfg(cfg)) is Runner and cfg.load_from is None
+
+
+def test_subnormal_numbers_are_zero_on_the_cpu(tmp_path):
+    small = torch.full((64,), 1.2e-38)
+    torch.set_flush_denormal(False)
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot")
+    torch.set_flush_denormal(False)
+    assert (small * 0.5 > 0).all()
+    make_runner(tmp_path)
+    try:
+        assert (small * 0.5 == 0).all()
+    finally:
+        torch.set_flush_denormal(False)

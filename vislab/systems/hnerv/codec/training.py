@@ -143,7 +143,8 @@ class SegmentTraining:
         return self.epoch == self.settings.epochs
 
     def run_epoch(self) -> Progress:
-        """Train one epoch."""
+        """Train one epoch. Subnormal numbers are set to zero in this thread: they made steps half as fast."""
+        torch.set_flush_denormal(True)
         settings, count = self.settings, len(self.frames)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.epoch)
         if self.epoch == settings.fit_epochs and self.relaxed is None:

@@ -121,8 +121,7 @@ class Runner(MMEngineRunner):
             prepare_processes(self.launcher, (env_cfg.get("dist_cfg") or {}).get("timeout"))
         if get_device() == "cpu":
             keep_freed_memory()
-            # gradients of saturated activations get subnormal, with which steps of a fitted HNeRV took twice as long
-            torch.set_flush_denormal(True)
+            torch.set_flush_denormal(True)  # subnormal gradients doubled the time of steps of a fitted HNeRV
         super().setup_env(env_cfg)
         watch_processes(self.work_dir)
 

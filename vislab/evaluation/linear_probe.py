@@ -11,7 +11,7 @@ import numpy as np
 
 from vislab.errors import DataError
 
-CS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse strength of the L2 penalty, for the sum over the images
+CS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # inverse strength of the L2 penalty, for the sum over the images
 HELD_OUT = 0.1
 
 
@@ -40,7 +40,7 @@ def linear_probe(
     *,
     Cs: Sequence[float] = CS,
     held_out: float = HELD_OUT,
-    max_iter: int = 300,
+    max_iter: int = 500,
     seed: int = 0,
 ) -> LinearResult:
     """Fit a linear classifier to features (N, D) and evaluate it on `test` (M, D).

@@ -3,8 +3,8 @@
 Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_dota8_cpu.py
 Data:     python tools/prepare_data.py weights dota8; VISLAB_DATA is the data folder
 Hardware: 2 CPU cores, 800 iterations
-Result:   not run in this form; 500 iterations at half the learning rate with 150 queries gave AP50 82.7, AP75 75.6 on the
-          tiles it was trained on (11-point)
+Result:   not run in this form; 500 iterations at half the learning rate with 150 queries gave AP50 82.7, AP75 75.6
+          on the tiles it was trained on (11-point)
 """
 
 from mmengine.config import read_base

@@ -30,7 +30,7 @@ def main(args: argparse.Namespace) -> None:
     from vislab.apis.small_data import SETS, prepare
     from vislab.errors import ConfigError
 
-    names = list(SETS) if "all" in args.names else args.names
+    names = [name for name, small in SETS.items() if small.automatic] if "all" in args.names else args.names
     if args.source and len(names) != 1:
         raise ConfigError(f"--source is the download of one dataset; got {len(names)} names")
     root = Path(args.root).expanduser().absolute()
@@ -38,13 +38,13 @@ def main(args: argparse.Namespace) -> None:
         there = name in SETS and (root / SETS[name].place).exists()
         print(f"{name}: {'exists' if there else 'creating ...'}", flush=True)
         print(f"{name}: {prepare(name, root, args.source)}", flush=True)
-    print(f"\n{'dataset':8}  {'exists':6} description (terms); configs")
+    print(f"\n{'dataset':11}  {'exists':6} description (terms); configs")
     for name, small in SETS.items():
         there = "yes" if (root / small.place).exists() else "no"
-        print(f"{name:8}  {there:6} {small.about} ({small.terms})")
+        print(f"{name:11}  {there:6} {small.about} ({small.terms})")
         for config in small.configs:
             extra = "" if name in ("weights", "cifar10") else "   (and weights)"
-            print(f"{'':17}configs/{config}.py{extra}")
+            print(f"{'':20}configs/{config}.py{extra}")
     if any((root / small.place).exists() for small in SETS.values()):
         print(f"\nBefore running a config:  export VISLAB_DATA={root}")
     if (root / "downloads").is_dir():

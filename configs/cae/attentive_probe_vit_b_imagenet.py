@@ -16,5 +16,5 @@ with read_base():
 
 model.update(pool="attentive", norm_eps=1e-5)
 train_dataloader.update(batch_size=256)  # on each of 32 GPUs
-optim_wrapper.update(optimizer=dict(type=SGD, lr=0.4, momentum=0.9, nesterov=True))
+optim_wrapper.update(optimizer=dict(type=SGD, lr=0.4, momentum=0.9, nesterov=True, fused=True))
 auto_scale_lr.update(base_batch_size=8192)

@@ -15,7 +15,7 @@ with read_base():
     from ._base_.cifar10_subset import *
 
 model.update(target=dict(type=DalleTarget, pretrained="data/dalle_encoder.pth"), alignment_weight=2.0)
-two_views = dict(type=RandomResizedCropTwice, size=32, target_size=64, scale=(0.6, 1.0))
+two_views = dict(type=RandomResizedCropTwice, size=size, target_size=2 * size, scale=scale)
 train_dataloader["dataset"]["pipeline"][1:3] = [dict(type=RandomFlip, prob=0.5), two_views]
 whole_image = dict(two_views, scale=(1.0, 1.0), ratio=(1.0, 1.0))
 val_dataloader["dataset"]["pipeline"].insert(3, whole_image)

@@ -17,7 +17,7 @@ with read_base():
     from ._base_.cifar10_subset import *
 
 teacher_weights = "$VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors"
-teacher = dict(teacher="tf_efficientnet_lite0", pretrained=teacher_weights, img_size=128, out_index=3)
+teacher = dict(teacher="tf_efficientnet_lite0", pretrained=teacher_weights, img_size=4 * size, out_index=3)
 model.update(
     target=dict(type=FeatureTarget, **teacher),
     decoder=dict(type=LatentDecoder, depth=0),

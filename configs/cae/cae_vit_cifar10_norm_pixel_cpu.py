@@ -17,8 +17,8 @@ with read_base():
 custom_hooks[1].update(metrics=["masked/reconstruction", "probe/knn"])
 plain_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortestEdge, short_edge_length=32),
-    dict(type=CenterCrop, size=32),
+    dict(type=ResizeShortestEdge, short_edge_length=size),
+    dict(type=CenterCrop, size=size),
     dict(type=PackInputs),
 ]
 plain = dict(cache=False, pipeline=plain_pipeline)

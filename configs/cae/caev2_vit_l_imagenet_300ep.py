@@ -13,5 +13,5 @@ with read_base():
 
 model["encoder"].update(dim=1024, depth=24, num_heads=16, init_values=1e-5)
 model["regressor"].update(dim=1024, num_heads=16)
-# at 196 pixels, patches of 14 give the same grid of 14x14 tokens
-model["target"].update(teacher="vit_large_patch14_clip_224.openai", img_size=196)
+# at 196 pixels (7/8), patches of 14 give the same grid of 14x14 tokens
+model["target"].update(teacher="vit_large_patch14_clip_224.openai", img_size=7 * size // 8)

@@ -1,7 +1,7 @@
 """Two-stage Deformable DETR for horizontal boxes with EfficientNet-Lite0 on 60 photographs of DIOR at 512x512.
 
 Command:  python tools/train.py configs/mutdet/deformable_detr_lite0_dior_photos_cpu.py
-Data:     python tools/prepare_data.py weights dior_photos; VISLAB_DATA is the data folder
+Data:     dior_photos (data/README.md), python tools/prepare_data.py weights; VISLAB_DATA is the data folder
 Hardware: 2 CPU cores, 2000 iterations
 Result:   AP not measured, not run
 """

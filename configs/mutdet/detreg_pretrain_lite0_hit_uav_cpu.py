@@ -1,7 +1,7 @@
 """Pre-training as in DETReg, a control of MutDet: pseudo boxes, and regression of the given embeddings.
 
 Command:  python tools/train.py configs/mutdet/detreg_pretrain_lite0_hit_uav_cpu.py
-Data:     python tools/prepare_data.py weights hit_uav; VISLAB_DATA is the data folder, then
+Data:     hit_uav (data/README.md), python tools/prepare_data.py weights; VISLAB_DATA is the data folder, then
           python tools/pseudo_labels.py $VISLAB_DATA/hit_uav/train --out pseudo/hit_uav --dims 128 --clusters 64
           --encoder tf_efficientnet_lite0 --weights $VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors
 Hardware: 2 CPU cores, 2000 iterations

@@ -1,7 +1,7 @@
 """Rotated Deformable DETR with EfficientNet-Lite0 on the 8 tiles of dota8 at 512x512, to the point of memorizing them.
 
 Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_dota8_cpu.py
-Data:     python tools/prepare_data.py weights dota8; VISLAB_DATA is the data folder
+Data:     dota8 (data/README.md), python tools/prepare_data.py weights; VISLAB_DATA is the data folder
 Hardware: 2 CPU cores, 800 iterations
 Result:   not run in this form; 500 iterations at half the learning rate with 150 queries gave AP50 82.7, AP75 75.6
           on the tiles it was trained on (11-point)

@@ -1,7 +1,7 @@
 """Rotated Deformable DETR with EfficientNet-Lite0 on HIT-UAV, thermal aerial images at 256x320, 4 classes.
 
 Command:  python tools/train.py configs/mutdet/rotated_detr_lite0_hit_uav_cpu.py
-Data:     python tools/prepare_data.py weights hit_uav; VISLAB_DATA is the data folder
+Data:     hit_uav (data/README.md), python tools/prepare_data.py weights; VISLAB_DATA is the data folder
 Hardware: 2 CPU cores, 2000 iterations
 Result:   AP not measured, not run
 """

@@ -29,7 +29,7 @@ def shrink(node: Any) -> None:
     """Small images, no downloads: in place, through the whole config."""
     if isinstance(node, dict):
         kind = node.get("type")
-        if "target_size" in node:  # the second view keeps its share of the image
+        if "target_size" in node and "size" in node:  # the second view keeps its share of the image
             node["target_size"] = SMALL * node["target_size"] // node["size"]
         for key, value in SHRUNK.get(getattr(kind, "__name__", kind), {}).items():
             if node.get(key) is not None:

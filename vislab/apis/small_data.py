@@ -38,6 +38,11 @@ class SmallSet:
     digest: str | None = None
     images: str = ""
 
+    @property
+    def automatic(self) -> bool:
+        """Whether it can be created, and is not arranged by hand."""
+        return self.make is not _by_hand
+
 
 def prepare(name: str, root: str | Path, source: str | None = None) -> Path:
     """Create the small dataset `name` in `root`, unless it exists.
@@ -205,6 +210,16 @@ def _write(path: Path, content: bytes) -> None:
 
 
 _GITHUB = "https://github.com/{}/archive/{}.zip"
+
+
+def _by_hand(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
+    """Raise DataError, with the source: a set that is arranged by hand as data/README.md states."""
+    raise DataError(
+        f"{target.name} is not created automatically: get it from {source} and arrange it in the folder "
+        f"{small.place} of VISLAB_DATA as data/README.md states"
+    )
+
+
 SETS = {
     "weights": SmallSet(
         "weights/tf_efficientnet_lite0_timm.safetensors",
@@ -213,6 +228,7 @@ SETS = {
         (
             "eco_m2f/eco_m2f_lite0_scenes_cpu",
             "eco_m2f/eco_m2f_lite0_scenes_mixed_cpu",
+            "mutdet/rotated_detr_lite0_scenes_cpu",
         ),
         LITE0,
         _weights,
@@ -248,6 +264,16 @@ SETS = {
             "tract/cifar10_subset_resnet_sgd_cpu_tract",
             "tract/cifar10_subset_vit_adam_cpu_plain",
             "tract/cifar10_subset_vit_adam_cpu_tract",
+            "cae/cae_vit_cifar10_norm_pixel_cpu",
+            "cae/cae_vit_cifar10_hog_cpu",
+            "cae/cae_vit_cifar10_clusters_cpu",
+            "cae/cae_vit_cifar10_features_cpu",
+            "cae/cae_vit_cifar10_dalle",
+            "cae/cae_vit_cifar10_no_alignment_cpu",
+            "cae/cae_vit_cifar10_no_reconstruction_cpu",
+            "cae/mae_vit_cifar10_norm_pixel_cpu",
+            "cae/simmim_vit_cifar10_norm_pixel_cpu",
+            "cae/finetune_vit_cifar10_cpu",
         ),
         "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         _cifar10,
@@ -260,5 +286,35 @@ SETS = {
         "http://images.cocodataset.org/annotations/panoptic_annotations_trainval2017.zip",
         _coco,
         images="http://images.cocodataset.org/train2017",
+    ),
+    "hit_uav": SmallSet(
+        "hit_uav",
+        "thermal aerial images 640x512 with rotated boxes; by hand",
+        "CC BY 4.0",
+        (
+            "mutdet/rotated_detr_lite0_hit_uav_cpu",
+            "mutdet/mutdet_pretrain_lite0_hit_uav_cpu",
+            "mutdet/mutdet_finetune_lite0_hit_uav_cpu",
+            "mutdet/detreg_pretrain_lite0_hit_uav_cpu",
+            "mutdet/up_detr_pretrain_lite0_hit_uav_cpu",
+        ),
+        "the HIT-UAV infrared thermal dataset (rotated boxes in json)",
+        _by_hand,
+    ),
+    "dota8": SmallSet(
+        "dota8",
+        "8 tiles of DOTA 1024x1024 with rotated boxes; by hand",
+        "academic use (DOTA)",
+        ("mutdet/rotated_detr_lite0_dota8_cpu",),
+        "the sample dataset dota8 of ultralytics",
+        _by_hand,
+    ),
+    "dior_photos": SmallSet(
+        "dior_photos",
+        "80 photographs of DIOR 800x800 with boxes of 4 classes; by hand",
+        "research use (DIOR)",
+        ("mutdet/deformable_detr_lite0_dior_photos_cpu",),
+        "DIOR, with labels as text files of corners",
+        _by_hand,
     ),
 }

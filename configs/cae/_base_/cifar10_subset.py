@@ -34,27 +34,29 @@ with read_base():
     from ..._base_.datasets.cifar10_subset import *
     from ..._base_.schedules.cosine_epochs import *
 
+size = 32
+scale = (0.6, 1.0)  # area of the crops
 model = dict(
     type=CAE,
-    encoder=dict(type=ViT, img_size=32, patch_size=4, dim=128, depth=4, num_heads=4, init_values=0.1),
+    encoder=dict(type=ViT, img_size=size, patch_size=4, dim=128, depth=4, num_heads=4, init_values=0.1),
     regressor=dict(type=LatentRegressor, dim=128, depth=1, num_heads=4, init_values=0.1),
     decoder=dict(type=LatentDecoder, depth=1, num_heads=4, init_values=0.1),
     target=dict(type=NormPixelTarget),
     alignment_weight=0.2,
     data_preprocessor=dict(type=MaskedImagePreprocessor, mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010)),
 )
-mask = dict(type=BlockMask, num_masked=32, patch_size=4)
+mask = dict(type=BlockMask, num_masked=(size // 4) ** 2 // 2, patch_size=4)
 train_pipeline = [
     dict(type=LoadImage),
-    dict(type=RandomResizedCrop, size=32, scale=(0.6, 1.0)),
+    dict(type=RandomResizedCrop, size=size, scale=scale),
     dict(type=RandomFlip, prob=0.5),
     mask,
     dict(type=PackInputs),
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortestEdge, short_edge_length=32),
-    dict(type=CenterCrop, size=32),
+    dict(type=ResizeShortestEdge, short_edge_length=size),
+    dict(type=CenterCrop, size=size),
     mask,
     dict(type=PackInputs),
 ]

@@ -22,7 +22,7 @@ with read_base():
 
 model = dict(
     type=EncoderClassifier,
-    encoder=dict(type=ViT, img_size=224, patch_size=16, rel_pos_bias=True),
+    encoder=dict(type=ViT, img_size=size, patch_size=16, rel_pos_bias=True),
     num_classes=1000,
     pool="mean",
     norm="encoder",
@@ -32,7 +32,7 @@ model = dict(
 )
 train_pipeline = [
     dict(type=LoadImage),
-    dict(type=RandomResizedCrop, size=224, interpolation="bicubic"),
+    dict(type=RandomResizedCrop, size=size, interpolation="bicubic"),
     dict(type=RandomFlip, prob=0.5),
     dict(type=RandAugment, policy="rand-m9-mstd0.5-inc1"),
     dict(type=PackInputs),

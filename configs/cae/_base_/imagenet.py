@@ -28,14 +28,14 @@ with read_base():
 model = dict(
     type=CAE,
     encoder=dict(
-        type=ViT, img_size=224, patch_size=16, dim=768, depth=12, num_heads=12, init_values=0.1, drop_path_rate=0.1
+        type=ViT, img_size=size, patch_size=16, dim=768, depth=12, num_heads=12, init_values=0.1, drop_path_rate=0.1
     ),
     regressor=dict(type=LatentRegressor, dim=768, depth=4, num_heads=12, init_values=0.1, drop_path_rate=0.1),
     decoder=dict(type=LatentDecoder, depth=4, num_heads=12, init_values=0.1, drop_path_rate=0.1),
     target_drop_path=True,  # as in the official code
     data_preprocessor=dict(data_preprocessor, type=MaskedImagePreprocessor),
 )
-mask = dict(type=BlockMask, num_masked=98, patch_size=16)
+mask = dict(type=BlockMask, num_masked=(size // 16) ** 2 // 2, patch_size=16)
 loaders = dict(batch_size=64, num_workers=8, persistent_workers=True)
 train_dataloader.update(loaders, pin_memory=True, drop_last=True)
 val_dataloader.update(loaders)

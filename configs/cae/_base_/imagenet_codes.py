@@ -8,12 +8,12 @@ with read_base():
     from .imagenet import *
 
 model.update(target=dict(type=DalleTarget, pretrained="data/dalle_encoder.pth"), alignment_weight=2.0)
-two_views = dict(type=RandomResizedCropTwice, size=224, target_size=112)
+two_views = dict(type=RandomResizedCropTwice, size=size, target_size=size // 2)
 train_pipeline = [dict(type=LoadImage), dict(type=RandomFlip, prob=0.5), two_views, mask, dict(type=PackInputs)]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortestEdge, short_edge_length=256),
-    dict(type=CenterCrop, size=224),
+    dict(type=ResizeShortestEdge, short_edge_length=8 * size // 7),
+    dict(type=CenterCrop, size=size),
     dict(two_views, scale=(1.0, 1.0), ratio=(1.0, 1.0)),  # the whole image
     mask,
     dict(type=PackInputs),

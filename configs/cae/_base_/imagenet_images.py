@@ -7,15 +7,15 @@ with read_base():
 
 train_pipeline = [
     dict(type=LoadImage),
-    dict(type=RandomResizedCrop, size=224, interpolation="bicubic"),
+    dict(type=RandomResizedCrop, size=size, interpolation="bicubic"),
     dict(type=RandomFlip, prob=0.5),
     mask,
     dict(type=PackInputs),
 ]
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortestEdge, short_edge_length=256),
-    dict(type=CenterCrop, size=224),
+    dict(type=ResizeShortestEdge, short_edge_length=8 * size // 7),
+    dict(type=CenterCrop, size=size),
     mask,
     dict(type=PackInputs),
 ]

@@ -14,7 +14,7 @@ with read_base():
 
 model = dict(
     type=EncoderClassifier,
-    encoder=dict(type=ViT, img_size=224, patch_size=16, dim=768, depth=12, num_heads=12, init_values=0.1),
+    encoder=dict(type=ViT, img_size=size, patch_size=16, dim=768, depth=12, num_heads=12, init_values=0.1),
     num_classes=1000,
     frozen=True,
     norm="batch",

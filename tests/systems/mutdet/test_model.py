@@ -182,6 +182,13 @@ def test_numbers_of_objects(kind, objects):
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
 
 
+def test_denoising_labels_take_part_in_steps_without_objects():
+    model = make()
+    sum(losses(model, embedded(2, objects=(0, 0))).values()).backward()
+    gradient = model.denoising.labels.weight.grad
+    assert gradient is not None and not gradient.any()
+
+
 def test_a_padded_batch_in_double_precision():
     model = make().double().eval()
     samples = embedded(2)

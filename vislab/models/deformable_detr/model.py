@@ -132,10 +132,7 @@ class DeformableDETR(VisionModel):
         queries = self.first_queries(memory, levels, candidates, proposals)
         noised = self.noise(targets)
         found, denoised = self.decode_both(queries, noised, memory, levels)
-        losses = self.criterion(found, targets, proposals, denoised, noised)
-        if noised is None and self.denoising is not None:  # all parameters take part in each step of several processes
-            losses["loss_cls"] = losses["loss_cls"] + 0 * self.denoising.labels.weight.sum()
-        return losses
+        return self.with_all_parameters(self.criterion(found, targets, proposals, denoised, noised), noised)
 
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Return the samples with pred_instances in the frame of the original image."""
@@ -189,6 +186,16 @@ class DeformableDETR(VisionModel):
     def noise(self, targets: Targets) -> Noised | None:
         """Return the denoising queries; None without denoising or without objects."""
         return None if self.denoising is None else self.denoising(targets)
+
+    def with_all_parameters(self, losses: dict[str, Tensor], noised: Noised | None) -> dict[str, Tensor]:
+        """Return the losses, with zero times the denoising labels if there were no denoising queries.
+
+        DistributedDataParallel requires that all parameters take part in each step.
+        """
+        if noised is None and self.denoising is not None:
+            name = next(iter(losses))
+            losses[name] = losses[name] + 0 * self.denoising.labels.weight.sum()
+        return losses
 
     def decode(self, queries: Queries, memory: Tensor, levels: Levels) -> list[Detections]:
         """Return the predictions of the decoder layers."""

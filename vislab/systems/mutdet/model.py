@@ -137,7 +137,8 @@ class MutDet(DeformableDETR):
             if self.enhanced:
                 candidates = Candidates(features, anchors)
                 branches["p_"] = self._enhanced_branch(candidates, objects, filled, levels, noised, prompt)
-        return self._losses(branches, targets, noised, objects, features)
+        losses = self._losses(branches, targets, noised, objects, features)
+        return self.with_all_parameters(losses, noised)
 
     def _plain_branch(self, memory: Tensor, levels: Levels, noised: Noised | None, prompt: Prompt) -> Branch:
         """Return the outputs of the detector as it is fine-tuned."""

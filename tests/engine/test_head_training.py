@@ -23,6 +23,7 @@ def make(kind: str = "efficient") -> ProbeHead:
     return ProbeHead(dim=16, num_classes=4, pool=build_pool(kind, 16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["efficient", "attentive"])
 def test_attention_finds_the_token(kind):
     (train, labels), (test, truth) = data(600, 0), data(200, 1)

@@ -31,8 +31,15 @@ def test_both_forms_of_train_cfg_get_our_loops(tmp_path):
     assert type(make_runner(tmp_path, train_cfg={"type": "IterBasedTrainLoop", "max_iters": 3}).train_loop) is loop
 
 
-@pytest.mark.parametrize("sampler", ["InfiniteSampler", "EpochSampler"])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("sampler", "workers"),
+    [
+        ("InfiniteSampler", 0),
+        ("EpochSampler", 2),
+        pytest.param("InfiniteSampler", 2, marks=pytest.mark.slow),
+        pytest.param("EpochSampler", 0, marks=pytest.mark.slow),
+    ],
+)
 def test_next_batch_after_a_resume_and_nothing_read_twice(tmp_path, sampler, workers):
     config = toy_config(tmp_path, by_epoch=False)["train_dataloader"]
     config |= {"sampler": {"type": sampler, "shuffle": True}, "num_workers": workers}

@@ -46,7 +46,12 @@ def assert_same(one: dict, other: dict) -> None:
 
 @pytest.mark.parametrize(
     ("by_epoch", "total", "stop", "workers"),
-    [(True, 4, 15, 0), (False, 21, 14, 0), (True, 3, 8, 2), (False, 14, 10, 2)],
+    [
+        (True, 4, 15, 0),
+        (False, 14, 10, 2),
+        pytest.param(True, 3, 8, 2, marks=pytest.mark.slow),
+        pytest.param(False, 21, 14, 0, marks=pytest.mark.slow),
+    ],
 )
 def test_resumed_run_equals_the_uninterrupted_one(tmp_path, by_epoch, total, stop, workers):
     options = {"by_epoch": by_epoch, "total": total, "workers": workers}

@@ -207,7 +207,7 @@ def try_case(originals: dict[str, bytes], number: int, folder: Path) -> bool:
 
 @pytest.mark.parametrize(
     "numbers",
-    [range(60), *(pytest.param(range(k, k + 100), marks=pytest.mark.slow) for k in range(0, 1000, 100))],
+    [range(40), *(pytest.param(range(k, k + 100), marks=pytest.mark.slow) for k in range(0, 1000, 100))],
     ids=lambda numbers: f"{numbers[0]}-{numbers[-1]}",
 )
 @pytest.mark.filterwarnings("ignore")

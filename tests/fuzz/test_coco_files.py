@@ -293,7 +293,7 @@ def _many(seeds, tmp_path) -> None:
 
 
 def test_some_mutated_files(tmp_path):
-    _many(range(20), tmp_path)
+    _many(range(10), tmp_path)
 
 
 @pytest.mark.slow

@@ -52,6 +52,7 @@ def test_special_inputs():
     assert found and all(found.values()), found
 
 
+@pytest.mark.slow
 def test_operator():
     found = interpreted("operator")
     assert found and all(found.values()), found

@@ -195,7 +195,7 @@ def test_get_flops(place):
     assert "64x96" in text
 
 
-@pytest.mark.parametrize("flags", [["--train"], ["--loader-only"]])
+@pytest.mark.parametrize("flags", [["--train"], pytest.param(["--loader-only"], marks=pytest.mark.slow)])
 def test_benchmark(place, flags):
     ok(run("benchmark.py", "tiny.py", *flags, "--steps", 4, "--warmup", 1, "--out", "speed.json", cwd=place))
     report = json.loads((place / "speed.json").read_text())

@@ -76,7 +76,7 @@ def test_the_accuracy_is_a_metric_and_training_does_not_change(folder):
     assert all(torch.equal(value, state[name]) for name, value in probed.model.state_dict().items())
 
 
-@pytest.mark.parametrize("kind, feature", [("linear", "class"), ("knn", "mean")])
+@pytest.mark.parametrize("kind, feature", [pytest.param("linear", "class", marks=pytest.mark.slow), ("knn", "mean")])
 def test_kinds_and_interval(folder, kind, feature):
     cfg = config(folder, "run", hook(folder, kind=kind, feature=feature, interval=2))
     history = train(cfg).message_hub.get_scalar(f"val/probe/{kind}").data

@@ -47,6 +47,7 @@ def same(one, other):
     )
 
 
+@pytest.mark.slow
 def test_learns_while_rounded_and_pays_for_bits():
     found = {}
     for lam in (0.0003, 0.1):
@@ -58,7 +59,7 @@ def test_learns_while_rounded_and_pays_for_bits():
     assert found[0.0003][0] > 20 and found[0.1][1] < 0.8 * found[0.0003][1]
 
 
-@pytest.mark.parametrize("target", [1.2e4, 4e4])
+@pytest.mark.parametrize("target", [pytest.param(1.2e4, marks=pytest.mark.slow), 4e4])
 def test_a_target_is_met(target):
     one = training(epochs=24, target_bits=target, refresh=10)
     run(one)

@@ -76,6 +76,9 @@ def ours(path: Path) -> set[str]:
     return {tier_of(name) for name in names} - {"", "__version__"}
 
 
+MODULES = {module_of(path) for path in SOURCES if path.name != "__init__.py"}
+
+
 @pytest.mark.parametrize("tier", IMPORTS)
 def test_arrows(tier):
     """Shared tiers never know a system, and no arrow is granted that nobody needs."""
@@ -141,8 +144,7 @@ def _visit(module: str, graph: dict[str, set], path: list[str], done: set[str]) 
 
 def _existing(name: str) -> str | None:
     """The module that `from a import b` reads: `a.b` if it is a module, else `a`; packages are left out."""
-    modules = {module_of(p) for p in SOURCES if p.name != "__init__.py"}
-    return name if name in modules else next((m for m in [name.rpartition(".")[0]] if m in modules), None)
+    return name if name in MODULES else next((m for m in [name.rpartition(".")[0]] if m in MODULES), None)
 
 
 # -------------------------------------------------------------------------------------------------- in one place only

@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    from vislab.apis.small_data import SETS, prepare
+    from vislab.apis.small_data import NEED_WEIGHTS, SETS, prepare
     from vislab.errors import ConfigError
 
     names = [name for name, small in SETS.items() if small.automatic] if "all" in args.names else args.names
@@ -43,7 +43,7 @@ def main(args: argparse.Namespace) -> None:
         there = "yes" if (root / small.place).exists() else "no"
         print(f"{name:11}  {there:6} {small.about} ({small.terms})")
         for config in small.configs:
-            extra = "" if name in ("weights", "cifar10") else "   (and weights)"
+            extra = "   (and weights)" if name not in ("weights", "cifar10") or config in NEED_WEIGHTS else ""
             print(f"{'':20}configs/{config}.py{extra}")
     if any((root / small.place).exists() for small in SETS.values()):
         print(f"\nBefore running a config:  export VISLAB_DATA={root}")

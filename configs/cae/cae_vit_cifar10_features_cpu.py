@@ -3,8 +3,8 @@
 The teacher sees the images at 128x128, where its third stage has 8x8 places, as the patches.
 
 Command:  python tools/train.py configs/cae/cae_vit_cifar10_features_cpu.py
-Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10, VISLAB_DATA is the data folder;
-          weights/tf_efficientnet_lite0_timm.safetensors in it
+Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10 weights, VISLAB_DATA is the data
+          folder
 Hardware: 2 CPU cores
 Expected: not run to the end; the loss, 1 - cosine, starts at 1
 """

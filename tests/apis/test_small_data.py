@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 
 from tests.helpers.local_server import serving
 from vislab.apis import small_data
-from vislab.apis.small_data import SETS, digest, prepare
+from vislab.apis.small_data import NEED_WEIGHTS, SETS, digest, prepare
 from vislab.engine.config.load import load_config
 from vislab.engine.config.source import scan
 from vislab.errors import ConfigError, DataError
@@ -204,6 +204,8 @@ def test_every_config_for_cpus_is_served():
         text = text.replace("VISLAB_DATA names", "")
         used = {place for place in places if f"$VISLAB_DATA/{place}" in text}
         assert text.count("$VISLAB_DATA") == sum(text.count(f"$VISLAB_DATA/{place}") for place in used), path
+        weights = SETS["weights"].place in used and path.stem.startswith(("cae", "mae", "simmim"))
+        assert weights == (f"{path.parent.name}/{path.stem}" in NEED_WEIGHTS), path
         assert bool(used) == (f"{path.parent.name}/{path.stem}" in named), path
 
 
@@ -211,6 +213,7 @@ def test_tool_says_what_is_needed_and_what_is_there(tmp_path, capsys):
     tool = runpy.run_path(str(REPOSITORY / "tools/prepare_data.py"))["main"]
     tool(argparse.Namespace(names=[], root=str(tmp_path), source=None))
     text = capsys.readouterr().out
+    assert "cae_vit_cifar10_features_cpu.py   (and weights)" in text and "hog_cpu.py\n" in text
     assert "fpn_lite0_camvid.py   (and weights)" in text and "export VISLAB_DATA" not in text
     (tmp_path / "camvid").mkdir()
     tool(argparse.Namespace(names=["camvid"], root=str(tmp_path), source=None))

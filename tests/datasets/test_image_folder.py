@@ -68,6 +68,22 @@ def test_wrong_trees_are_refused_at_start(tmp_path, arguments, message):
         ImageFolder(data_root=str(tmp_path), **arguments)
 
 
+def test_a_number_of_images_is_spread_over_the_classes(tmp_path):
+    make_tree(tmp_path, names=("a", "b", "c"), count=4)
+    some = ImageFolder(data_root=str(tmp_path), split="train", indices=6)
+    assert _labels(some) == [(f"{name}/{i}.JPEG", label) for label, name in enumerate("abc") for i in (0, 2)]
+    assert _labels(ImageFolder(data_root=str(tmp_path), split="train", indices=12)) == _labels(
+        ImageFolder(data_root=str(tmp_path), split="train")
+    )
+    assert [label for _, label in _labels(ImageFolder(data_root=str(tmp_path), split="train", indices=[11, 0]))] == [
+        2,
+        0,
+    ]
+    for wrong in (0, -3, 13):
+        with pytest.raises(DataError, match=rf"indices={wrong}, but .*train has 12 images"):
+            ImageFolder(data_root=str(tmp_path), split="train", indices=wrong)
+
+
 def test_broken_image_is_named(tmp_path):
     make_tree(tmp_path)
     broken = tmp_path / "train" / "cat" / "0.JPEG"

@@ -220,6 +220,9 @@ def _by_hand(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
     )
 
 
+NEED_WEIGHTS = ("cae/cae_vit_cifar10_features_cpu",)
+"""Configs of "cifar10" that need "weights", too; those of the other datasets all do."""
+
 SETS = {
     "weights": SmallSet(
         "weights/tf_efficientnet_lite0_timm.safetensors",

@@ -29,12 +29,13 @@ class ImageFolder(InMemoryImages):
         cache: Decode all images when the dataset is built and keep them in memory; for small images of one size.
         pipeline: Transforms.
         metainfo: Additional metainfo.
-        indices: Use the first n images, or those with these indices.
+        indices: Use n images, evenly spaced over the list, which is sorted by class; or those with these indices.
         test_mode: See BaseDataset.
         lazy_init: Do not list the files yet.
 
     Raises:
-        DataError: The folder is missing or has no class folders, or a class has no folder or no images.
+        DataError: The folder is missing or has no class folders, a class has no folder or no images, or there are fewer
+            than `indices` images.
     """
 
     def __init__(
@@ -90,6 +91,14 @@ class ImageFolder(InMemoryImages):
             records += [{"img_path": path, "label": label} for path in paths]
         self._metainfo["classes"] = classes
         return [record | {"row": row} for row, record in enumerate(records)] if self.cache else records
+
+    def _get_unserialized_subset(self, indices: int | Sequence[int]) -> list[dict]:
+        total = len(self.data_list)
+        if isinstance(indices, int):
+            if not 1 <= indices <= total:
+                raise DataError(f"ImageFolder: indices={indices}, but {self.data_root}/{self.split} has {total} images")
+            indices = [i * total // indices for i in range(indices)]  # the first ones are of one class
+        return super()._get_unserialized_subset(indices)
 
     def full_init(self) -> None:
         if not self._fully_initialized:

@@ -324,7 +324,7 @@ class Runner(MMEngineRunner):
             self._resume, self._load_from = False, self._start_from
             return
         checkpoint = self.read_checkpoint(path)
-        check_run_state(checkpoint, path)
+        check_run_state(checkpoint, path, [name for name, _ in unwrap(self.model).named_parameters()])
         seed, current = checkpoint["meta"].get("seed"), self._randomness_cfg.get("seed")
         if seed is not None and seed != self.seed:
             if current is not None:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -214,7 +214,7 @@ def _other_model(
     lines += [f"  unknown to the model ({len(unknown)}): {_some(unknown)}"] if unknown else []
     lines += [f"  of another shape ({len(mismatched)}): {_some(mismatched, 3)}"] if mismatched else []
     remedy = "Use the config the checkpoint was trained with, or a checkpoint of this config."
-    part = _single_part(own, weights)
+    part = single_part(own, weights)
     if part:
         remedy = (
             f"The file holds the {part} alone, as published and exported encoders do. That is enough for probes and "
@@ -224,8 +224,11 @@ def _other_model(
     return "\n".join([*lines, remedy])
 
 
-def _single_part(own: Mapping, weights: Mapping) -> str | None:
-    """Return the only part of the model that most names of the file belong to, with or without its prefix, if any."""
+def single_part(own: Collection[str], weights: Collection[str]) -> str | None:
+    """Return the only part of a model that most names of a file belong to, with or without its prefix, if any.
+
+    `own` are the names of the model's weights, `weights` those of the file.
+    """
     parts = sorted({key.split(".")[0] for key in own if "." in key})
     inside = {part: {key for key in weights if f"{part}.{key.removeprefix(f'{part}.')}" in own} for part in parts}
     part = max(parts, key=lambda name: len(inside[name]), default="")

@@ -18,6 +18,7 @@ from vislab.io.array_pickle import read_array_pickle
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.weights import check_types, get_weights, weight_entries
 from vislab.models.deformable_detr import convert as deformable_detr
+from vislab.models.encoders import vit_convert
 from vislab.models.mask2former import convert as mask2former
 
 
@@ -37,7 +38,11 @@ class Converter(Protocol):
         """Return the weights with the names and shapes of the model."""
 
 
-CONVERTERS: dict[str, Converter] = {"DeformableDETR": deformable_detr, "Mask2Former": mask2former}
+CONVERTERS: dict[str, Converter] = {
+    "DeformableDETR": deformable_detr,
+    "Mask2Former": mask2former,
+    "ViT": vit_convert,
+}
 
 
 def add_converter(model_class: str, converter: Converter) -> None:

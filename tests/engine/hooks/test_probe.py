@@ -91,6 +91,20 @@ def test_resuming_continues_the_count(folder):
     assert len(values) == 2  # the first and the third validation
 
 
+@pytest.mark.parametrize(
+    "reader", [{"type": "EarlyStoppingHook", "monitor": "probe/knn", "rule": "greater"}, {"save_best": "probe/knn"}]
+)
+def test_hooks_that_read_the_accuracy_need_it_at_each_validation(folder, reader):
+    hooks = {"default_hooks": {"checkpoint": {"type": "CheckpointHook", "rule": "greater", **reader}}}
+    others, more = ([reader], {}) if "type" in reader else ([], hooks)
+    with pytest.raises(ConfigError, match=r"reads probe/knn after each validation, .*interval=2 .*set interval=1"):
+        train(config(folder, "run", hook(folder, interval=2), *others, **more))
+    assert not list((folder / "run").glob("*.pth"))  # refused before the first step
+    if more:
+        train(config(folder, "other", hook(folder), epochs=1, **more))
+        assert list((folder / "other").glob("best_probe_knn_epoch_1.pth"))
+
+
 def test_invalid_settings_are_refused(folder):
     with pytest.raises(ConfigError, match="kind='svm'"):
         ProbeHook(train_dataset={}, test_dataset={}, kind="svm")

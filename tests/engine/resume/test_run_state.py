@@ -47,6 +47,18 @@ def test_missing_parts_are_named():
         check_run_state({"meta": {}}, "best_x.pth")
 
 
+@pytest.mark.parametrize("prefix", ["encoder.", ""])  # of a published and of an exported file
+def test_a_file_of_one_part_is_named_with_its_remedy(prefix):
+    own = ["encoder.norm.weight", "encoder.norm.bias", "regressor.mask_token", "decoder.head.weight"]
+    weights = {f"{prefix}norm.weight": torch.zeros(2), f"{prefix}norm.bias": torch.zeros(2)}
+    message = "holds the encoder alone.*without decoder, regressor and .*optimizer.*Resume from .*tools/probe.py"
+    with pytest.raises(CheckpointError, match=message):
+        check_run_state({"state_dict": weights}, "encoder.safetensors", own)
+    whole = weights | {"regressor.mask_token": torch.zeros(2), "encoder.norm.weight": torch.zeros(2)}
+    with pytest.raises(CheckpointError, match="it has no meta"):
+        check_run_state({"state_dict": whole}, "best_x.pth", own)
+
+
 def test_what_is_raised_while_reading_becomes_one_message():
     for error, text in ((ValueError("too\n  many."), "too many\\."), (KeyError("a"), "KeyError: 'a'")):
         with (

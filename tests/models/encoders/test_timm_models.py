@@ -3,10 +3,18 @@
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from vislab.errors import CheckpointError, ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
+from vislab.models.encoders.timm_models import (
+    ARCHITECTURE_KEY,
+    create_model,
+    enable_grad_checkpointing,
+    exported_facts,
+    layer_groups,
+    load_weights,
+)
 
 
 def test_pretrained_file_of_timm_and_of_a_whole_model(tmp_path):
@@ -30,6 +38,20 @@ def test_pretrained_file_of_timm_and_of_a_whole_model(tmp_path):
         TimmEncoder(name="vit_tiny_patch16_224", pretrained=str(tmp_path / "part.pth"))
     with pytest.raises(CheckpointError, match="nowhere.pth"):
         TimmEncoder(name="resnet18", pretrained=str(tmp_path / "nowhere.pth"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"num_heads": 3, "depth"', "[]", "3", '{"num_heads": 3}', '{"num_heads": 3, "depth": 2, "mean": 1, "std": [1]}',
+     '{"num_heads": 3, "depth": 2, "mean": ["x"], "std": [1]}', "[" * 100_000],
+)  # fmt: skip
+def test_damaged_facts_of_an_exported_encoder_are_one_message(tmp_path, text):
+    path = str(tmp_path / "a.safetensors")
+    save_file({"conv1.weight": torch.zeros(1)}, path, {ARCHITECTURE_KEY: text})
+    with pytest.raises(CheckpointError, match=r"a\.safetensors is damaged: its entry 'vislab_encoder'.*export"):
+        exported_facts(path)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        TimmEncoder(name="vit_tiny_patch16_224", pretrained=path)
 
 
 def test_models_that_do_not_exist():

@@ -1,6 +1,6 @@
 """Hook that adds the accuracy of a small probe of the encoder to the validation metrics."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -32,9 +32,13 @@ class ProbeHook(Hook):
         train, test: Number of images, evenly spaced over the dataset.
         kind: "knn" (20 neighbors) or "linear" (logistic regression, C = 0.01).
         feature: "class" token or "mean" of the patch tokens.
-        interval: Probe at every `interval`-th validation, the first one included.
+        interval: Probe at every `interval`-th validation, the first one included. Hooks that read the accuracy after
+            each validation, such as CheckpointHook with save_best="probe/knn", need 1.
         part: Name of the encoder in the model; see `find_encoder`.
         batch_size: Images per forward pass.
+
+    Raises:
+        ConfigError: At the start of training: a model without encoder, or another hook needs the accuracy more often.
     """
 
     RESULTS: ClassVar = ("probe/knn", "probe/linear")  # read by the config check
@@ -72,11 +76,24 @@ class ProbeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         find_encoder(unwrap(runner.model), self.part)
+        self._check_readers(runner.hooks)
         if is_main_process():
             self._sets = [
                 Samples(config, count, which)
                 for config, count, which in zip(self.datasets, self.counts, ("train", "test"), strict=True)
             ]
+
+    def _check_readers(self, hooks: Sequence[Hook]) -> None:
+        """Raise ConfigError if a hook reads the accuracy at validations without a probe."""
+        for hook in hooks if self.interval > 1 else ():
+            read = [getattr(hook, key, None) or () for key in ("save_best", "monitor")]
+            names = [name for one in read for name in ([one] if isinstance(one, str) else one)]
+            if f"probe/{self.kind}" in names:
+                raise ConfigError(
+                    f"{type(hook).__name__} reads probe/{self.kind} after each validation, which ProbeHook with "
+                    f"interval={self.interval} adds to every {self.interval}-th only: set interval=1, and a larger "
+                    "train_cfg.val_interval if that is too often"
+                )
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         self._validations += 1

@@ -1,6 +1,6 @@
 """Check that a checkpoint can be resumed from, and convert errors during resuming to one message."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -8,18 +8,28 @@ import torch
 
 from vislab.engine.optim.layout import own_implementation
 from vislab.errors import CheckpointError, VislabError
+from vislab.io.weights import single_part, weight_entries
 
 # Entries of optimizer states with the shape of the parameter; others (steps, factors of Adafactor) have other shapes.
 _LIKE_PARAMETER = ("momentum_buffer", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "square_avg", "acc_delta", "sum")
 
 
-def check_run_state(checkpoint: Mapping[str, Any], path: Any) -> None:
-    """Check the parts of a checkpoint that are needed for resuming.
+def check_run_state(checkpoint: Mapping[str, Any], path: Any, own: Collection[str] = ()) -> None:
+    """Check the parts of a checkpoint that are needed for resuming; `own` are the names of the model's parameters.
 
     Raises:
         CheckpointError: Parts are missing or invalid; the message names all of them.
     """
     lacking = [key for key in ("meta", "message_hub", "optimizer") if key not in checkpoint]
+    part = single_part(own, [str(name) for name in weight_entries(checkpoint)]) if lacking else None
+    if part:
+        others = ", ".join(sorted({name.split(".")[0] for name in own if "." in name} - {part}))
+        raise CheckpointError(
+            f"{path} cannot be resumed from: it holds the {part} alone, as published and exported encoders do, without "
+            f"{others} and the state of the optimizer. Resume from an epoch_*.pth or iter_*.pth file of a whole "
+            "training; the encoder alone can be probed (tools/probe.py) and fine-tuned (--load-from, with the config "
+            "of a fine-tuning)."
+        )
     if lacking:
         raise CheckpointError(
             f"{path} cannot be resumed from: it has no {', '.join(lacking)}. Files named best_* and weights of "

@@ -1,6 +1,7 @@
 """Functions for timm models: creation, loading of weights, grouping of parameters."""
 
 import json
+import math
 import sys
 from collections.abc import Collection, Mapping, Sequence
 
@@ -89,8 +90,26 @@ def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ())
 
 
 def exported_facts(path: str) -> dict:
-    """Return what the file of an exported encoder says of it: num_heads, depth, mean and std; empty for other files."""
-    return json.loads(read_metadata(path).get(ARCHITECTURE_KEY, "{}"))
+    """Return what the file of an exported encoder says of it: num_heads, depth, mean and std; empty for other files.
+
+    Raises:
+        CheckpointError: The file or this part of it is damaged.
+    """
+    text = read_metadata(path).get(ARCHITECTURE_KEY)
+    if text is None:
+        return {}
+    try:
+        facts = json.loads(text)
+        whole = all(isinstance(facts[key], int) for key in ("num_heads", "depth"))
+        whole &= all(all(math.isfinite(value) for value in facts[key]) for key in ("mean", "std"))
+    except (ValueError, TypeError, KeyError, RecursionError):
+        whole = False
+    if not whole:
+        raise CheckpointError(
+            f"{path} is damaged: its entry {ARCHITECTURE_KEY!r}, which should state num_heads, depth, mean and std, is "
+            f"{text[:80]!r}. Copy the file again, or export the encoder again with tools/export_encoder.py"
+        )
+    return facts
 
 
 def _check_architecture(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:

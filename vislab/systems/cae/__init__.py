@@ -11,7 +11,7 @@
     regressor.py  latent regressor and decoder
     metric.py     the mean losses of validation images
     monitor.py    statistics of the latents, and the warning when they collapse
-    convert.py    weights of the official code (two layouts) and of mmpretrain
+    convert.py    whole models of the official code (two layouts) and of mmpretrain
     export.py     encoder to a file for timm and TimmEncoder
     hooks.py      reconstructions drawn during training
     model.py      CAE with modes loss | predict | tensor; CAE v2 with a target of all tokens

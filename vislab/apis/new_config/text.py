@@ -18,7 +18,7 @@ from vislab.registry import DATASETS
 
 @dataclass(frozen=True)
 class Task:
-    """How a config of one task is written.
+    """The parts of a config for one task.
 
     Attributes:
         title: Title of the config.

@@ -11,6 +11,7 @@ from pathlib import Path
 from mkdocs.structure.files import File
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SYSTEMS = REPOSITORY.glob("configs/*/README.md")
 # page of the site: file of the repository
 PAGES = {
     "index.md": "README.md",
@@ -20,7 +21,7 @@ PAGES = {
     "data.md": "data/README.md",
     "tests.md": "tests/README.md",
     "configs.md": "configs/README.md",
-    **{f"configs/{path.parent.name}.md": str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("configs/*/README.md")},
+    **{f"configs/{path.parent.name}.md": f"configs/{path.parent.name}/README.md" for path in SYSTEMS},
 }
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 

@@ -12,9 +12,7 @@ with read_base():
 model.update(type=SemanticSegmentor, num_classes=2)
 optim_wrapper["optimizer"].update(lr=3e-3)
 # those of configs/timesnet/fpn_lite0_camvid.py, chosen by benchmarks/timesnet_decoder.py
-optim_wrapper["paramwise_cfg"]["lr_mult"].update(
-    {"network.lateral": 5.0, "network.smooth": 5.0, "network.output": 5.0}
-)
+optim_wrapper["paramwise_cfg"]["lr_mult"].update({"network.lateral": 5.0, "network.smooth": 5.0, "network.output": 5.0})
 default_hooks["checkpoint"].update(save_best="mIoU", rule="greater")
 custom_hooks = [dict(type=CurveHook, metrics=["mIoU"])]
 val_evaluator = dict(type=SemSegMetric)

@@ -8,8 +8,6 @@ import posixpath
 import re
 from pathlib import Path
 
-from mkdocs.structure.files import File
-
 REPOSITORY = Path(__file__).resolve().parents[1]
 SYSTEMS = REPOSITORY.glob("configs/*/README.md")
 # page of the site: file of the repository
@@ -28,6 +26,8 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 def on_files(files, config):
     """Return `files` with the pages of PAGES."""
+    from mkdocs.structure.files import File  # the links are checked without mkdocs, too
+
     for page, source in PAGES.items():
         files.append(File.generated(config, page, content=(REPOSITORY / source).read_text(encoding="utf-8")))
     return files

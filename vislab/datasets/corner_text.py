@@ -131,8 +131,8 @@ class DOTA(CornerText):
 
     Args:
         data_root: Folder of a split, with images/ and labelTxt/; may contain `$VISLAB_DATA`.
-        images, labels, classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices,
-            test_mode, lazy_init: See CornerText.
+        images, labels, classes, label_share, label_seed, difficult: See CornerText.
+        filter_empty, pipeline, metainfo, indices, test_mode, lazy_init: See CornerText.
     """
 
     METAINFO = {"classes": DOTA_CLASSES}

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -223,3 +224,11 @@ def test_message_of_a_worker_is_the_last_one():
     )
     assert error_message(DataError(text)) == "a.png is broken\nReplace it."
     assert error_message(DataError("plain")) == "plain"
+
+
+def test_classes_in_a_file_next_to_the_config(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "own_parts_of_a_user.py").write_text("class Net:\n    pass\n")
+    path = tmp_path / "config.py"
+    path.write_text("from own_parts_of_a_user import Net\n\nmodel = dict(type=Net)\n")
+    assert load_config(path).model.type.__name__ == "Net"

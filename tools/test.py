@@ -1,55 +1,10 @@
-"""Evaluate a checkpoint on the test set of a config.
+"""`vislab test` for a checkout that is not installed: see vislab/commands/test.py."""
 
-    python tools/test.py CONFIG CKPT
-    python tools/test.py CONFIG CKPT --out predictions.pkl --show-dir images
-
-Prints the metrics and adds them to WORK_DIR/metrics.json, which keeps the metrics of training.
-"""
-
-import argparse
-import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
-from vislab.cli import add_cfg_options, format_metrics, parse_cfg_options, run
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="weights")
-    parser.add_argument("--out", metavar="F", help="write all predictions to this .pkl file, one dict per image")
-    parser.add_argument("--show-dir", metavar="D", help="write images of all predictions to this folder")
-    parser.add_argument("--tta", action="store_true", help="use the test-time augmentation of the config")
-    parser.add_argument("--work-dir", help="folder for logs and metrics.json (default: work_dirs/<config name>)")
-    add_cfg_options(parser)
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def main(args: argparse.Namespace) -> None:
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    from vislab import apis
-
-    metrics = apis.test(
-        args.config,
-        args.checkpoint,
-        out=args.out,
-        show_dir=args.show_dir,
-        tta=args.tta,
-        work_dir=args.work_dir,
-        launcher=args.launcher,
-        cfg_options=parse_cfg_options(args.cfg_options),
-    )
-    if int(os.environ.get("RANK", 0)) == 0:
-        for what, place in (("images", args.show_dir), ("predictions", args.out)):
-            if place:
-                print(f"{what}: {place}")
-        print(format_metrics(metrics))
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from vislab.__main__ import run_command
 
 if __name__ == "__main__":
-    args = parse_args()
-    run(lambda: main(args))
+    run_command("test")

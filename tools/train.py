@@ -1,93 +1,10 @@
-"""Train a model from a config.
+"""`vislab train` for a checkout that is not installed: see vislab/commands/train.py."""
 
-    python tools/train.py configs/hnerv/hnerv_bunny_160x320_cpu.py
-    python tools/train.py CONFIG --resume                       # continue an interrupted run
-    python tools/train.py CONFIG --check                        # stop after the first step
-    python tools/train.py CONFIG --cfg-options train_cfg.max_epochs=3 optim_wrapper.optimizer.lr=1e-3
-
-Prints the metrics and writes them to WORK_DIR/metrics.json.
-"""
-
-import argparse
-import os
-import shlex
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for checkouts that are not installed
-from vislab.cli import add_cfg_options, format_metrics, parse_cfg_options, run
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("config", help="config file")
-    parser.add_argument(
-        "--work-dir", help="folder for checkpoints, logs and metrics.json (default: work_dirs/<config name>)"
-    )
-    parser.add_argument(
-        "--resume",
-        nargs="?",
-        const=True,
-        default=False,
-        metavar="CKPT",
-        help="resume from CKPT; without CKPT from the latest checkpoint in the work directory, if there is one",
-    )
-    parser.add_argument("--load-from", metavar="CKPT", help="initialize the model with these weights")
-    parser.add_argument("--amp", action="store_true", help="mixed precision (float16 on a GPU, bfloat16 on a CPU)")
-    parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
-    parser.add_argument("--seed", type=int, help="random seed of the run")
-    parser.add_argument(
-        "--check", action="store_true", help="run the first step and one validation batch; write nothing"
-    )
-    add_cfg_options(parser)
-    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
-    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
-    return parser.parse_args()
-
-
-def how_to_go_on(work_dir: str | None) -> list[str]:
-    """Return a message on how to resume an interrupted run; empty if it has no work directory yet."""
-    if work_dir is None:
-        return []
-    if not [*Path(work_dir).glob("epoch_*.pth"), *Path(work_dir).glob("iter_*.pth")]:
-        return [f"no checkpoint was saved yet in {work_dir}"]
-    words, resume = [], False
-    for word in sys.argv:
-        if word != "--resume" and not (resume and not word.startswith("-")):  # with its value
-            words.append(word)
-        resume = word == "--resume"
-    return [f"checkpoints are in {work_dir}; resume with:", f"    python {shlex.join(words)} --resume"]
-
-
-def main(args: argparse.Namespace) -> None:
-    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    from vislab import apis
-
-    flags = {
-        "work_dir": args.work_dir,
-        "resume": args.resume,
-        "load_from": args.load_from,
-        "amp": args.amp,
-        "auto_scale_lr": args.auto_scale_lr,
-        "seed": args.seed,
-        "launcher": args.launcher,
-        "cfg_options": parse_cfg_options(args.cfg_options),
-    }
-    if args.check:
-        for key, value in apis.dry_run(args.config, **flags).items():
-            text = value if isinstance(value, str) else f"{value:.4g}" if isinstance(value, float) else f"{value:,}"
-            print(f"{key}: {text}")
-        print("OK")
-    else:
-        try:
-            metrics = apis.train(args.config, **flags)
-        except KeyboardInterrupt as stop:
-            stop.args = tuple(how_to_go_on(getattr(stop, "work_dir", None)))
-            raise
-        if metrics and int(os.environ.get("RANK", 0)) == 0:
-            print(format_metrics(metrics))
-
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from vislab.__main__ import run_command
 
 if __name__ == "__main__":
-    args = parse_args()
-    run(lambda: main(args))
+    run_command("train")

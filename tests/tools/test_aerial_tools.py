@@ -4,6 +4,7 @@ import json
 import runpy
 import sys
 import zipfile
+from argparse import ArgumentParser
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from safetensors import safe_open
 
 from tests.helpers import CONFIGS, TOOLS
 from tests.helpers.aerial_trees import BOX, dota_line, make_hit_uav, write_picture
+from vislab.commands import pseudo_labels
 from vislab.errors import ConfigError
 from vislab.structures import rotated_boxes as rb
 from vislab.systems.mutdet.pseudo_file import PseudoFile
@@ -21,6 +23,11 @@ def run(monkeypatch):
     """Returns a function that runs a tool with arguments."""
 
     def call(tool: str, *args: object) -> None:
+        if tool == "pseudo_labels.py":
+            parser = ArgumentParser()
+            pseudo_labels.add_arguments(parser)
+            pseudo_labels.main(parser.parse_args([*map(str, args)]))
+            return
         monkeypatch.setattr(sys, "argv", [tool, *map(str, args)])
         content = runpy.run_path(str(TOOLS / tool))
         content["main"](content["parse_args"]())

@@ -1,17 +1,12 @@
 """Test that analyze_logs joins the parts of a resumed run and reads incomplete logs of killed runs."""
 
-import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.helpers import TOOLS
+from vislab.commands import analyze_logs as logs
 from vislab.errors import DataError
-
-spec = importlib.util.spec_from_file_location("analyze_logs", TOOLS / "analyze_logs.py")
-logs = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(logs)
 
 
 def write(run: Path, part: str, records: list[dict], tail: str = "") -> None:

@@ -1,6 +1,5 @@
-"""Test tools/export_encoder.py: from a checkpoint to a file that TimmEncoder and timm load, and its messages."""
+"""Test `vislab export-encoder`: from a checkpoint to a file that TimmEncoder and timm load, and its messages."""
 
-import importlib.util
 from argparse import Namespace
 from pathlib import Path
 
@@ -8,15 +7,13 @@ import pytest
 import timm
 import torch
 
-from tests.helpers import TOOLS
+from tests.helpers import CONFIGS
 from vislab.apis.build import build_model, load
+from vislab.commands import export_encoder as tool
 from vislab.errors import CheckpointError, ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
 
-CONFIG = TOOLS.parent / "configs/cae/cae_vit_cifar10_norm_pixel_cpu.py"
-spec = importlib.util.spec_from_file_location("export_encoder", TOOLS / "export_encoder.py")
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+CONFIG = CONFIGS / "cae/cae_vit_cifar10_norm_pixel_cpu.py"
 
 
 def export(checkpoint: Path, out: Path, *, options: tuple = (), config: Path = CONFIG) -> None:
@@ -54,7 +51,7 @@ def test_messages(model, tmp_path):
         export(path, tmp_path / "encoder.pth")
     with pytest.raises(CheckpointError, match="does not hold the encoder of this model: .*blocks.4"):
         export(path, tmp_path / "encoder.safetensors", options=("model.encoder.depth=5",))
-    other = TOOLS.parent / "configs/tract/cifar10_subset_vit_adam_cpu_plain.py"
+    other = CONFIGS / "tract/cifar10_subset_vit_adam_cpu_plain.py"
     with pytest.raises(ConfigError, match="no model with a ViT as `encoder`, but ImageClassifier"):
         export(path, tmp_path / "encoder.safetensors", config=other)
     assert not list(tmp_path.iterdir())

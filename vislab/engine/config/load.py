@@ -25,7 +25,7 @@ from vislab.engine.config.components import accepted_arguments
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
 from vislab.engine.config.keys import OLD_KEYS, RUNNER_KEYS
 from vislab.engine.config.merge import merge_bases
-from vislab.engine.config.source import ConfigFile, relative, renamed, scan
+from vislab.engine.config.source import ConfigFile, find, relative, renamed, scan
 from vislab.errors import ConfigError, did_you_mean, nearest
 
 
@@ -36,7 +36,8 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     classes in files of the user's own.
 
     Args:
-        path: A `.py` config: one from configs/, or one that a run wrote to its work_dir.
+        path: A `.py` config: one from configs/, or one that a run wrote to its work_dir; or the name of a config in
+            configs/ without folder and suffix.
         cfg_options: New values by dotted key, which may include list indices: `{"optim_wrapper.optimizer.lr": 0.1,
             "train_pipeline.0.size": 32}`. A dict value is merged into the existing dict.
 
@@ -48,7 +49,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     option already counts.
     """
     options = dict(_flatten(cfg_options or {}))
-    path = renamed(Path(path))
+    path = renamed(find(Path(path)))
     sys.path += [place for place in (str(path.resolve().parent), os.getcwd()) if place not in sys.path]
     source = scan(path)
     variables = source.variables()

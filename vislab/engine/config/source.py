@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vislab import configs
 from vislab.errors import ConfigError, did_you_mean, nearest
 
 
@@ -102,6 +103,21 @@ def scan(path: Path, importer: str = "") -> ConfigFile:
             _read_statement(file, node)
             file.body.append(node)
     return file
+
+
+def find(path: Path) -> Path:
+    """Return the path, or that of the shipped config of this name, such as Path("hnerv_bunny_160x320_cpu").
+
+    Raises:
+        ConfigError: A name without folder and suffix that is neither a file nor a shipped config.
+    """
+    if path.suffix or path.parent != Path() or path.exists():
+        return path
+    shipped = {file.stem: file for root in configs.__path__ for file in Path(root).glob("[!_]*/*.py")}
+    if path.name not in shipped:
+        hint = did_you_mean(path.name, shipped)
+        raise ConfigError(f"there is no config {path}: neither a file nor the name of a shipped config{hint}")
+    return shipped[path.name]
 
 
 def renamed(path: Path) -> Path:

@@ -1,0 +1,42 @@
+"""Run a checkpoint on images, folders of images and videos.
+
+    vislab predict CONFIG CKPT photo.jpg folder/ film.mp4 --out results
+
+Writes an image with predictions per image, an .mp4 file per video, and predictions.json. Inputs that cannot be read or
+processed (e.g. too small) are skipped and listed at the end; the exit status is then 2. Folders are searched
+recursively, without hidden files. Images can be URLs. `--tiles 1024` cuts larger images, such as aerial photographs,
+into overlapping tiles, in batches of `--batch-size`, and merges the detected boxes.
+"""
+
+import argparse
+
+from vislab.cli import add_cfg_options, parse_cfg_options
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="config file")
+    parser.add_argument("checkpoint", help="weights")
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder of images, video, or URL of an image")
+    parser.add_argument("--out", required=True, metavar="D", help="folder for the results")
+    parser.add_argument("--batch-size", type=int, default=1, help="images per batch (default 1)")
+    parser.add_argument("--tiles", type=int, metavar="SIZE", help="predict larger images in tiles of this many pixels")
+    parser.add_argument("--overlap", type=int, default=200, help="overlap of the tiles in pixels (default 200)")
+    parser.add_argument("--device", help="device such as cpu or cuda:0 (default: a GPU if available)")
+    add_cfg_options(parser)
+
+
+def main(args: argparse.Namespace) -> None:
+    from vislab import apis
+    from vislab.apis.tiles import Tiles
+
+    apis.predict(
+        args.config,
+        args.checkpoint,
+        args.inputs,
+        args.out,
+        batch_size=args.batch_size,
+        device=args.device,
+        cfg_options=parse_cfg_options(args.cfg_options),
+        tiles=None if args.tiles is None else Tiles(args.tiles, args.overlap, args.batch_size),
+    )
+    print(f"results are in {args.out}")

@@ -25,7 +25,15 @@ from vislab.systems.cae import CAE, BlockMask, export_encoder
 
 WORK_DIR = Path(__file__).resolve().parents[1] / "work_dirs" / "cae_dense"
 SIDE, PATCH = 64, 8  # crops of the pre-training: 8x8 patches
-ENCODER = {"img_size": SIDE, "patch_size": PATCH, "dim": 128, "depth": 6, "num_heads": 4, "init_values": 0.1}
+ENCODER = {
+    "img_size": SIDE,
+    "patch_size": PATCH,
+    "dim": 128,
+    "depth": 6,
+    "num_heads": 4,
+    "init_values": 0.1,
+    "patch_std": 0.15,
+}
 PART = {"depth": 1, "num_heads": 4, "init_values": 0.1}
 PHOTOS = {  # folder: (pattern, number of images in the order of names); no image of a test set
     "coco_panoptic/train": ("*.jpg", None),

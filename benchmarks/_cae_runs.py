@@ -50,17 +50,24 @@ def step_flops(name: str) -> float:
     return counter.get_total_flops() / 8
 
 
+def folder_of(job: dict[str, Any]) -> Path:
+    """Return the folder of a job."""
+    name, trained = ARMS[job["arm"]]
+    return WORK_DIR / job["form"] / f"{name}{'' if trained else '_untrained'}_seed{job['seed']}"
+
+
 def run_arm(job: dict[str, Any]) -> dict[str, Any]:
     """Train an arm, unless it is untrained, and probe it; returns the job with its results.
 
     An interrupted training is resumed from its last epoch.
 
     Args:
-        job: Arm, seed, epochs, images (None: all), train and test (images of the probe), probe_epochs, form.
+        job: Arm, seed, epochs, images (of an epoch, evenly spaced over the training set), train and test (images of the
+            probe), kinds (of probes), probe_epochs, form.
     """
     began, before = time.perf_counter(), _child_seconds()
     name, trained = ARMS[job["arm"]]
-    folder = WORK_DIR / job["form"] / f"{name}{'' if trained else '_untrained'}_seed{job['seed']}"
+    folder = folder_of(job)
     checkpoint = None
     if trained:
         checkpoint = _train(name, folder, job)
@@ -84,8 +91,9 @@ def _train(name: str, folder: Path, job: dict[str, Any]) -> Path:
         "train_cfg.val_interval": epochs,
         "default_hooks.checkpoint.interval": 1,
         "default_hooks.checkpoint.max_keep_ckpts": 1,
-        **({"train_dataloader.dataset.indices": job["images"]} if job["images"] else {}),
-        **({"val_dataloader.dataset.indices": job["images"]} if job["images"] else {}),
+        "train_dataloader.dataset.indices": job["images"],
+        "val_dataloader.dataset.indices": 256,
+        **({"custom_hooks.3.train": 200, "custom_hooks.3.test": 50} if name == BASE else {}),  # its ProbeHook
     }
     command = [sys.executable, str(ROOT / "tools/train.py"), config_path(name), "--work-dir", str(folder)]
     command += ["--resume", "--seed", str(job["seed"]), "--cfg-options", *(f"{k}={v}" for k, v in options.items())]
@@ -97,7 +105,11 @@ def _train(name: str, folder: Path, job: dict[str, Any]) -> Path:
 
 
 def _statistics(name: str, checkpoint: Path | None, job: dict[str, Any]) -> dict[str, float]:
-    """Return losses on test images without their weights, and the statistics of the latents; {} for raw pixels."""
+    """Return losses on 256 test images without their weights, and statistics of the latents; {} for raw pixels.
+
+    "latent_std" and "latent_rank" are those of training, of the encoded patches; "effective_rank" is that of all
+    patches of the images.
+    """
     if name == "pixels":
         return {}
     import torch
@@ -120,12 +132,27 @@ def _statistics(name: str, checkpoint: Path | None, job: dict[str, Any]) -> dict
         batch = model.data_preprocessor(pseudo_collate(samples), False)
         values = model(**batch, mode="loss")
         predicted = model(**batch, mode="predict")
+        latents = model.encoder.encode(model.encoder.patches(batch["inputs"]))[:, 1:]
     found = {key: values[key].item() for key in ("latent_std", "latent_rank")}
+    found["effective_rank"] = effective_rank(latents)
     for loss in ("reconstruction", "alignment"):
         key = f"pred_{loss}_loss"
         if checkpoint is not None and key in predicted[0]:
             found[loss] = sum(float(sample.get(key)) for sample in predicted) / len(predicted)
     return found
+
+
+def effective_rank(latents: Any) -> float:
+    """Return the exponential of the entropy of the singular values of latents (B, N, D) beyond their mean by position.
+
+    This is the effective rank of Roy and Vetterli, as in RankMe (arXiv 2210.02885).
+    """
+    import torch
+
+    spread = (latents - latents.mean(dim=0)).flatten(0, 1).double()
+    values = torch.linalg.svdvals(spread)
+    shares = values / values.sum().clamp(min=torch.finfo(values.dtype).tiny)
+    return torch.special.entr(shares).sum().exp().item()
 
 
 def _probe(name: str, checkpoint: Path | None, folder: Path, job: dict[str, Any]) -> dict[str, Any]:
@@ -136,7 +163,7 @@ def _probe(name: str, checkpoint: Path | None, folder: Path, job: dict[str, Any]
         name if pixels else config_path(name),
         checkpoint,
         data=DATA,
-        kind=("knn", "linear") if pixels else ("knn", "linear", "efficient"),
+        kind=("knn", "linear") if pixels else job["kinds"],
         size=32 if pixels else None,
         train=job["train"],
         test=job["test"],

@@ -1,6 +1,7 @@
 """Pre-training without labels for dense prediction: a small ViT, random or pre-trained, in an FPN and in timesNet.
 
     python benchmarks/cae_dense.py             # can be interrupted
+    python benchmarks/cae_dense.py --tasks camvid --networks FPN --seeds 0 1   # a part of it
     python benchmarks/cae_dense.py --quick     # a few steps, one seed, no conclusion
 
 For each seed a ViT (6 blocks, width 128, patches of 8) is pre-trained by CAE with normalized pixels on crops of 70 COCO
@@ -16,7 +17,7 @@ import json
 import multiprocessing
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import _common
@@ -27,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GRID = [(lr, share) for lr in (3e-4, 1e-3, 3e-3) for share in (0.25, 1.0)]
 FORMS = {
     "full": {
-        "pretrain": {"steps": 600, "batch": 128, "cifar": 5000, "lr": 1e-3},
+        "pretrain": {"steps": 600, "batch": 64, "cifar": 5000, "lr": 2e-3},
         "tuning": {"steps": 60, "every": 60, "images": None, "seeds": (100,), "grid": GRID},
         "report": {"steps": 200, "every": 40, "images": None, "seeds": (0, 1, 2)},
     },
@@ -38,31 +39,28 @@ FORMS = {
     },
 }
 ROWS = [(task, network, start) for task in TASKS for network in NETWORKS for start in STARTS]
+Row = tuple[str, str, str]
 
 
-def pretraining_jobs(form: str) -> list[dict]:
+def pretraining_jobs(form: str, seeds: Sequence[int]) -> list[dict]:
     """Return a pre-training for each reported seed."""
-    return [{"seed": seed, "form": form, **FORMS[form]["pretrain"]} for seed in FORMS[form]["report"]["seeds"]]
+    return [{"seed": seed, "form": form, **FORMS[form]["pretrain"]} for seed in seeds]
 
 
-def tuning_jobs(form: str) -> list[dict]:
+def tuning_jobs(form: str, rows: Sequence[Row] = ROWS) -> list[dict]:
     """Return jobs for all rows and all pairs of rates, with the encoder of the first seed."""
     stage, first = FORMS[form]["tuning"], FORMS[form]["report"]["seeds"][0]
     return [
         _job(form, "tuning", row, rates, seed, first)
         for seed in stage["seeds"]
         for rates in stage["grid"]
-        for row in ROWS
+        for row in rows
     ]
 
 
-def report_jobs(form: str, tuning: list[dict]) -> list[dict]:
+def report_jobs(form: str, tuning: list[dict], seeds: Sequence[int], rows: Sequence[Row] = ROWS) -> list[dict]:
     """Return jobs for all rows with their selected rates, ordered by seed."""
-    return [
-        _job(form, "report", row, choose_rates(tuning, row), seed, seed)
-        for seed in FORMS[form]["report"]["seeds"]
-        for row in ROWS
-    ]
+    return [_job(form, "report", row, choose_rates(tuning, row), seed, seed) for seed in seeds for row in rows]
 
 
 def _job(form: str, split: str, row: tuple, rates: tuple[float, float], seed: int, encoder_seed: int) -> dict:
@@ -142,9 +140,10 @@ def draw_curves(runs: list[dict], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.5 * len(TASKS), 4), layout="constrained")
+    tasks = {task: names for task, names in TASKS.items() if any(run["task"] == task for run in runs)}
+    figure = Figure(figsize=(5.5 * len(tasks), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axis, (task, names) in zip(figure.subplots(1, len(TASKS)), TASKS.items(), strict=True):
+    for axis, (task, names) in zip(figure.subplots(1, len(tasks), squeeze=False)[0], tasks.items(), strict=True):
         for color, network in enumerate(NETWORKS):
             for start, style in zip(STARTS, ("--", "-"), strict=True):
                 mine = [run["history"] for run in runs if row_of(run) == (task, network, start)]
@@ -164,20 +163,28 @@ def draw_curves(runs: list[dict], path: Path) -> None:
 def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="parallel runs with one thread each (default 2)")
+    parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
+    parser.add_argument("--seeds", nargs="+", type=int, help="default: 0 1 2")
     args = parser.parse_args()
     if not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA, the folder with cifar10_subset.zip, coco_panoptic, camvid, rgbd_kitchen and weights")
     form = "quick" if args.quick else "full"
+    seeds = args.seeds or FORMS[form]["report"]["seeds"]
+    first = FORMS[form]["report"]["seeds"][0]
+    if first not in seeds:
+        parser.error(f"--seeds: rates are selected with the encoder of seed {first}, which must be among them")
+    rows = [row for row in ROWS if row[0] in args.tasks and row[1] in args.networks]
     stores = {name: WORK_DIR / form / f"{name}.json" for name in ("pretraining", "tuning", "report")}
     if args.quick:
         for store in stores.values():
             store.unlink(missing_ok=True)
-    before = run_all(pretrain, pretraining_jobs(form), stores["pretraining"], args.jobs)
+    before = run_all(pretrain, pretraining_jobs(form, seeds), stores["pretraining"], args.jobs)
     lost = [run["seed"] for run in before if not weights_file(form, run["seed"], "CAE").is_file()]
     if lost:
         raise SystemExit(f"the encoders of the seeds {lost} are gone: delete {stores['pretraining']} and start again")
-    tuning = run_all(train_dense, tuning_jobs(form), stores["tuning"], args.jobs)
-    runs = run_all(train_dense, report_jobs(form, tuning), stores["report"], args.jobs)
+    tuning = run_all(train_dense, tuning_jobs(form, rows), stores["tuning"], args.jobs)
+    runs = run_all(train_dense, report_jobs(form, tuning, seeds, rows), stores["report"], args.jobs)
 
     first, last = before[0]["values"][0], before[0]["values"][-1]
     losses = ", ".join(f"{key} {first[key]:.3g} -> {last[key]:.3g}" for key in first)
@@ -186,14 +193,14 @@ def main() -> None:
         f"pre-training: {settings['pretrain']['steps']} steps of {settings['pretrain']['batch']} crops, "
         f"{statistics.mean(run['cpu'] for run in before):.0f} s of CPU time, {losses}\n\n"
         f"{settings['report']['steps']} steps of {BATCH} images {SIZE[0]}x{SIZE[1]}, "
-        f"{len(settings['report']['seeds'])} seeds; mean +- sd; rates: learning rate x factor of the encoder"
+        f"{len(seeds)} seeds; mean +- sd; rates: learning rate x factor of the encoder"
     )
     text = f"{note}\n\n{_common.format_table(result_table(runs))}"
     print(text, flush=True)
     draw_curves(runs, (WORK_DIR if args.quick else ROOT / "docs") / "cae_dense.png")
     if not args.no_record:
         _common.record(text, args.quick)
-    means = {f"{t}_{n}": statistics.mean(differences(runs, t, n)) for t in TASKS for n in NETWORKS}
+    means = {f"{t}_{n}": statistics.mean(differences(runs, t, n)) for t, n in dict.fromkeys(row[:2] for row in rows)}
     _common.result(**means, runs=len(runs))
 
 

@@ -1,36 +1,43 @@
 """Targets of masked pre-training at equal compute: accuracy of probes on CIFAR-10, with controls.
 
-    python benchmarks/cae_probe.py                       # can be interrupted; seeds one after the other
-    python benchmarks/cae_probe.py --epochs 15 --seeds 3 # longer
-    python benchmarks/cae_probe.py --quick               # a few steps, one seed, no conclusion
+    python benchmarks/cae_probe.py                   # can be interrupted; seeds one after the other
+    python benchmarks/cae_probe.py --images 120000   # longer
+    python benchmarks/cae_probe.py --quick           # a few steps, one seed, no conclusion
 
 All arms have the same encoder (a ViT of 4 blocks and width 128 on 8x8 patches), data and optimizer. The number of
-epochs of an arm is that of CAE with normalized pixels times the ratio of the operations of a training step, rounded.
-Probes use 10,000 training and 5,000 test images; their settings are selected on held-out training images. Random
-initialization uses the same seeds, so differences are paired.
+images on which an arm is trained is that of CAE with normalized pixels times the ratio of the operations of a training
+step; with more than the 20,000 of the set, several epochs of as many. Probes use 5,000 training and 5,000 test images;
+their settings are selected on held-out training images. Random initialization uses the same seeds, so differences are
+paired.
 
 Needs VISLAB_DATA with cifar10_subset.zip and weights/. Completed runs are stored in work_dirs/cae_probe/.
 """
 
 import json
+import math
 import multiprocessing
 import os
+import shutil
 import statistics
 from pathlib import Path
 
 import _common
-from _cae_runs import ARMS, BASE, WORK_DIR, run_arm, step_flops
+from _cae_runs import ARMS, BASE, WORK_DIR, folder_of, run_arm, step_flops
 
 FORMS = {
-    "full": {"epochs": 6, "images": None, "train": 10000, "test": 5000, "probe_epochs": 10, "seeds": 3},
-    "quick": {"epochs": 1, "images": 512, "train": 256, "test": 128, "probe_epochs": 2, "seeds": 1},
+    "full": {"images": 20000, "train": 5000, "test": 5000, "kinds": ["knn", "linear"], "probe_epochs": 10},
+    "quick": {"images": 512, "train": 256, "test": 128, "kinds": ["knn", "linear", "efficient"], "probe_epochs": 2},
 }
+SEEDS = {"full": [0, 1, 2], "quick": [0]}
+WHOLE = 20000  # images of the training set
 COLUMNS = {  # heading: key of a run
     "linear, mean": "linear_mean",
     "linear, class": "linear_class",
     "k-NN, mean": "knn_mean_k20",
+    "k-NN, class": "knn_class_k20",
     "efficient": "efficient",
-    "effective rank": "latent_rank",
+    "effective rank": "effective_rank",
+    "participation ratio": "latent_rank",
     "std of latents": "latent_std",
     "reconstruction": "reconstruction",
     "alignment": "alignment",
@@ -48,39 +55,48 @@ def measure_costs() -> dict[str, float]:
     return known
 
 
-def epochs_of(name: str, costs: dict[str, float], epochs: int) -> int:
-    """Return the epochs of an arm that cost as much as `epochs` of CAE with normalized pixels."""
-    return max(1, round(epochs * costs[BASE] / costs[name]))
+def length_of(name: str, costs: dict[str, float], images: int) -> tuple[int, int]:
+    """Return epochs and images of an epoch of an arm that cost as much as CAE with normalized pixels on `images`."""
+    total = images * costs[BASE] / costs[name]
+    epochs = max(1, math.ceil(total / WHOLE - 0.01))
+    return epochs, min(WHOLE, round(total / epochs))
 
 
-def jobs_of(form: str, settings: dict, costs: dict[str, float], arms: list[str]) -> list[dict]:
+def jobs_of(form: str, settings: dict, costs: dict[str, float], arms: list[str], seeds: list[int]) -> list[dict]:
     """Return the jobs of all arms and seeds, ordered by seed."""
-    common = {key: settings[key] for key in ("images", "train", "test", "probe_epochs")}
     jobs = []
-    for seed in range(settings["seeds"]):
+    for seed in seeds:
         for arm in arms:
             name, trained = ARMS[arm]
-            epochs = epochs_of(name, costs, settings["epochs"]) if trained else 0
+            epochs, images = length_of(name, costs, settings["images"]) if trained else (0, 0)
             if arm != "raw pixels" or seed == 0:
-                folder = f"{form}_{settings['epochs']}ep" if form == "full" else form
-                jobs.append({"arm": arm, "seed": seed, "epochs": epochs, "form": folder, **common})
+                folder = f"{form}_{settings['images']}"
+                jobs.append({**settings, "arm": arm, "seed": seed, "epochs": epochs, "images": images, "form": folder})
     return jobs
 
 
-def run_all(jobs: list[dict], store: Path, workers: int) -> list[dict]:
-    """Return the runs of all jobs; only those that are not in `store` yet are run, and added to it."""
-    runs = json.loads(store.read_text()) if store.exists() else []
-    stored = lambda job: next((r for r in runs if job.items() <= r.items()), None)
+def run_all(jobs: list[dict], workers: int) -> list[dict]:
+    """Return the runs of all jobs; only those without a file of their own, of the same settings, are run."""
     missing = [job for job in jobs if stored(job) is None]
-    print(f"{store.name}: {len(jobs) - len(missing)} runs stored, {len(missing)} to go", flush=True)
+    print(f"{len(jobs) - len(missing)} runs stored, {len(missing)} to go", flush=True)
     if missing:
         with multiprocessing.get_context("spawn").Pool(workers) as pool:
             for run in pool.imap(run_arm, missing):
-                runs.append(run)
-                write(store, runs)
+                write(file_of(run), run)
                 values = " ".join(f"{key}={run[key]:.4g}" for key in COLUMNS.values() if key in run)
                 print(f"{run['arm']}, seed {run['seed']}: {values} ({run['seconds']:.0f} s)", flush=True)
     return [stored(job) for job in jobs]
+
+
+def file_of(job: dict) -> Path:
+    """Return the file of a completed run."""
+    return folder_of(job).with_suffix(".json")
+
+
+def stored(job: dict) -> dict | None:
+    """Return the completed run of a job; None if there is none with its settings."""
+    run = json.loads(file_of(job).read_text()) if file_of(job).exists() else None
+    return run if run is not None and job.items() <= run.items() else None
 
 
 def write(path: Path, content: object) -> None:
@@ -104,7 +120,7 @@ def summarize(runs: list[dict], costs: dict[str, float]) -> list[dict[str, objec
         row |= {heading: text([r[key] for r in mine if key in r]) for heading, key in COLUMNS.items()}
         row["warned"] = f"{sum(r['warned'] for r in mine)} of {len(mine)}" if trained else ""
         row["MFLOP a step"] = f"{costs[name] / 1e6:.0f}" if trained else ""
-        row["epochs"] = mine[0]["epochs"]
+        row["images"] = f"{mine[0]['epochs'] * mine[0]['images'] / 1000:.1f}k" if trained else ""
         row["CPU s"] = f"{statistics.mean(r['cpu'] for r in mine):.0f}" if trained else ""
         rows.append(row)
     return rows
@@ -119,30 +135,31 @@ def text(values: list[float], form: str = ".2f") -> str:
 def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--jobs", type=int, default=2, help="parallel runs with one thread each (default 2)")
-    parser.add_argument("--epochs", type=int, help="epochs of CAE with normalized pixels (default 6)")
-    parser.add_argument("--seeds", type=int, help="number of seeds (default 3)")
+    parser.add_argument("--images", type=int, help="of the training of CAE with normalized pixels (default 20000)")
+    parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all")
     args = parser.parse_args()
     if not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA, the folder with cifar10_subset.zip and weights")
     form = "quick" if args.quick else "full"
-    given = {key: value for key in ("epochs", "seeds") if (value := getattr(args, key)) is not None}
-    settings = FORMS[form] | given
+    settings = FORMS[form] | ({} if args.images is None else {"images": args.images})
+    seeds = args.seeds or SEEDS[form]
     arms = args.arms or ([*ARMS][:1] + [*ARMS][-2:] if args.quick else [*ARMS])
     costs = measure_costs()
     for name, flops in costs.items():
-        print(f"{name}: {flops / 1e6:.0f} MFLOP a step and image, {epochs_of(name, costs, settings['epochs'])} epochs")
-    store = WORK_DIR / f"{form}.json"
+        epochs, images = length_of(name, costs, settings["images"])
+        print(f"{name}: {flops / 1e6:.0f} MFLOP for a step of one image, {epochs} epochs of {images} images")
+    jobs = jobs_of(form, settings, costs, arms, seeds)
     if args.quick:
-        store.unlink(missing_ok=True)
-    runs = run_all(jobs_of(form, settings, costs, arms), store, args.jobs)
+        shutil.rmtree(WORK_DIR / jobs[0]["form"], ignore_errors=True)
+    runs = run_all(jobs, args.jobs)
     rows = summarize(runs, costs)
     table = _common.print_table(rows)
     if not args.no_record:
-        head = f"{settings['epochs']} epochs of CAE with normalized pixels, equal operations, {settings['seeds']} seeds"
+        head = f"CAE with normalized pixels on {settings['images']} images, others equal operations, seeds {seeds}"
         _common.record(f"{head}; accuracy in %, mean +- sd\n\n{table}", args.quick)
     mean = lambda arm, key: statistics.mean([r[key] for r in runs if r["arm"] == arm] or [float("nan")])
-    ratio = mean("CAE without reconstruction", "latent_rank") / mean(next(iter(ARMS)), "latent_rank")
+    ratio = mean("CAE without reconstruction", "effective_rank") / mean(next(iter(ARMS)), "effective_rank")
     _common.result(
         cae=mean(next(iter(ARMS)), "linear_mean"),
         random=mean("random initialization", "linear_mean"),

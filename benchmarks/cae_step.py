@@ -13,17 +13,24 @@ task and serves as a yardstick.
 "encoder" compares the encoder's forward pass on the visible half with that on all patches. Memory is the peak of a
 process that makes two steps: the whole process, and without what a process that only builds the model has.
 
+Completed cases are kept in work_dirs/cae_step, so that the measurement can be interrupted; delete the folder to repeat.
+
 Targets: at most 0.75 of the time and 0.7 of the memory of the official step; visible encoder at most 0.56 of the full
 one.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import _common
 
+from vislab.io.atomic import write_text_atomically
+
 REPOSITORY = Path(__file__).resolve().parents[1]
+WORK_DIR = REPOSITORY / "work_dirs" / "cae_step"
 WIDTHS = {"ti": 192, "s": 384}
 CODES, DEPTH, HEADS, PATCH, SMALL = 8192, 12, 12, 16, 4
 
@@ -205,6 +212,47 @@ def run_one(name: str, size: str, image: str, batch: str, steps: str) -> None:
         step()
 
 
+def measure(size: str, image: int, batch: int) -> dict[str, Any]:
+    """Return table rows, ratios by name, and the largest difference of the two models, of one case."""
+    import torch
+
+    case = Case(size, image, batch)
+    torch.manual_seed(0)
+    official, ours = build_official(case), build_ours(case)
+    difference = parity(ours, official, case)
+    print(f"parity {case.name}: largest difference {difference:.2e}", flush=True)
+    if difference > 1e-4:
+        sys.exit("error: the two models differ, so their times are not comparable")
+    steps = {
+        "official": official_step(official, case),
+        "vislab": our_step(ours, case),
+        "recompute": our_step(build_ours(case, recompute=True), case),
+        "ViTMAE": mae_step(case),
+    }
+    large = batch * case.side**2 * case.dim > 300_000
+    times = _common.interleave(steps, pairs=5 if large else 9, warmup=1 if large else 2)
+    passes = _common.interleave(encoder_pair(ours, case), pairs=7, warmup=1)
+    memory = {
+        name: [peak(name, size, image, batch, count) for count in (0, 2)]
+        for name in ("official", "vislab", "recompute")
+    }
+    rows, results, key = [], {}, f"{size}_{image}_{batch}"
+    for name in times:
+        row = _common.timing_row(f"{name} {case.name}", times[name], times["official"])
+        if name in memory:
+            idle, busy = memory[name]
+            row |= {"process MiB": f"{busy:.0f}", "step MiB": f"{busy - idle:.0f}"}
+        rows.append(row)
+    rows.append(_common.timing_row(f"encoder, visible {case.name}", passes["visible half"], passes["all patches"]))
+    idle, busy = memory["official"]
+    for name in ("vislab", "recompute"):
+        results[f"{name}_time_{key}"] = _common.ratio(times[name]["cpu"], times["official"]["cpu"])
+        results[f"{name}_memory_{key}"] = memory[name][1] / busy
+        results[f"{name}_step_memory_{key}"] = (memory[name][1] - memory[name][0]) / (busy - idle)
+    results[f"encoder_{key}"] = _common.ratio(passes["visible half"]["cpu"], passes["all patches"]["cpu"])
+    return {"rows": rows, "results": results, "parity": difference}
+
+
 def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--peer-dir", default=os.environ.get("CAE_REPO"), help="checkout; default: env CAE_REPO")
@@ -225,46 +273,24 @@ def main() -> None:
     if args.one:
         run_one(*args.one)
         return
+    cases = [
+        (size, image, batch)
+        for size in args.sizes or (["ti"] if args.quick else list(WIDTHS))
+        for image in args.images or ([112] if args.quick else [112, 224])
+        for batch in args.batches or ([8] if args.quick else [8, 32])
+    ]
     rows, results, worst = [], {}, 0.0
-    for size in args.sizes or (["ti"] if args.quick else list(WIDTHS)):
-        for image in args.images or ([112] if args.quick else [112, 224]):
-            for batch in args.batches or ([8] if args.quick else [8, 32]):
-                case = Case(size, image, batch)
-                torch.manual_seed(0)
-                official, ours = build_official(case), build_ours(case)
-                difference = parity(ours, official, case)
-                worst = max(worst, difference)
-                print(f"parity {case.name}: largest difference {difference:.2e}", flush=True)
-                if difference > 1e-4:
-                    sys.exit("error: the two models differ, so their times are not comparable")
-                steps = {
-                    "official": official_step(official, case),
-                    "vislab": our_step(ours, case),
-                    "recompute": our_step(build_ours(case, recompute=True), case),
-                    "ViTMAE": mae_step(case),
-                }
-                times = _common.interleave(steps, pairs=5 if batch * image > 2000 else 9, warmup=2)
-                passes = _common.interleave(encoder_pair(ours, case), pairs=7, warmup=1)
-                memory = {
-                    name: [peak(name, size, image, batch, count) for count in (0, 2)]
-                    for name in ("official", "vislab", "recompute")
-                }
-                for name in times:
-                    row = _common.timing_row(f"{name} {case.name}", times[name], times["official"])
-                    if name in memory:
-                        idle, busy = memory[name]
-                        row |= {"process MiB": f"{busy:.0f}", "step MiB": f"{busy - idle:.0f}"}
-                    rows.append(row)
-                rows.append(
-                    _common.timing_row(f"encoder, visible {case.name}", passes["visible half"], passes["all patches"])
-                )
-                key = f"{size}_{image}_{batch}"
-                for name in ("vislab", "recompute"):
-                    results[f"{name}_time_{key}"] = _common.ratio(times[name]["cpu"], times["official"]["cpu"])
-                    results[f"{name}_memory_{key}"] = memory[name][1] / memory["official"][1]
-                    idle, busy = memory["official"]
-                    results[f"{name}_step_memory_{key}"] = (memory[name][1] - memory[name][0]) / (busy - idle)
-                results[f"encoder_{key}"] = _common.ratio(passes["visible half"]["cpu"], passes["all patches"]["cpu"])
+    for size, image, batch in cases:
+        done = WORK_DIR / f"{size}_{image}_{batch}_threads{args.threads}.json"
+        if args.quick or not done.exists():
+            found = measure(size, image, batch)
+            done.parent.mkdir(parents=True, exist_ok=True)
+            write_text_atomically(json.dumps(found), done)
+        found = json.loads(done.read_text())
+        _common.print_table(found["rows"])
+        rows += found["rows"]
+        results |= found["results"]
+        worst = max(worst, found["parity"])
     table = _common.print_table(rows)
     if not args.no_record:
         _common.record(f"largest difference of predictions and latents: {worst:.2e}\n\n{table}", args.quick)

@@ -36,7 +36,7 @@ def test_the_best_rates_of_a_row_are_reported(benchmark):
         for row in benchmark.ROWS
         for lr in (1, 2, 3)
     ]
-    jobs = benchmark.report_jobs("full", tuning)
+    jobs = benchmark.report_jobs("full", tuning, (0, 1, 2))
     assert {(job["task"], job["lr"]) for job in jobs} == {("kitchen", 2), ("camvid", 3)}  # lower, higher is better
     assert all(job["encoder_seed"] == job["seed"] and job["split"] == "report" for job in jobs)
     assert len(jobs) == 3 * len(benchmark.ROWS)

@@ -38,7 +38,7 @@ size = 32
 scale = (0.6, 1.0)  # area of the crops
 model = dict(
     type=CAE,
-    encoder=dict(type=ViT, img_size=size, patch_size=4, dim=128, depth=4, num_heads=4, init_values=0.1),
+    encoder=dict(type=ViT, img_size=size, patch_size=4, dim=128, depth=4, num_heads=4, init_values=0.1, patch_std=0.2),
     regressor=dict(type=LatentRegressor, dim=128, depth=1, num_heads=4, init_values=0.1),
     decoder=dict(type=LatentDecoder, depth=1, num_heads=4, init_values=0.1),
     target=dict(type=NormPixelTarget),
@@ -60,20 +60,20 @@ test_pipeline = [
     mask,
     dict(type=PackInputs),
 ]
-train_dataloader.update(batch_size=256, drop_last=True, dataset=dict(train_set, pipeline=train_pipeline))
+train_dataloader.update(batch_size=64, drop_last=True, dataset=dict(train_set, pipeline=train_pipeline))
 val_dataloader.update(dataset=dict(val_set, pipeline=test_pipeline))
 val_evaluator = dict(type=MaskedLosses)
 
 optim_wrapper = dict(
     type=OptimWrapper,
     clip_grad=dict(max_norm=3.0),
-    optimizer=dict(type=AdamW, lr=1e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
+    optimizer=dict(type=AdamW, lr=2e-3, betas=(0.9, 0.95), weight_decay=0.05, fused=True),
     constructor=LayerDecayOptimConstructor,
     paramwise_cfg=dict(layer_decay=1.0),
 )
 param_scheduler = [dict(type=WarmupCosineLR, warmup=0.1, by_epoch=True, convert_to_iter_based=True)]
 train_cfg.update(max_epochs=15, val_interval=5)
-auto_scale_lr.update(base_batch_size=256)
+auto_scale_lr.update(base_batch_size=64)
 default_hooks["checkpoint"].update(interval=5)
-default_hooks["logger"].update(interval=26)
+default_hooks["logger"].update(interval=52)
 custom_hooks = [dict(type=CollapseHook), dict(type=CurveHook, metrics=["masked/reconstruction"])]

@@ -194,9 +194,9 @@ def init_transformer(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def init_token(token: Tensor) -> None:
-    """Draw from a normal distribution of standard deviation 0.02, truncated at one deviation; in place."""
-    nn.init.trunc_normal_(token, std=INIT_STD, a=-INIT_STD, b=INIT_STD)
+def init_token(token: Tensor, std: float = INIT_STD) -> None:
+    """Draw from a normal distribution of standard deviation `std`, truncated at one deviation; in place."""
+    nn.init.trunc_normal_(token, std=std, a=-std, b=std)
 
 
 class PatchEmbed(nn.Module):
@@ -228,6 +228,9 @@ class ViT(nn.Module):
             fine-tuning as published. Subsets of patches are then not supported.
         grad_checkpointing: Compute whole blocks again in backward instead of storing their activations.
         recompute: Compute norms and GELU again in backward, which needs a third less memory.
+        patch_std: Initial weights of the patch embedding; see `init_token`. The published 0.02 is for the 768 values of
+            a patch of 16 pixels. Smaller patches need more, 0.02 * 16 / patch_size for the same output, or else their
+            content is small beside the positions, which training has to correct first.
 
     Attributes:
         grid: Rows and columns of patches (h, w).
@@ -253,6 +256,7 @@ class ViT(nn.Module):
         rel_pos_bias: bool = False,
         grad_checkpointing: bool = False,
         recompute: bool = False,
+        patch_std: float = INIT_STD,
     ) -> None:
         super().__init__()
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
@@ -261,6 +265,8 @@ class ViT(nn.Module):
                 f"ViT: img_size={self.img_size} is not divisible by patch_size={patch_size}: choose multiples of it"
             )
         check_width("ViT", dim, num_heads)
+        if not patch_std > 0:
+            raise ConfigError(f"ViT: patch_std={patch_std} is not above 0")
         self.patch_size, self.in_channels, self.dim = patch_size, in_channels, dim
         self.grid = (self.img_size[0] // patch_size, self.img_size[1] // patch_size)
         self.num_patches = self.grid[0] * self.grid[1]
@@ -281,6 +287,7 @@ class ViT(nn.Module):
         )
         self.norm = nn.LayerNorm(dim, eps=NORM_EPS)
         self.apply(init_transformer)
+        init_token(self.patch_embed.proj.weight, patch_std)
         init_token(self.cls_token)
 
     def forward(self, images: Tensor, ids: Tensor | None = None) -> Tensor:

@@ -120,6 +120,7 @@ def summarize(runs: list[dict], costs: dict[str, float]) -> list[dict[str, objec
         row |= {heading: text([r[key] for r in mine if key in r]) for heading, key in COLUMNS.items()}
         row["warned"] = f"{sum(r['warned'] for r in mine)} of {len(mine)}" if trained else ""
         row["MFLOP a step"] = f"{costs[name] / 1e6:.0f}" if trained else ""
+        row["seeds"] = len(mine)
         row["images"] = f"{mine[0]['epochs'] * mine[0]['images'] / 1000:.1f}k" if trained else ""
         row["CPU s"] = f"{statistics.mean(r['cpu'] for r in mine):.0f}" if trained else ""
         rows.append(row)
@@ -137,6 +138,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="parallel runs with one thread each (default 2)")
     parser.add_argument("--images", type=int, help="of the training of CAE with normalized pixels (default 20000)")
     parser.add_argument("--seeds", type=int, nargs="+", help="default: 0 1 2")
+    parser.add_argument("--stored", action="store_true", help="only print the table of the completed runs")
     parser.add_argument("--arms", nargs="+", choices=list(ARMS), help="default: all")
     args = parser.parse_args()
     if not os.environ.get("VISLAB_DATA"):
@@ -152,7 +154,10 @@ def main() -> None:
     jobs = jobs_of(form, settings, costs, arms, seeds)
     if args.quick:
         shutil.rmtree(WORK_DIR / jobs[0]["form"], ignore_errors=True)
-    runs = run_all(jobs, args.jobs)
+    if args.stored:
+        runs = [run for job in jobs if (run := stored(job)) is not None]
+    else:
+        runs = run_all(jobs, args.jobs)
     rows = summarize(runs, costs)
     table = _common.print_table(rows)
     if not args.no_record:

@@ -128,6 +128,8 @@ def test_initial_weights():
     limit = (6 / (192 + 3 * 192)) ** 0.5  # Xavier over the fused projection
     assert model.blocks[0].attn.qkv.weight.abs().max() <= limit < 1.01 * model.blocks[0].attn.qkv.weight.abs().max()
     assert model.patch_embed.proj.weight.abs().max() <= 0.02 and 0.0105 < model.patch_embed.proj.weight.std() < 0.0111
+    larger = ViT(img_size=32, patch_size=4, dim=192, depth=1, num_heads=12, patch_std=0.2).patch_embed.proj.weight
+    assert 0.19 < larger.abs().max() <= 0.2 and 0.105 < larger.std() < 0.111
     assert 0 < model.cls_token.abs().max() <= 0.02
     assert (model.blocks[0].ls1.gamma == 0.1).all() and model.blocks[0].mlp.fc1.bias.abs().max() == 0
     assert ViT(**SMALL | {"init_values": None}).blocks[0].ls1 is None
@@ -147,6 +149,7 @@ def test_layers_of_parameters():
         ({"img_size": (12, 0)}, "is not divisible"),
         ({"num_heads": 3}, "dim=16 is not divisible by num_heads=3"),
         ({"dim": 18, "num_heads": 2}, "dim=18 is not divisible by 4"),
+        ({"patch_std": 0.0}, "patch_std=0.0 is not above 0"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):

@@ -2,7 +2,7 @@
 
 Command:  python tools/train.py configs/cae/simmim_vit_cifar10_norm_pixel_cpu.py
 Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10, VISLAB_DATA is the data folder
-Hardware: 2 CPU cores, about 15 minutes; 310 MFLOP for a step of one image, CAE 293
+Hardware: 1 CPU core, about 25 minutes; 310 MFLOP for a step of one image, CAE 293
 Expected: not run to the end; a reconstruction loss below 1 is better than the mean of each patch
 """
 

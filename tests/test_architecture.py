@@ -36,8 +36,8 @@ IMPORTS = {
     "evaluation": {"structures", "ops"},
     "visualization": {"structures", "datasets"},
     "engine": {"models", "datasets", "evaluation", "io", "cli", "configs"},
-    "zoo": {"models", "io"},
-    "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "io"},
+    "zoo": {"models", "io", "configs"},
+    "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "io", "zoo"},
     "commands": {
         *("cli", "apis", "engine", "models", "visualization", "zoo"),
         *("systems.cae", "systems.hnerv", "systems.mutdet"),

@@ -16,6 +16,14 @@ from vislab.structures import DataSample
 CORNERS = [0.64, -0.47, 3.28, 0.96, 1.36, 4.47, -1.28, 3.04]  # of (1, 2, 3, 4, 0.5)
 
 
+def test_compressed_masks_stay_so():
+    mask = np.asfortranarray(np.eye(5, 6, dtype=np.uint8))
+    sample = DataSample(metainfo={"ori_shape": (5, 6)})
+    sample.pred_instances = InstanceData(labels=torch.tensor([0]), masks=[coco.encode(mask)])
+    (instance,) = json.loads(json.dumps(to_plain_results(sample, None, "x", None)))["instances"]
+    assert np.array_equal(coco.decode(instance["mask"]), mask)
+
+
 def test_results_are_plain_data(tmp_path):
     sample = DataSample(metainfo={"ori_shape": (4, 6)})
     sample.pred_label = LabelData(label=torch.tensor([1]), score=torch.tensor([0.25, 0.75]))

@@ -1,5 +1,6 @@
 """A local web server for tests of downloads, which supports Range and can abort or fail on request."""
 
+import hashlib
 import re
 import threading
 from collections.abc import Iterator
@@ -9,13 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Site:
     """`files` by path; `requests` collects (path, Range). `faults`: how to treat the next requests, one each: a number
-    of bytes after which the connection breaks off, or a status."""
+    of bytes after which the connection breaks off, or a status. `redirects` by path. `tags`: whether files have ETags;
+    `surplus`: bytes that Content-Length promises too much."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.requests: list[tuple[str, str | None]] = []
         self.faults: list[int | str] = []
-        self.knows_range = True
+        self.redirects: dict[str, str] = {}
+        self.knows_range = self.tags = True
+        self.surplus = 0
         self.address = ""
 
 
@@ -28,17 +32,27 @@ def serving() -> Iterator[Site]:
             wanted = self.headers.get("Range")
             site.requests.append((self.path, wanted))
             fault = site.faults.pop(0) if site.faults else None
+            if self.path in site.redirects:
+                self.send_response(302)
+                self.send_header("Location", site.redirects[self.path])
+                self.end_headers()
+                return
             if isinstance(fault, str) or self.path not in site.files:
                 self.send_error(int(fault) if isinstance(fault, str) else 404)
                 return
             content, start = site.files[self.path], 0
-            if wanted and site.knows_range:
+            tag = f'"{hashlib.md5(content).hexdigest()}"'
+            if wanted and site.knows_range and self.headers.get("If-Range", tag) == tag:
                 start = int(re.match(r"bytes=(\d+)-", wanted).group(1))
                 if start >= len(content):
                     self.send_error(416)
                     return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(content) - start))
+            self.send_header("Content-Length", str(len(content) - start + site.surplus))
+            if start:
+                self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+            if site.tags:
+                self.send_header("ETag", tag)
             self.end_headers()
             self.wfile.write(content[start:][:fault])
 

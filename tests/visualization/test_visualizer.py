@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData, LabelData, PixelData
 from mmengine.visualization import LocalVisBackend
+from pycocotools import mask as coco
 
 from vislab.datasets.scenes import Scenes
 from vislab.datasets.transforms import LoadImage, PackInputs, RandomFlip
@@ -49,6 +50,18 @@ def test_every_task_is_drawn_side_by_side(visualizer, item):
     assert picture.dtype == np.uint8 and picture.shape[1] == 3 * 96 + 2 * 4  # the reconstruction's three panels
     assert picture.shape[0] > 6 * 64
     assert (image == item[0]).all()
+
+
+def test_compressed_masks_are_drawn_as_arrays_are(visualizer, item):
+    image, sample = item
+    arrays = _predict(sample).pred_instances
+    rle = [coco.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in np.asarray(arrays.masks)]
+    pictures = []
+    for masks in (arrays.masks, rle):
+        drawn = DataSample()
+        drawn.pred_instances = InstanceData(labels=arrays.labels, scores=arrays.scores, masks=masks)
+        pictures.append(visualizer.draw_datasample(image, drawn, draw_gt=False))
+    assert np.array_equal(*pictures) and not np.array_equal(pictures[0], image)
 
 
 def test_only_one_side(visualizer, item):

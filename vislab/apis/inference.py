@@ -25,14 +25,17 @@ from vislab.io.video import read_frames, read_timing
 from vislab.io.video_writer import VideoWriter
 from vislab.registry import DATASETS, TRANSFORMS
 from vislab.structures import DataSample
+from vislab.zoo.catalogue import Entry, find_entry
+from vislab.zoo.pretrained import load_pretrained
 
 
 class Predictor:
     """A model with its test pipeline: `Predictor(config, checkpoint)([image, ...])` returns one DataSample per image.
 
     Args:
-        config: Path of a config file, or a Config.
-        checkpoint: Weights. None: initial weights.
+        config: Path of a config file, a Config, or a name of the catalogue (`vislab.zoo.list_models()`), whose weights
+            are then downloaded once.
+        checkpoint: Weights. None: those of the catalogue for a name, else initial weights.
         device: Device such as "cpu". Default: a GPU if available.
         cfg_options: Changes of the config by dotted key.
         tiles: Predict larger images in overlapping tiles, and merge the detected boxes.
@@ -48,10 +51,14 @@ class Predictor:
         tiles: Tiles | None = None,
     ) -> None:
         self.tiles = tiles
-        self.cfg = load(config, cfg_options)
+        entry = _catalogue_entry(config) if checkpoint is None else None
+        options = {**entry.options, **(cfg_options or {})} if entry else cfg_options
+        self.cfg = load(config, options)
         self.model: nn.Module = build_model(self.cfg, checkpoint, device)
         self.pipeline = test_pipeline(self.cfg)
         self.metainfo = _metainfo(self.cfg, checkpoint)
+        if entry:
+            self.metainfo |= load_pretrained(self.model, entry)
         self.fit = _frame_fitter(self.cfg)
 
     def __call__(
@@ -113,8 +120,7 @@ def predict(
     """Predict files and write the results to `out`.
 
     Args:
-        config: Path of a config file, or a Config.
-        checkpoint: Weights, or None for initial weights.
+        config, checkpoint: As in `Predictor`.
         inputs: Images (paths or URLs), folders of images (with subfolders), videos.
         out: Output folder, for NAME.png per image, NAME.mp4 per video, and predictions.json with labels, scores, boxes,
             rotated boxes with their corners, masks (RLE) and the file names of maps.
@@ -247,6 +253,13 @@ def _test_dataset(cfg: Config) -> Mapping[str, Any] | None:
         if dataset:
             return dataset
     return None
+
+
+def _catalogue_entry(config: str | Path | Config) -> Entry | None:
+    """Return the entry of a name; None for a config file or a Config."""
+    if isinstance(config, Config) or Path(config).suffix or Path(config).parent != Path() or Path(config).exists():
+        return None
+    return find_entry(str(config))
 
 
 def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:

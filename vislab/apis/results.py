@@ -60,16 +60,17 @@ def _instances(found, classes: Sequence[str] | None) -> list[dict]:
         if "rbboxes" in found:
             row["corners"] = [round(float(v), 2) for v in to_dota(np.asarray(found.rbboxes[i], np.float64))]
         if "masks" in found:
-            row["mask"] = _encode_rle(np.asarray(found.masks[i]))
+            row["mask"] = _as_rle(found.masks[i])
         rows.append(row)
     return rows
 
 
-def _encode_rle(mask: np.ndarray) -> dict[str, Any]:
+def _as_rle(mask: Any) -> dict[str, Any]:
+    """Return COCO's RLE of a mask (H, W), or of the RLE of a model with `rle_masks`, with text in place of bytes."""
     from pycocotools import mask as coco
 
-    coded = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"size": [int(side) for side in coded["size"]], "counts": coded["counts"].decode()}
+    coded = mask if isinstance(mask, dict) else coco.encode(np.asfortranarray(np.asarray(mask).astype(np.uint8)))
+    return {"size": [int(side) for side in coded["size"]], "counts": bytes(coded["counts"]).decode()}
 
 
 def _named(label: int, classes: Sequence[str] | None) -> int | dict[str, Any]:

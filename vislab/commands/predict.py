@@ -1,6 +1,7 @@
 """Run a checkpoint on images, folders of images and videos.
 
     vislab predict CONFIG CKPT photo.jpg folder/ film.mp4 --out results
+    vislab predict mask2former_swin_t_coco_panoptic photo.jpg --out results      # weights of the catalogue
 
 Writes an image with predictions per image, an .mp4 file per video, and predictions.json. Inputs that cannot be read or
 processed (e.g. too small) are skipped and listed at the end; the exit status is then 2. Folders are searched
@@ -11,12 +12,19 @@ into overlapping tiles, in batches of `--batch-size`, and merges the detected bo
 import argparse
 
 from vislab.cli import add_cfg_options, parse_cfg_options
+from vislab.errors import ConfigError
+
+WEIGHTS = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".pkl")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="weights")
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder of images, video, or URL of an image")
+    parser.add_argument("config", help="config file, or name of the catalogue (`vislab download --list`)")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="[CKPT] INPUT",
+        help="weights, unless the config is a name of the catalogue; then images, folders of images, videos, or URLs",
+    )
     parser.add_argument("--out", required=True, metavar="D", help="folder for the results")
     parser.add_argument("--batch-size", type=int, default=1, help="images per batch (default 1)")
     parser.add_argument("--tiles", type=int, metavar="SIZE", help="predict larger images in tiles of this many pixels")
@@ -25,14 +33,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_cfg_options(parser)
 
 
+def split_inputs(config: str, inputs: list[str]) -> tuple[str | None, list[str]]:
+    """Return the checkpoint, None for that of the catalogue, and the images.
+
+    Raises:
+        ConfigError: A config file without weights, or no image.
+    """
+    checkpoint = None
+    if inputs[0].lower().endswith(WEIGHTS):
+        checkpoint, inputs = inputs[0], inputs[1:]
+    elif config.endswith(".py"):
+        raise ConfigError(f"{inputs[0]!r} is no weights file ({', '.join(WEIGHTS)}): pass the weights after {config}")
+    if not inputs:
+        raise ConfigError("no image, folder or video was given after the weights")
+    return checkpoint, inputs
+
+
 def main(args: argparse.Namespace) -> None:
     from vislab import apis
     from vislab.apis.tiles import Tiles
 
+    checkpoint, inputs = split_inputs(args.config, args.inputs)
     apis.predict(
         args.config,
-        args.checkpoint,
-        args.inputs,
+        checkpoint,
+        inputs,
         args.out,
         batch_size=args.batch_size,
         device=args.device,

@@ -1,51 +1,96 @@
 """Download files with resumption of interrupted downloads and a checksum test."""
 
+import errno
 import hashlib
+import http.client
 import os
 import shutil
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from vislab.errors import DataError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 _CHUNK = 1 << 20
+_PAUSE = 0.5  # seconds before the second connection / 2
 
 
-def fetch(address: str, target: Path, *, md5: str | None = None, tries: int = 3) -> Path:
+def fetch(address: str, target: Path, *, md5: str | None = None, sha256: str | None = None, tries: int = 3) -> Path:
     """Download `address` to `target`, unless the file exists.
 
-    Data is written to `target` + ".part" until the download is complete. The next call continues an interrupted
-    download
-    if the server supports range requests, and starts again otherwise.
+    Data is written to `target` + ".part" until the download is complete and its checksum is right. The next call
+    continues an interrupted download if the server supports range requests and still has the same file (its ETag or
+    date), and starts again otherwise. Of several processes, one downloads and the others wait for it. Proxies are those
+    of the environment variables http_proxy and https_proxy.
 
     Args:
         address: http(s) address.
         target: Path of the file.
-        md5: MD5 checksum of the file, if known.
-        tries: Maximum number of connections.
+        md5, sha256: Checksums of the file, if known.
+        tries: Maximum number of connections; the pauses between them get longer.
 
     Returns:
         `target`.
 
     Raises:
-        DataError: The address cannot be reached, or the file is incomplete or has another checksum.
+        DataError: The address cannot be reached, VISLAB_OFFLINE is set, or the file is incomplete or has another
+            checksum.
     """
     target = Path(target)
     if target.is_file():
         return target
+    if os.environ.get("VISLAB_OFFLINE"):
+        raise DataError(f"VISLAB_OFFLINE is set, but {target} is missing: download {address} and put it there")
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    _download(address, part, tries)
-    _compare(part, address, md5)
-    os.replace(part, target)
+    with _lock(part):
+        if not target.is_file():  # else another process was faster
+            _download(address, part, tries, checked=bool(md5 or sha256))
+            for kind, expected in (("md5", md5), ("sha256", sha256)):
+                _compare(part, address, kind, expected)
+            os.replace(part, target)
+            _validator(part).unlink(missing_ok=True)
     return target
 
 
-def _download(address: str, part: Path, tries: int) -> None:
+@contextmanager
+def _lock(part: Path) -> Iterator[None]:
+    """Let one process at a time work on `part`; without effect where the system or the disk has no locks."""
+    path = part.with_name(part.name + ".lock")
+    while True:
+        file = open(path, "w")  # noqa: SIM115  closed below
+        if fcntl is not None:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # of a process that has ended its work and removed the file
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()
+
+
+def _validator(part: Path) -> Path:
+    """Return the path of the file with the ETag or date that belongs to a partial file."""
+    return part.with_name(part.name + ".etag")
+
+
+def _download(address: str, part: Path, tries: int, *, checked: bool) -> None:
     for attempt in range(1, tries + 1):
         try:
-            if _receive(address, part):
+            if _receive(address, part, checked=checked):
                 return
             error: Exception | str = f"the connection was closed after {part.stat().st_size:,} bytes"
         except urllib.error.HTTPError as found:
@@ -54,22 +99,36 @@ def _download(address: str, part: Path, tries: int) -> None:
             elif found.code < 500:
                 raise DataError(_unreachable(address, part, found)) from found
             error = found
-        except (OSError, ValueError) as found:
+        except (OSError, ValueError, http.client.HTTPException) as found:
             error = found
+            if isinstance(found, OSError) and found.errno == errno.ENOSPC:
+                raise DataError(f"{part}: no space left on the disk; free some, and run the command again") from found
         if attempt == tries:
             raise DataError(_unreachable(address, part, error))
+        time.sleep(_PAUSE * 2**attempt)
 
 
-def _receive(address: str, part: Path) -> bool:
-    """Receive data from one connection; returns whether the file is complete."""
-    have = part.stat().st_size if part.is_file() else 0
-    request = urllib.request.Request(address, headers={"User-Agent": "vislab"})
-    if have:
+def _receive(address: str, part: Path, *, checked: bool) -> bool:
+    """Receive data from one connection; returns whether the file is complete.
+
+    A partial file is continued if a checksum will tell, or the server has an ETag or date of the file.
+    """
+    validator = _validator(part)
+    have = part.stat().st_size if part.is_file() and (checked or validator.is_file()) else 0
+    request = urllib.request.Request(address, headers={"User-Agent": "vislab", "Accept-Encoding": "identity"})
+    if have:  # If-Range: the whole file, if it is another one now
         request.add_header("Range", f"bytes={have}-")
+        if validator.is_file():
+            request.add_header("If-Range", validator.read_text())
     with urllib.request.urlopen(request, timeout=60) as answer:
-        going_on = have > 0 and answer.status == 206
+        going_on = answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-")
         length = answer.headers.get("Content-Length")
         expected = None if length is None else int(length) + (have if going_on else 0)
+        if not going_on:
+            validator.unlink(missing_ok=True)
+            tag = answer.headers.get("ETag") or ""
+            if known := tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified"):
+                validator.write_text(known)
         with open(part, "ab" if going_on else "wb") as file:
             shutil.copyfileobj(answer, file, _CHUNK)
             file.flush()
@@ -85,16 +144,22 @@ def _unreachable(address: str, part: Path, error: Exception | str) -> str:
     )
 
 
-def _compare(part: Path, address: str, md5: str | None) -> None:
-    if md5 is None:
+def _compare(part: Path, address: str, kind: str, expected: str | None) -> None:
+    if expected is None:
         return
-    summed = hashlib.md5(usedforsecurity=False)
     with open(part, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            summed.update(chunk)
-    if summed.hexdigest() != md5:
+        found = _digest(file, kind)
+    if found != expected:
         part.unlink()
+        _validator(part).unlink(missing_ok=True)
         raise DataError(
-            f"{address} is not the expected file: its MD5 is {summed.hexdigest()}, expected {md5}. It was "
+            f"{address} is not the expected file: its {kind.upper()} is {found}, expected {expected}. It was "
             "removed; download it again"
         )
+
+
+def _digest(file: BinaryIO, kind: str) -> str:
+    summed = hashlib.new(kind, usedforsecurity=False)
+    while chunk := file.read(_CHUNK):
+        summed.update(chunk)
+    return summed.hexdigest()

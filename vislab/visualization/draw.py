@@ -5,9 +5,11 @@ Line widths and font sizes depend on the size of the image.
 
 import colorsys
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
+from pycocotools import mask as coco
 
 from vislab.structures.rotated_boxes import rboxes_to_corners
 
@@ -109,6 +111,13 @@ def draw_rboxes(
     """Draw outlines of (N, 5) rotated boxes (radians, clockwise)."""
     corners = rboxes_to_corners(np.asarray(rboxes, np.float32).reshape(-1, 5))
     return draw_polygons(img, corners, colors, texts, dashed)
+
+
+def mask_arrays(masks: Any) -> np.ndarray:
+    """Return masks (N, H, W) of an array or tensor, or of a list of COCO's RLE, as models with `rle_masks` predict."""
+    if len(masks) and isinstance(masks[0], dict):
+        return np.moveaxis(coco.decode(list(masks)), -1, 0)  # (H, W, N) -> (N, H, W)
+    return np.asarray(masks)
 
 
 def draw_masks(img: np.ndarray, masks: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:

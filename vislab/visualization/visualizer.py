@@ -154,7 +154,7 @@ class Visualizer(MMEngineVisualizer):
             texts = [f"{text} {score:.2f}" for text, score in zip(texts, field.scores, strict=True)]
         ignored = np.asarray(field.ignore).tolist() if "ignore" in field else [False] * n
         if "masks" in field:
-            image = draw.draw_masks(image, np.asarray(field.masks), colors)
+            image = draw.draw_masks(image, draw.mask_arrays(field.masks), colors)
         boxes = rboxes_to_hboxes(field.rbboxes) if "rbboxes" in field else field.get("bboxes")
         if boxes is None:
             return image

@@ -1,0 +1,122 @@
+"""Test that a name of the catalogue downloads, loads and predicts: plain addresses, and a local endpoint of the hub."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.helpers import REPOSITORY
+from tests.helpers.files import random_image, save_image
+from tests.helpers.local_hub import serving_hub
+from tests.helpers.local_server import serving
+from vislab.errors import ConfigError, DataError
+from vislab.zoo.catalogue import Entry, Weights
+from vislab.zoo.pretrained import download, load_pretrained
+
+
+def entry(address: str, content: bytes, *, layout: str = "vislab") -> Entry:
+    digest = hashlib.sha256(content).hexdigest()
+    weights = Weights("", "", None, (f"{address}/gone.pth", f"{address}/a.pth"), digest, layout, "MIT")
+    return Entry("small", "A", Path("small.py"), (), (weights,))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return torch.nn.Linear(3, 2)
+
+
+@pytest.fixture
+def content(model, tmp_path):
+    torch.save(
+        {"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": ("a", "b")}}}, tmp_path / "a.pth"
+    )
+    return (tmp_path / "a.pth").read_bytes()
+
+
+def test_the_second_address_is_tried_and_weights_are_loaded(model, content, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISLAB_CACHE", str(tmp_path / "cache"))
+    other = torch.nn.Linear(3, 2)
+    with serving() as site:
+        site.files["/a.pth"] = content
+        assert load_pretrained(other, entry(site.address, content)) == {"classes": ("a", "b")}
+        assert [path for path, _ in site.requests] == ["/gone.pth", "/a.pth"]
+        download(entry(site.address, content))
+        assert len(site.requests) == 3  # the first address again, then the file that is there
+    assert torch.equal(other.weight, model.weight)
+
+
+def test_other_bytes_are_refused(model, content, tmp_path):
+    with serving() as site:
+        site.files["/a.pth"] = content[:-1] + b"?"
+        with pytest.raises(DataError, match="SHA256"):
+            download(entry(site.address, content), tmp_path / "cache")
+    assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_an_entry_without_weights():
+    with pytest.raises(ConfigError, match="no weights of small are published"):
+        download(Entry("small", "A", Path("small.py"), (), ()))
+
+
+def predict(*arguments: object, cwd: Path, home: Path, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "vislab", "predict", *map(str, arguments)]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_HOME": str(home), "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def test_without_a_network_there_is_one_message(tmp_path):
+    save_image(tmp_path / "photo.png", random_image())
+    done = predict(
+        *("deformable_detr_r50_coco", "photo.png", "--out", "out", "--cfg-options", "model.encoder.num_layers=1"),
+        cwd=tmp_path,
+        home=tmp_path / "home",
+        HF_HUB_OFFLINE="1",
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "huggingface-cli download SenseTime/deformable-detr model.safetensors" in done.stderr
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+def test_a_name_predicts_as_the_peer_does(tmp_path):
+    """Random weights of the size of Swin-T, saved by transformers, through the hub, conversion and prediction."""
+    pytest.importorskip("transformers")
+    from tests.helpers.mask2former_peer import SWIN_T, build_peer
+
+    peer = build_peer(SWIN_T).eval()
+    repository = tmp_path / "hub/facebook/mask2former-swin-tiny-coco-panoptic"
+    peer.config.id2label = {i: f"thing {i}" for i in range(133)}
+    peer.save_pretrained(repository)
+    img = random_image((96, 128))
+    save_image(tmp_path / "photo.png", img)
+    options = [
+        "val_dataloader.dataset.pipeline.1.short_edge_length=96",
+        "model.inference.score_threshold=0.0",
+    ]
+    with serving_hub(tmp_path / "hub") as address:
+        done = predict(
+            *("mask2former_swin_t_coco_panoptic", "photo.png", "--out", "out", "--cfg-options", *options),
+            cwd=tmp_path,
+            home=tmp_path / "home",
+            HF_ENDPOINT=address,
+        )
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out/predictions.json").read_text())
+    (file,) = (tmp_path / "home").rglob("model.safetensors")
+    from vislab.apis.build import build_model
+    from vislab.zoo import load_foreign
+
+    ours = build_model("mask2former_swin_t_coco_panoptic", device="cpu")
+    report = load_foreign(ours, file)
+    assert not (report.missing or report.unexpected or report.mismatched)
+    batch = ours.data_preprocessor({"inputs": [torch.from_numpy(img).permute(2, 0, 1)], "data_samples": None})
+    with torch.no_grad():
+        mine = ours.forward_tensor(batch["inputs"])
+        theirs = peer(pixel_values=batch["inputs"])
+    assert (mine["class_logits"] - theirs.class_queries_logits).abs().max() < 1e-3

@@ -1,0 +1,35 @@
+"""Download weights of the catalogue, or list it.
+
+    vislab download --list                                    # names, data, published results, source
+    vislab download --list "mask2former_swin_*"
+    vislab download mask2former_swin_t_coco_panoptic          # so that `vislab predict` finds it without a network
+
+Files of the hub are kept in its cache (HF_HOME). docs/model_zoo.md is the same list.
+"""
+
+import argparse
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names, or with --list patterns such as swin_*")
+    parser.add_argument("--list", action="store_true", help="list the models and download nothing")
+
+
+def main(args: argparse.Namespace) -> None:
+    from vislab.errors import ConfigError
+    from vislab.zoo.catalogue import find_entry, list_models
+    from vislab.zoo.pretrained import download
+
+    if args.list:
+        for pattern in args.names or ["*"]:
+            for name in list_models(pattern):
+                entry = find_entry(name)
+                result, weights = entry.results[0], entry.weights[0]
+                figures = ", ".join(f"{value} {key}" for key, value in result["Metrics"].items())
+                source = weights.hub or weights.url[0]
+                print(f"{name:<40} {result['Dataset']:<11} {figures:<32} {source} ({weights.license})")
+        return
+    if not args.names:
+        raise ConfigError("name the models to download; `vislab download --list` lists them")
+    for name in args.names:
+        print(f"{name}: {download(find_entry(name))}")

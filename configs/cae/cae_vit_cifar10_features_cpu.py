@@ -7,7 +7,7 @@ Data:     20,000 + 5,000 CIFAR-10 images; python tools/prepare_data.py cifar10 w
           folder
 Hardware: 2 CPU cores
 Result:   at the cost of one epoch (benchmarks/cae_probe.py, seed 0):
-          loss 0.49 (it starts at 1), linear 52.5 %, k-NN 40.5 %
+          loss 0.49 (it starts at 1), linear accuracy 52.5 %, k-NN 40.5 %
 """
 
 from mmengine.config import read_base

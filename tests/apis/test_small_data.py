@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import pickle
-import runpy
 import tarfile
 import zipfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 from tests.helpers.local_server import serving
 from vislab.apis import small_data
 from vislab.apis.small_data import NEED_WEIGHTS, SETS, digest, prepare
+from vislab.commands import prepare_data
 from vislab.engine.config.load import load_config
 from vislab.engine.config.source import scan
 from vislab.errors import ConfigError, DataError
@@ -210,7 +210,7 @@ def test_every_config_for_cpus_is_served():
 
 
 def test_tool_says_what_is_needed_and_what_is_there(tmp_path, capsys):
-    tool = runpy.run_path(str(REPOSITORY / "tools/prepare_data.py"))["main"]
+    tool = prepare_data.main
     tool(argparse.Namespace(names=[], root=str(tmp_path), source=None))
     text = capsys.readouterr().out
     assert "cae_vit_cifar10_features_cpu.py   (and weights)" in text and "hog_cpu.py\n" in text

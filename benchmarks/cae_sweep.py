@@ -27,11 +27,14 @@ FIGURES = ("linear_mean", "linear_class", "knn_mean_k20", "knn_class_k20")
 
 
 def parts(count: int) -> Config:
-    """Return the config of the data: every fifth training image, and every twentieth that is not among them."""
+    """Return the config of the data: a fifth of `count` evenly spaced training images, and a twentieth, others."""
     from vislab.apis.build import load
 
-    cfg = load(config_path(BASE), {"train_dataloader.dataset.indices": list(range(0, count, 5))})
-    cfg.val_dataloader.dataset.update(split=cfg.train_dataloader.dataset.split, indices=list(range(2, count, 20)))
+    step = COUNT // count
+    cfg = load(config_path(BASE), {"train_dataloader.dataset.indices": list(range(0, COUNT, 5 * step))})
+    cfg.val_dataloader.dataset.update(
+        split=cfg.train_dataloader.dataset.split, indices=list(range(2, COUNT, 20 * step))
+    )
     return cfg
 
 

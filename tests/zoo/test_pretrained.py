@@ -79,7 +79,7 @@ def test_without_a_network_there_is_one_message(tmp_path):
         HF_HUB_OFFLINE="1",
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "huggingface-cli download SenseTime/deformable-detr model.safetensors" in done.stderr
+    assert "hf download SenseTime/deformable-detr" in done.stderr
 
 
 @pytest.mark.peer
@@ -120,3 +120,38 @@ def test_a_name_predicts_as_the_peer_does(tmp_path):
         mine = ours.forward_tensor(batch["inputs"])
         theirs = peer(pixel_values=batch["inputs"])
     assert (mine["class_logits"] - theirs.class_queries_logits).abs().max() < 1e-3
+
+
+@pytest.mark.peer
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "repository", "variant"),
+    [
+        ("deformable_detr_r50_coco", "deformable-detr", "plain"),
+        ("deformable_detr_refine_r50_coco", "deformable-detr-with-box-refine", "box_refine"),
+        ("deformable_detr_two_stage_r50_coco", "deformable-detr-with-box-refine-two-stage", "two_stage"),
+    ],
+)
+def test_detectors_and_files_of_torch(tmp_path, name, repository, variant):
+    """91 classes with their names, from a repository that has a file of torch only."""
+    pytest.importorskip("transformers")
+    from tests.helpers.deformable_detr_peer import R50, build_peer
+
+    peer = build_peer(R50, variant)
+    peer.config.id2label = {i: f"thing {i}" for i in range(91)}
+    folder = tmp_path / "hub/SenseTime" / repository
+    peer.config.save_pretrained(folder)
+    torch.save(peer.state_dict(), folder / "pytorch_model.bin")
+    save_image(tmp_path / "photo.png", random_image((96, 128)))
+    options = ["val_dataloader.dataset.pipeline.1.short_edge_length=96"]
+    with serving_hub(tmp_path / "hub") as address:
+        done = predict(
+            *(name, "photo.png", "--out", "out", "--cfg-options", *options),
+            cwd=tmp_path,
+            home=tmp_path / "home",
+            HF_ENDPOINT=address,
+        )
+    assert done.returncode == 0, done.stderr
+    ((found,),) = json.loads((tmp_path / "out/predictions.json").read_text()).values()
+    labels = [box["label"] for box in found["instances"]]
+    assert labels and all(label["name"] == f"thing {label['id']}" for label in labels)

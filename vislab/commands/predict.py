@@ -14,6 +14,7 @@ import argparse
 from vislab.cli import add_cfg_options, parse_cfg_options
 from vislab.errors import ConfigError
 
+# names of the catalogue need no weights; these suffixes tell weights from images after a name
 WEIGHTS = (".pth", ".pt", ".safetensors", ".ckpt", ".bin", ".pkl")
 
 
@@ -37,16 +38,14 @@ def split_inputs(config: str, inputs: list[str]) -> tuple[str | None, list[str]]
     """Return the checkpoint, None for that of the catalogue, and the images.
 
     Raises:
-        ConfigError: A config file without weights, or no image.
+        ConfigError: No image was given.
     """
-    checkpoint = None
-    if inputs[0].lower().endswith(WEIGHTS):
+    if config.endswith(".py") or inputs[0].lower().endswith(WEIGHTS):
         checkpoint, inputs = inputs[0], inputs[1:]
-    elif config.endswith(".py"):
-        raise ConfigError(f"{inputs[0]!r} is no weights file ({', '.join(WEIGHTS)}): pass the weights after {config}")
-    if not inputs:
-        raise ConfigError("no image, folder or video was given after the weights")
-    return checkpoint, inputs
+        if not inputs:
+            raise ConfigError(f"no image, folder or video was given; {checkpoint} was taken for the weights")
+        return checkpoint, inputs
+    return None, inputs
 
 
 def main(args: argparse.Namespace) -> None:

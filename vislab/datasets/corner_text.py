@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from vislab.datasets.object_boxes import Entry, Problems, read_numbers
+from vislab.datasets.object_boxes import Entry, Problems, is_number, read_numbers
 from vislab.datasets.oriented import AnnotatedImage, OrientedDataset
 from vislab.datasets.pairs import pair_by_pattern
 from vislab.io.images import read_size
@@ -86,9 +86,9 @@ class CornerText(OrientedDataset):
     def _entry(
         self, number: int, place: str, words: list[str], size: tuple[int, int], problems: Problems
     ) -> Entry | None:
-        if len(words) == 9 and all(_is_number(word) for word in words):
+        if len(words) == 9 and all(is_number(word) for word in words):
             return self._from_fractions(number, place, words, size, problems)
-        if len(words) in (9, 10) and all(_is_number(word) for word in words[:8]) and not _is_number(words[8]):
+        if len(words) in (9, 10) and all(is_number(word) for word in words[:8]) and not is_number(words[8]):
             box = read_numbers(words[:8], place, problems)
             difficult = words[9] if len(words) == 10 else "0"
             if box is None:
@@ -136,14 +136,6 @@ class DOTA(CornerText):
     """
 
     METAINFO = {"classes": DOTA_CLASSES}
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _lines(path: str | os.PathLike, problems: Problems) -> list[tuple[int, str, list[str]]]:

@@ -56,6 +56,15 @@ class Problems:
             raise DataError("\n  ".join([f"{self.owner}: {count} in the annotations:", *shown, *rest]))
 
 
+def is_number(word: str) -> bool:
+    """Return whether a word is a number."""
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
+
+
 def read_numbers(words: Sequence[str], place: str, problems: Problems) -> tuple[float, ...] | None:
     """Return words as finite numbers; None, with a problem, if one is not a number."""
     numbers = []

@@ -22,7 +22,7 @@ class Weights:
 
     Attributes:
         hub: Repository on the hub, or "".
-        file: File in it.
+        file: File in it. "": model.safetensors, else pytorch_model.bin.
         revision: Commit of the repository.
         url: Addresses of a plain file, tried in order; empty for files on the hub.
         sha256: Checksum of a plain file; "" if its publisher states none.
@@ -96,7 +96,10 @@ def find_entry(name: str) -> Entry:
     """
     entries = read_catalogue()
     if name not in entries:
-        raise ConfigError(f"the catalogue has no model {name!r}{did_you_mean(name, entries)}")
+        raise ConfigError(
+            f"the catalogue has no model {name!r}{did_you_mean(name, entries)}. `vislab download --list` lists those "
+            "with published weights; for other configs, pass weights"
+        )
     return entries[name]
 
 
@@ -140,7 +143,7 @@ def _weights(found: Mapping[str, Any], where: str) -> Weights:
         raise ConfigError(f"{where}: weights of this project need SHA256 and Size")
     return Weights(
         hub=found.get("Hub", ""),
-        file=found.get("File", "model.safetensors"),
+        file=found.get("File", ""),
         revision=found.get("Revision"),
         url=url,
         sha256=found.get("SHA256") or "",

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import hf_hub_download
@@ -16,6 +17,7 @@ from vislab.io.weights import load_state
 from vislab.zoo.catalogue import Entry, Weights
 from vislab.zoo.foreign import load_foreign
 
+_HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # older repositories have the second only
 logger = logging.getLogger(__name__)
 
 
@@ -34,7 +36,7 @@ def download(entry: Entry, folder: str | Path | None = None) -> Path:
         raise ConfigError(f"no weights of {entry.name} are published: pass a checkpoint")
     weights = entry.weights[0]
     if weights.hub:
-        return _from_hub(weights, weights.file)
+        return _from_hub(weights, (weights.file,) if weights.file else _HUB_FILES)
     place = Path(folder or os.environ.get("VISLAB_CACHE") or Path.home() / ".cache/vislab") / entry.name
     errors = []
     for address in weights.url:
@@ -61,23 +63,28 @@ def load_pretrained(model: nn.Module, entry: Entry) -> dict:
     report = load_foreign(model, path, weights.layout)
     if report.missing or report.unexpected or report.mismatched:
         raise CheckpointError(f"{path} does not fit {entry.name} exactly: {report}")
-    return _hub_classes(weights) if weights.hub else {}
+    return _hub_classes(model, weights) if weights.hub else {}
 
 
-def _from_hub(weights: Weights, file: str) -> Path:
-    try:
-        return Path(hf_hub_download(weights.hub, file, revision=weights.revision))
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise DataError(
-            f"{weights.hub}: {file} is not in the cache, and the hub cannot be reached. Download it where there is a "
-            f"network: huggingface-cli download {weights.hub} {file}"
-        ) from error
-    except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise DataError(f"{weights.hub}: {file} cannot be downloaded: {str(error).splitlines()[0]}") from error
+def _from_hub(weights: Weights, files: Sequence[str]) -> Path:
+    """Return the first of `files` that the repository has."""
+    for file in files:
+        try:
+            return Path(hf_hub_download(weights.hub, file, revision=weights.revision))
+        except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+            failure: Exception = error
+            why = (
+                f"{' or '.join(files)} is not in the cache, and the hub cannot be reached. Download it where there is a "
+                f"network: hf download {weights.hub}"
+            )
+        except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
+            failure, why = error, f"{file} cannot be downloaded: {str(error).splitlines()[0]}"
+    raise DataError(f"{weights.hub}: {why}") from failure
 
 
-def _hub_classes(weights: Weights) -> dict:
-    """Return {"classes": names} of the labels in config.json of a repository; {} if it has none."""
-    labels = json.loads(_from_hub(weights, "config.json").read_text(encoding="utf-8")).get("id2label") or {}
-    names = [labels[key] for key in sorted(labels, key=int)]
-    return {"classes": tuple(names)} if names else {}
+def _hub_classes(model: nn.Module, weights: Weights) -> dict:
+    """Return {"classes": names} of the labels in config.json of a repository; {} if it has none for all classes."""
+    content = json.loads(_from_hub(weights, ("config.json",)).read_text(encoding="utf-8"))
+    labels = content.get("id2label") or {}
+    names = tuple(labels[key] for key in sorted(labels, key=int))
+    return {"classes": names} if len(names) == getattr(model, "num_classes", None) else {}

@@ -45,7 +45,21 @@ def test_parts_are_recognized_by_words():
     found = split_files(files)
     assert found == {"train": [files[0], files[2]], "val": [files[1]]}
     assert split_files(["strain/a.jpg", "val/b.jpg"]) == {}
+    assert split_files(["trainannot/a.png", "valannot/b.png"])["val"] == ["valannot/b.png"]
     assert split_files(["train/a.jpg", "testing/b.jpg"])["val"] == ["testing/b.jpg"]
+
+
+def test_names_of_images_are_no_parts():
+    files = ["photos/train_station.jpg", "photos/valley.jpg", "photos/val_1.jpg", "training_hall/a.jpg", "valley/b.jpg"]
+    assert split_files(files[:3]) == {} and split_files(files) == {}
+    assert split_files(["a/instances_train2017.json", "a/instances_val2017.json"], by_name=True)["train"] == [
+        "a/instances_train2017.json"
+    ]
+
+
+def test_no_file_is_in_two_parts():
+    files = ["train/val_box/a.jpg", "train/b.jpg", "val/train/c.jpg"]
+    assert split_files(files) == {"train": files[:2], "val": files[2:]}
 
 
 def test_sizes_and_files_that_are_no_images(tmp_path):

@@ -48,6 +48,26 @@ def test_fewer_names_than_classes_are_refused(tmp_path):
         surveys.survey_semantic(tmp_path)
 
 
+def test_a_class_in_one_file_of_many_counts(tmp_path):
+    fill_masks(tmp_path, [0, 1], names=[f"{i:03d}" for i in range(120)])
+    save(tmp_path / "masks/077.png", np.resize(np.array([0, 9], np.uint8), (40, 60)))
+    assert len(surveys.survey_semantic(tmp_path).classes) == 10
+
+
+def test_only_ignored_pixels_are_refused(tmp_path):
+    fill_masks(tmp_path, [255])
+    with pytest.raises(DataError, match="255 only"):
+        surveys.survey_semantic(tmp_path)
+
+
+def test_a_damaged_label_file_is_named(tmp_path):
+    fill_masks(tmp_path, [0, 1])
+    path = tmp_path / "masks/c.png"
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(DataError, match=r"c\.png is damaged"):
+        surveys.survey_semantic(tmp_path)
+
+
 def test_colored_masks_are_no_label_images(tmp_path):
     for name in "abcde":
         save(tmp_path / f"images/{name}.jpg", photo())
@@ -102,6 +122,13 @@ def test_class_folders_with_parts(tmp_path):
         surveys.survey_classification(tmp_path)
 
 
+def test_one_part_alone_is_no_class(tmp_path):
+    for place in ("train/cat", "train/dog", "unlabeled/x"):
+        save(tmp_path / place / "0.png", photo())
+    with pytest.raises(DataError, match="has the folder train, but expected both"):
+        surveys.survey_classification(tmp_path)
+
+
 def test_images_without_class_folders(tmp_path):
     save(tmp_path / "a.png", photo())
     with pytest.raises(DataError, match="0 class folders"):
@@ -114,6 +141,19 @@ def test_numbered_corner_text(tmp_path):
     found = surveys.survey_rotated(tmp_path)
     assert found.classes == ("class0", "class1", "class2")
     assert "train" in found.train["images"] and "val" in found.val["labels"]
+
+
+def test_corner_text_of_two_kinds_or_empty(tmp_path):
+    for split in ("train", "val"):
+        make_corner_text(tmp_path, [fraction_line()], split=split, labels="labels")
+    (text,) = [path for path in tmp_path.rglob("*.txt") if "val" in str(path)][:1]
+    text.write_text("1 1 9 1 9 9 1 9 ship\n")
+    with pytest.raises(DataError, match="others number them"):
+        surveys.survey_rotated(tmp_path)
+    for path in tmp_path.rglob("*.txt"):
+        path.write_text("")
+    with pytest.raises(DataError, match="no object"):
+        surveys.survey_rotated(tmp_path)
 
 
 def coco(root, name, *, segmentation=True):
@@ -140,6 +180,15 @@ def test_one_coco_file_is_split(tmp_path):
     found = surveys.survey_coco(tmp_path, panoptic=False, masks=False)
     assert found.count == 5 and list(eval(found.val["indices"])) == [4]
     with pytest.raises(DataError, match="use the task detection"):
+        surveys.survey_coco(tmp_path, panoptic=False, masks=True)
+
+
+def test_coco_entries_without_names(tmp_path):
+    coco(tmp_path, "all.json")
+    content = json.loads((tmp_path / "all.json").read_text())
+    del content["images"][2]["file_name"]
+    (tmp_path / "all.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"all\.json: an entry of images is no object with file_name"):
         surveys.survey_coco(tmp_path, panoptic=False, masks=True)
 
 

@@ -1,5 +1,6 @@
 """Test that written configs train, are formatted, and are not written for damaged data."""
 
+import shutil
 import subprocess
 import sys
 from zipfile import ZipFile
@@ -10,6 +11,7 @@ from tests.helpers.standin_data import make_small
 from vislab.apis.new_config import TASKS, new_config
 from vislab.apis.new_config.text import network_size
 from vislab.apis.training import dry_run
+from vislab.engine.config.load import load_config
 from vislab.errors import ConfigError, DataError
 
 FOLDERS = {
@@ -55,6 +57,17 @@ def test_config_is_formatted_as_the_others(data, tmp_path):
         [sys.executable, "-m", "ruff", "format", "--line-length", "120", "--diff", str(path)], capture_output=True
     )
     assert done.returncode == 0, done.stdout.decode()
+
+
+@pytest.mark.parametrize("names", [["ship"], [f"traffic light {i}" for i in range(20)]])
+def test_names_of_classes_arrive_whole(data, tmp_path, names):
+    shutil.copytree(data / "dior_photos", tmp_path / "photos")
+    for path in (tmp_path / "photos/labels").rglob("*.txt"):
+        path.write_text("".join(f"0{line[1:]}\n" for line in path.read_text().splitlines()))
+    (tmp_path / "photos/classes.txt").write_text("\n".join(names))
+    new_config("rotated", tmp_path / "photos", tmp_path / "my_config.py", weights=False)
+    cfg = load_config(tmp_path / "my_config.py")
+    assert [*cfg.train_dataloader.dataset.classes] == names and cfg.model.num_classes == len(names)
 
 
 def test_nothing_is_written_if_a_file_is_damaged(data, tmp_path):

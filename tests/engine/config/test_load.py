@@ -232,3 +232,10 @@ def test_classes_in_a_file_next_to_the_config(tmp_path, monkeypatch):
     path = tmp_path / "config.py"
     path.write_text("from own_parts_of_a_user import Net\n\nmodel = dict(type=Net)\n")
     assert load_config(path).model.type.__name__ == "Net"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/own_parts_of_a_user.py").write_text("class Net:\n    pass\n")
+    (tmp_path / "other/config.py").write_text(path.read_text())
+    with pytest.raises(ConfigError, match=r"line 1: own_parts_of_a_user is .*other.*was imported before"):
+        load_config(tmp_path / "other/config.py")
+    load_config(path)
+    assert str(tmp_path / "other") not in sys.path and str(tmp_path) in sys.path

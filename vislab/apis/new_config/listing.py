@@ -11,7 +11,10 @@ from PIL import Image
 
 from vislab.io.listing import IMAGE_SUFFIXES, list_files, plain_ending
 
-_SPLITS = {"train": re.compile(r"(^|[^a-z])train"), "val": re.compile(r"(^|[^a-z])(val|test)")}
+_WORDS = re.compile(
+    r"(?:^|[^a-z])(?:(train|training)|(val|valid|validation)|(test|testing))"
+    r"(?:annots?|annotations?|images?|labels?|masks?|set)?(?:$|[^a-z])"
+)
 _SAMPLED = 64  # images whose size is read
 
 
@@ -52,15 +55,25 @@ def relative_files(root: str | Path) -> list[str]:
     return sorted(os.path.relpath(path, root).replace(os.sep, "/") for path in list_files(root))
 
 
-def split_files(files: Sequence[str]) -> dict[str, list[str]]:
-    """Return the files of the "train" and "val" parts by words in their paths; {} unless there are files of both.
+def split_files(files: Sequence[str], *, by_name: bool = False) -> dict[str, list[str]]:
+    """Return the files of the "train" and "val" parts by words in their folders; {} unless there are files of both.
 
-    "valid", "validation", "test" and "testing" are validation files; those of "test" only if nothing is called "val".
+    The first folder with one of the words decides, so that no file is in two parts. Files of "test" are validation
+    files only if there are none of "val", "valid" or "validation".
+
+    Args:
+        files: Paths.
+        by_name: Look at the names of the files as well, as for `instances_train2017.json`. Names of images are left
+            out, since they can contain anything (`train_station.jpg`).
     """
-    found = {part: [path for path in files if word.search(path.lower())] for part, word in _SPLITS.items()}
-    named_val = [path for path in found["val"] if re.search(r"(^|[^a-z])val", path.lower())]
-    found["val"] = named_val or found["val"]
-    return found if all(found.values()) else {}
+    parts: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for path in files:
+        words = path.lower().split("/")
+        found = next((match for word in (words if by_name else words[:-1]) if (match := _WORDS.search(word))), None)
+        if found:
+            parts[next(part for part, group in zip(parts, found.groups(), strict=True) if group)].append(path)
+    val = parts["val"] or parts["test"]
+    return {"train": parts["train"], "val": val} if parts["train"] and val else {}
 
 
 def pair_files(

@@ -11,10 +11,11 @@ from PIL import Image
 
 from vislab.apis.new_config.listing import Pairs, image_sizes, pair_files, relative_files, split_files
 from vislab.datasets.coco_entries import read_json
+from vislab.datasets.object_boxes import is_number
 from vislab.errors import DataError
 from vislab.io.listing import is_image
 
-_READ = 50  # label files that are read
+_READ = 2000  # label files that are read at most
 
 
 class Source(str):
@@ -53,7 +54,9 @@ def survey_classification(root: Path) -> Survey:
     names = ("val", "valid", "validation", "test", "testing")
     val = next((name for wanted in names for name in sorted(first) if name.lower() == wanted), None)
     notes: list[str] = []
-    whole = train is None or val is None
+    if (train is None) != (val is None):
+        raise DataError(f"{root} has the folder {train or val}, but expected both train and val (or test), or neither")
+    whole = train is None
     counts = _count_classes(files, "" if whole else f"{train}/")
     if len(counts) < 2:
         raise DataError(
@@ -84,12 +87,13 @@ def survey_semantic(root: Path) -> Survey:
     notes: list[str] = []
     parts = _as_parts(pairs, "images", notes)
     counts: Counter[int] = Counter()
-    for path in _sample([root / label for part in pairs for label in part.paths(part.labels)]):
-        with Image.open(path) as image:
-            values, numbers = np.unique(np.asarray(image), return_counts=True)
-        counts.update(dict(zip(values.tolist(), numbers.tolist(), strict=True)))
+    for path in _sample([root / label for part in pairs for label in part.paths(part.labels)], notes):
+        values, numbers = np.unique(_pixels(path), return_counts=True)
+        counts.update(dict(zip(map(int, values), numbers.tolist(), strict=True)))
     more: dict[str, Any] = {}
     values = sorted(counts)
+    if values == [255]:
+        raise DataError(f"{root}: the label images contain 255 only, which means ignored")
     if values == [0, 255]:
         more["label_map"], number = {0: 0, 255: 1}, 2
         notes.append("label images contain 0 and 255, which are used as two classes.")
@@ -114,8 +118,8 @@ def survey_depth(root: Path) -> Survey:
     pairs = _pair(root, (".png", ".tif", ".npy"), _is_depth_map, "depth maps (16-bit .png, .tif or .npy)")
     notes: list[str] = []
     parts = _as_parts(pairs, "color", notes)
-    values = [_depth_values(path) for path in _sample([root / d for part in pairs for d in part.paths(part.labels)])]
-    known = np.concatenate([x[(x > 0) & np.isfinite(x) & (x < 65535)].ravel()[::97] for x in values])
+    values = [_pixels(path) for path in _sample([root / d for part in pairs for d in part.paths(part.labels)], notes)]
+    known = np.concatenate([x[(x > 0) & np.isfinite(x) & (x < 65535)][::97] for x in values])
     if not known.size:
         raise DataError(f"{root}: the depth maps contain no depth, only 0 and 65535")
     whole = all(x.dtype.kind in "iu" for x in values)
@@ -135,31 +139,33 @@ def survey_rotated(root: Path) -> Survey:
     pairs = _pair(root, (".txt",), lambda path: _is_corner_text(root / path), "text files with four corners per line")
     notes: list[str] = []
     parts = _as_parts(pairs, "images", notes)
-    counts: Counter[str] = Counter()
-    numbered = False
-    for part in pairs:
-        for path in part.paths(part.labels):
-            for words in map(str.split, (root / path).read_text(encoding="utf-8", errors="replace").splitlines()):
-                numbered |= len(words) == 9 and _is_number(words[8])
-                if len(words) in (9, 10):
-                    counts[words[0] if len(words) == 9 and _is_number(words[8]) else words[8]] += 1
-    if numbered:
-        classes = _named_classes(root, max(int(float(name)) for name in counts) + 1, notes)
-    else:
-        classes = tuple(sorted(counts))
+    names: Counter[str] = Counter()  # of classes, as in DOTA's files
+    numbers: Counter[int] = Counter()  # of classes, as in YOLO-OBB's files
+    for path in [path for part in pairs for path in part.paths(part.labels)]:
+        for words in map(str.split, (root / path).read_text(encoding="utf-8", errors="replace").splitlines()):
+            if len(words) == 9 and words[0].isdigit() and is_number(words[8]):
+                numbers[int(words[0])] += 1
+            elif len(words) in (9, 10):
+                names[words[8]] += 1
+    if names and numbers:
+        raise DataError(f"{root}: some label files name their classes and others number them: use one of both")
+    if not names and not numbers:
+        raise DataError(f"{root}: the label files contain no object")
+    classes = tuple(sorted(names)) or _named_classes(root, max(numbers) + 1, notes)
     images = [path for part in pairs for path in part.paths(part.images)]
-    notes.append(f"{sum(counts.values()):,} objects in {len(images):,} images.")
+    notes.append(f"{(names | numbers).total():,} objects in {len(images):,} images.")
     return Survey(*parts, _kept(len(pairs[0].names), parts[0]), classes, _size(root, images, notes), notes)
 
 
 def survey_coco(root: Path, *, panoptic: bool, masks: bool) -> Survey:
     """Survey annotation files in COCO's format and the folders of their images."""
-    found = [path for path in relative_files(root) if path.endswith(".json")]
+    everything = relative_files(root)
+    found = [path for path in everything if path.endswith(".json")]
     files = {path: content for path in found if (content := _coco_content(root / path, panoptic)) is not None}
     kind = "panoptic" if panoptic else "instances"
     if not files:
         raise DataError(f"{root} has no annotation file in COCO's {kind} format among {len(found)} .json files")
-    split = split_files(sorted(files))
+    split = split_files(sorted(files), by_name=True)
     chosen = [split["train"][0], split["val"][0]] if split else [min(files)] * 2
     if len(files) > len(set(chosen)):
         others = ", ".join(sorted(set(files) - set(chosen)))
@@ -171,9 +177,12 @@ def survey_coco(root: Path, *, panoptic: bool, masks: bool) -> Survey:
         content = files[path]
         if not content["images"]:
             raise DataError(f"{root / path} lists no images")
-        part = {"ann_file": path, "data_prefix": {"img": _folder_of(root, content["images"][0]["file_name"], path)}}
+        part = {
+            "ann_file": path,
+            "data_prefix": {"img": _folder_of(everything, content["images"][0]["file_name"], path)},
+        }
         if panoptic:
-            part["data_prefix"]["panoptic"] = _folder_of(root, content["annotations"][0]["file_name"], path)
+            part["data_prefix"]["panoptic"] = _folder_of(everything, content["annotations"][0]["file_name"], path)
         parts.append(part)
     content = files[chosen[0]]
     count = len(content["images"])
@@ -191,23 +200,27 @@ def survey_coco(root: Path, *, panoptic: bool, masks: bool) -> Survey:
 
 
 def _coco_content(path: Path, panoptic: bool) -> dict | None:
+    """Return the content of a COCO file of the wanted kind, else None."""
     try:
         content = read_json(str(path), ("images", "annotations", "categories"))
     except DataError:
         return None
+    wanted = {"images": {"file_name"}, "categories": {"id", "name"}, "annotations": {"image_id"}}
+    for key, keys in wanted.items():
+        if not all(isinstance(entry, dict) and keys <= entry.keys() for entry in content[key]):
+            raise DataError(f"{path}: an entry of {key} is no object with {', '.join(sorted(keys))}")
     segments = bool(content["annotations"]) and "segments_info" in content["annotations"][0]
     return content if segments == panoptic else None
 
 
-def _folder_of(root: Path, name: str, owner: str) -> str:
-    """Return the folder below `root`, relative to it, that contains the file `name` of the annotation file `owner`.
+def _folder_of(files: Sequence[str], name: str, owner: str) -> str:
+    """Return the folder that contains the file `name` of the annotation file `owner`; all paths relative to the root.
 
-    If several do, the one whose name has the word "train" or "val" of the annotation file.
+    If several do, the one with the word "train", "val" or "test" of the annotation file.
     """
-    found = [path.relative_to(root).as_posix() for path in root.rglob(Path(name).name)]
-    folders = [path[: -len(name)].rstrip("/") for path in found if f"/{path}".endswith(f"/{name}")]
+    folders = [path[: -len(name)].rstrip("/") for path in files if f"/{path}".endswith(f"/{name}")]
     if not folders:
-        raise DataError(f"{root}: no folder contains {name}, which {owner} lists")
+        raise DataError(f"no folder contains {name}, which {owner} lists")
     words = [word for word in ("train", "val", "test") if word in owner.lower()]
     return min(folders, key=lambda folder: (not any(word in folder.lower() for word in words), len(folder), folder))
 
@@ -297,8 +310,27 @@ def _named_classes(root: Path, number: int, notes: list[str]) -> tuple[str, ...]
     return tuple(f"class{index}" for index in range(number))
 
 
-def _sample(paths: Sequence[Path]) -> Sequence[Path]:
-    return paths[:: max(1, len(paths) // _READ)]
+def _sample(paths: Sequence[Path], notes: list[str]) -> Sequence[Path]:
+    """Return all paths, or of very many every k-th, which `notes` then says."""
+    step = -(-len(paths) // _READ)
+    if step > 1:
+        notes.append(f"of {len(paths):,} label files, {len(paths[::step]):,} were read: rare values can be missing.")
+    return paths[::step]
+
+
+def _pixels(path: Path) -> np.ndarray:
+    """Return the values of a label image or depth map.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        with Image.open(path) as image:
+            return np.asarray(image)
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
+        raise DataError(f"{path} is damaged: {error}") from error
 
 
 def _is_label_image(path: Path) -> bool:
@@ -321,25 +353,10 @@ def _is_depth_map(path: Path) -> bool:
         return False
 
 
-def _depth_values(path: Path) -> np.ndarray:
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False)
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
 def _is_corner_text(path: Path) -> bool:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return False
     words = next((line.split() for line in lines if len(line.split()) >= 5), [])
-    return not lines or (len(words) in (9, 10) and all(map(_is_number, words[1:8])))
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+    return not lines or (len(words) in (9, 10) and all(map(is_number, words[1:8])))

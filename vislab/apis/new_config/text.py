@@ -1,6 +1,5 @@
 """Write a starting config for one's own data: a base for the model and the schedule, and the data in full."""
 
-import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -170,6 +169,8 @@ def new_config(task: str, data: str | Path, out: str | Path, *, weights: bool | 
         raise ConfigError(f"{out} exists: choose another name with --out, or delete it")
     if out.suffix != ".py" or not out.stem.isidentifier():
         raise ConfigError(f"{out}: expected a name such as my_config.py, of letters, digits and underscores")
+    if isinstance(weights, str) and not weights.startswith("$"):
+        weights = str(Path(weights).expanduser().resolve())  # the config may be used from another folder
     found = TASKS[task].survey(root)
     write_text_atomically(config_text(task, root, found, out.name, weights), out)
     try:
@@ -221,7 +222,7 @@ def config_text(task: str, root: Path, found: Survey, name: str, weights: bool |
         "",
         f"data_root = {_source(root.as_posix())}",
         f"size = {network_size(found.size, plan.longest, square=task == 'classification')}  # of the network's input",
-        *(_block("classes = (", [_source(name) for name in found.classes], ")") if plan.named_classes else []),
+        *(_block("classes = [", [_source(name) for name in found.classes], "]") if plan.named_classes else []),
         *(f"{key} = {found.more[key]!r}" for key in ("scale", "max_depth") if key in found.more),
         *_block("train_pipeline = [", ["dict(type=LoadImage)", *train, "dict(type=PackInputs)"], "]"),
         *_block("test_pipeline = [", ["dict(type=LoadImage)", *test, "dict(type=PackInputs)"], "]"),
@@ -251,16 +252,10 @@ def _dict(name: str, arguments: dict[str, Any]) -> list[str]:
 
 
 def _block(start: str, items: Sequence[str], end: str) -> list[str]:
-    """Return the items in one line if they fit, else wrapped names, or one line per item."""
+    """Return the items in one line if they fit, else one line per item."""
     line = f"{start}{', '.join(items)}{end}"
     if len(line) <= 100 and "dict(type=LoadImage)" not in items:
         return [line.replace("import (", "import ").rstrip(")") if "import" in start else line]
-    if "=" not in items[0] and len(items) > 12:
-        return [
-            start,
-            *textwrap.wrap(", ".join(items) + ",", 110, initial_indent="    ", subsequent_indent="    "),
-            end,
-        ]
     return [start, *(f"{_INDENT}{item}," for item in items), end]
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -27,6 +28,8 @@ from vislab.engine.config.keys import OLD_KEYS, RUNNER_KEYS
 from vislab.engine.config.merge import merge_bases
 from vislab.engine.config.source import ConfigFile, find, relative, renamed, scan
 from vislab.errors import ConfigError, did_you_mean, nearest
+
+_IMPORTABLE: list[str] = []  # folders of the config that was loaded last
 
 
 def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> Config:
@@ -50,7 +53,7 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     """
     options = dict(_flatten(cfg_options or {}))
     path = renamed(find(Path(path)))
-    sys.path += [place for place in (str(path.resolve().parent), os.getcwd()) if place not in sys.path]
+    _make_importable([str(path.resolve().parent), os.getcwd()])
     source = scan(path)
     variables = source.variables()
     useless = [_no_effect(source, *found, variables) for found in source.names_without_effect(RUNNER_KEYS)]
@@ -77,6 +80,13 @@ def load_config(path: str | Path, cfg_options: dict[str, Any] | None = None) -> 
     _check_attributes(source, config._cfg_dict)
     _check_created(config, created)
     return config
+
+
+def _make_importable(folders: list[str]) -> None:
+    """Let `import` find files in the folders, after all others; those of the config before are no longer searched."""
+    sys.path[:] = [place for place in sys.path if place not in _IMPORTABLE]
+    _IMPORTABLE[:] = [folder for folder in dict.fromkeys(folders) if folder not in sys.path]
+    sys.path.extend(_IMPORTABLE)
 
 
 @contextmanager
@@ -176,6 +186,9 @@ def _check_imports(source: ConfigFile) -> None:
         for name in [modules] if isinstance(modules, str) else modules:
             try:
                 module = importlib.import_module(name)
+                _refuse_namesakes(module, name)
+            except ConfigError as error:
+                raise ConfigError(f"{source.at(line)}: {error}") from error
             except Exception as error:
                 missing = isinstance(error, ModuleNotFoundError) and error.name and name.startswith(error.name)
                 text = f"there is no module {error.name!r}" if missing else f"importing {name} failed: {error}"
@@ -186,6 +199,23 @@ def _check_imports(source: ConfigFile) -> None:
                 except ImportError as error:
                     hint = did_you_mean(attribute, dir(module))
                     raise ConfigError(f"{source.at(line)}: {name} has no {attribute!r}{hint}") from error
+
+
+def _refuse_namesakes(module: ModuleType, name: str) -> None:
+    """Raise an error if a module was imported for another config, and this config has a file of the same name.
+
+    Modules of installed packages come first and are left alone.
+    """
+    file = Path(getattr(module, "__file__", None) or "")
+    if not file.name or any(file.is_relative_to(place) for place in sys.path if place and place not in _IMPORTABLE):
+        return
+    for folder in _IMPORTABLE:
+        own = Path(folder, *name.split(".")).with_suffix(".py")
+        if own.is_file() and not file.samefile(own):
+            raise ConfigError(
+                f"{name} is {own} here, but {file} was imported before under the same name: rename one of the files, "
+                "or use another process"
+            )
 
 
 def _check_attributes(source: ConfigFile, node: Any) -> None:

@@ -74,8 +74,8 @@ def _from_hub(weights: Weights, files: Sequence[str]) -> Path:
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             failure: Exception = error
             why = (
-                f"{' or '.join(files)} is not in the cache, and the hub cannot be reached. Download it where there is a "
-                f"network: hf download {weights.hub}"
+                f"{' or '.join(files)} is not in the cache, and the hub cannot be reached. Download it where there is "
+                f"a network: hf download {weights.hub}"
             )
         except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
             failure, why = error, f"{file} cannot be downloaded: {str(error).splitlines()[0]}"

@@ -98,3 +98,17 @@ def test_output_to_a_full_disk_is_said():
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 2 and "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("/venv/bin/vislab", "vislab print-config"),
+        ("/lib/vislab/__main__.py", "python -m vislab print-config"),
+        ("tools/train.py", "python tools/print_config.py"),
+        ("/usr/bin/pytest", "python tools/print_config.py"),
+    ],
+)
+def test_other_commands_are_named_as_this_one_was_started(monkeypatch, program, expected):
+    monkeypatch.setattr(sys, "argv", [program])
+    assert cli.command("print-config") == expected

@@ -116,6 +116,19 @@ def remedy(error: BaseException) -> str | None:
     return None
 
 
+def command(name: str) -> str:
+    """Return the start of a command line for `name`, such as "test", in the form that started this process.
+
+    "vislab test", "python -m vislab test", or "python tools/test.py" in scripts of the checkout and from Python.
+    """
+    program = os.path.basename(sys.argv[0])
+    if program in ("vislab", "vislab.exe"):
+        return f"vislab {name}"
+    if program == "__main__.py":
+        return f"python -m vislab {name}"
+    return f"python tools/{name.replace('-', '_')}.py"
+
+
 def format_metrics(metrics: Mapping[str, Any]) -> str:
     """Format metrics for the terminal: numbers on one line, text metrics on separate lines."""
     numbers = [f"{key}: {value:.6g}" for key, value in metrics.items() if not isinstance(value, str)]

@@ -9,6 +9,8 @@ both sets are read; what is odd is printed. docs/own_data.md shows the folders.
 
 import argparse
 
+from vislab.cli import command
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", help="what to predict")
@@ -29,4 +31,4 @@ def main(args: argparse.Namespace) -> None:
     weights = {"timm": True, "none": False}.get(args.weights, args.weights)
     for note in new_config(args.task, args.data, out, weights=weights):
         print(f"- {note}")
-    print(f"wrote {out}; train with:\n    vislab train {out}")
+    print(f"wrote {out}; train with:\n    {command('train')} {out}")

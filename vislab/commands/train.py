@@ -14,7 +14,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from vislab.cli import add_cfg_options, format_metrics, parse_cfg_options
+from vislab.cli import add_cfg_options, command, format_metrics, parse_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,12 +53,10 @@ def how_to_go_on(work_dir: str | None) -> list[str]:
         if word != "--resume" and not (resume and not word.startswith("-")):  # with its value
             words.append(word)
         resume = word == "--resume"
-    program = Path(words[0])
-    if program.name == "__main__.py":  # python -m vislab
-        start = "python -m vislab"
-    else:
-        start = f"python {shlex.quote(words[0])}" if program.suffix == ".py" else program.name
-    return [f"checkpoints are in {work_dir}; resume with:", f"    {start} {shlex.join(words[1:])} --resume"]
+    script = words[0].endswith(".py") and not words[0].endswith("__main__.py")  # in whatever folder it is
+    start = f"python {shlex.quote(words[0])}" if script else command("train")
+    rest = shlex.join(words[1:] if script else words[2:])
+    return [f"checkpoints are in {work_dir}; resume with:", f"    {start} {rest} --resume"]
 
 
 def main(args: argparse.Namespace) -> None:

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MessageHub
 
+from vislab.cli import command
 from vislab.io.atomic import write_text_atomically
 
 
@@ -88,9 +89,9 @@ def closing_lines(path: Path, log_dir: str | Path, cfg: Mapping[str, Any], check
         lines.append(f"    checkpoint: {checkpoint}")
         if filename:
             tested = bool(cfg.get("test_dataloader") or cfg.get("val_dataloader"))
-            tool = f"tools/test.py {filename}" if tested else f"tools/predict.py {filename}"
+            start = command("test" if tested else "predict")
             end = f"--show-dir {path.parent}/pictures" if tested else f"IMAGES --out {path.parent}/pictures"
-            lines.append(f"    next:       python {tool} {checkpoint} {end}")
+            lines.append(f"    next:       {start} {filename} {checkpoint} {end}")
     return "\n".join(lines)
 
 

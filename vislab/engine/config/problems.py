@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vislab.cli import command
 from vislab.errors import did_you_mean
 from vislab.io.paths import DATA_VARIABLE, expand
 
@@ -61,7 +62,7 @@ def path_problem(path: Any, place: str, folder: str = "") -> Iterator[Problem]:
         name = full.split("$", 1)[1].split("/", 1)[0].strip("{}")
         text = f"the environment variable {name} is not set: export {name}=/path/to/folder"
         if name == DATA_VARIABLE:
-            text += "; `python tools/prepare_data.py` makes the small sets of the configs for CPUs in such a folder"
+            text += f"; `{command('prepare-data')}` makes the small sets of the configs for CPUs in such a folder"
         yield problem(place, text, path)
     elif place.endswith("ann_file") and os.path.isdir(full):
         yield problem(place, f"is a folder, not a file: {full}", path)

@@ -37,9 +37,10 @@ IMPORTS = {
     "visualization": {"structures", "datasets"},
     "engine": {"models", "datasets", "evaluation", "io", "cli", "configs"},
     "zoo": {"models", "io", "configs"},
-    "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "io", "zoo"},
+    "report": {"io"},
+    "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "io", "zoo", "report"},
     "commands": {
-        *("cli", "apis", "engine", "models", "visualization", "zoo"),
+        *("cli", "apis", "engine", "models", "report", "visualization", "zoo"),
         *("systems.cae", "systems.hnerv", "systems.mutdet"),
     },
     "__main__": {"cli"},  # and the commands, by name
@@ -49,6 +50,7 @@ LATE = {
     ("vislab.apis.inference", "vislab.visualization"),
     ("vislab.apis.testing", "vislab.engine.runner"),
     ("vislab.apis.training", "vislab.engine.runner"),
+    ("vislab.apis.training", "vislab.report.page"),
     ("vislab.apis.training", "vislab.engine.first_step"),
     ("vislab.ops.ms_deform_attn", "vislab.ops.ms_deform_attn_triton"),
 }

@@ -4,7 +4,7 @@ from mmengine.hooks import LoggerHook
 from mmengine.runner import LogProcessor
 from mmengine.visualization import LocalVisBackend
 
-from vislab.engine.hooks import CheckpointHook
+from vislab.engine.hooks import CheckpointHook, VisualizationHook
 from vislab.visualization import Visualizer
 
 default_scope = "vislab"
@@ -12,6 +12,7 @@ default_scope = "vislab"
 default_hooks = dict(
     logger=dict(type=LoggerHook, interval=50),
     checkpoint=dict(type=CheckpointHook, interval=1, max_keep_ckpts=2),
+    visualization=dict(type=VisualizationHook, number=4),
 )
 
 log_processor = dict(type=LogProcessor, window_size=50, by_epoch=True)

@@ -1,11 +1,14 @@
 """Test metrics.json: training results are kept by a test, and times include earlier parts of the run."""
 
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import torch
 
 from tests.helpers.toy_run import Killed, make_runner, stop_at
-from vislab.engine.report import write_metrics
+from vislab.engine.report import write_details, write_metrics
+from vislab.evaluation.details import Details
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -61,3 +64,12 @@ def test_seconds_are_of_all_parts(tmp_path):
     make_runner(tmp_path, total=3, resume=True).train()
     assert 1000 < read(tmp_path)["seconds"] < 1060
     assert load_checkpoint(tmp_path / "epoch_3.pth")["meta"]["seconds"] > 1000
+
+
+def test_details_have_the_environment_and_what_metrics_keep(tmp_path):
+    with_details = SimpleNamespace(details=Details(metric="M", classes=[{"class": "a", "AP": np.float32(1)}]))
+    write_details(tmp_path / "details.json", [with_details, object()], test=True)
+    content = json.loads((tmp_path / "details.json").read_text())
+    assert content["split"] == "test" and content["environment"]["torch"] == torch.__version__
+    assert [entry["metric"] for entry in content["evaluation"]] == ["M"]
+    assert content["evaluation"][0]["classes"] == [{"class": "a", "AP": 1.0}]

@@ -91,3 +91,15 @@ def test_classes_of_model_and_data_differ():
         _run(Accuracy(), [{"gt_label": {"label": torch.tensor([0])}}])
     with pytest.raises(DataError, match="no sample was evaluated"):
         Accuracy().compute_metrics([])
+
+
+def test_details_against_hand_counts():
+    metric = Accuracy(topk=1)
+    metric.dataset_meta = {"classes": ("cat", "dog", "cow")}
+    cases = ((0, [0.9, 0.1, 0]), (0, [0.2, 0.8, 0]), (1, [0.3, 0.7, 0]), (1, [float("nan")] * 3))
+    _run(metric, [_sample(t, s) | {"img_path": f"{i}.png", "sample_idx": i} for i, (t, s) in enumerate(cases)])
+    details = metric.details
+    assert details.confusion == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]  # the image without finite scores has no class
+    assert details.classes[0] == {"class": "cat", "images": 2.0, "accuracy": 50.0}
+    assert details.classes[2] == {"class": "cow", "images": 0.0, "accuracy": None}
+    assert [(s.image, s.index) for s in details.worst] == [("1.png", 1), ("2.png", 2), ("0.png", 0)]

@@ -254,3 +254,15 @@ def test_soft_masks_are_refused():
 def test_an_empty_set_has_no_figure():
     with pytest.raises(DataError, match="no sample was evaluated"):
         CocoMetric().compute_metrics([])
+
+
+def test_details_equal_the_metrics_of_the_classes():
+    samples = [sample(seed) for seed in range(4)] + [sample(9, exact=True)]
+    metric = CocoMetric(iou_types=("bbox", "segm"), classwise=True)
+    metric.process(None, samples)
+    metrics = metric.compute_metrics(metric.results)
+    for row in metric.details.classes:
+        for kind in ("bbox", "segm"):
+            assert row[f"{kind} AP"] == metrics.get(f"{kind}_AP/{row['class']}")
+    scores = [image.score for image in metric.details.worst]
+    assert len(scores) == 5 and scores == sorted(scores) and scores[-1] == 100 and scores[0] < 100

@@ -281,3 +281,20 @@ def test_supervision():
     expected, values = peer.compute(), evaluate(samples, max_detections=100)
     for key, value in (("mAP", expected.map50_95), ("mAP_50", expected.map50), ("mAP_75", expected.map75)):
         assert values[f"{key}_101point"] == pytest.approx(100 * value, abs=0.1)
+
+
+def test_details_name_the_image_with_the_missed_object():
+    box = torch.tensor([[20.0, 20, 10, 6, 0.3], [40, 40, 8, 8, 0.0]])
+    samples = []
+    for name, found in (("all.png", box), ("half.png", box[:1])):
+        entry = sample(0, objects=2, detections=2) | {"img_path": name, "sample_idx": 5}
+        labels = torch.zeros(2, dtype=torch.long)
+        entry["gt_instances"] = {"rbboxes": box, "labels": labels, "ignore": torch.zeros(2, dtype=torch.bool)}
+        entry["pred_instances"] = {"rbboxes": found, "labels": labels[: len(found)], "scores": torch.ones(len(found))}
+        samples.append(entry)
+    made = metric()
+    made.process(None, samples)
+    made.compute_metrics(made.results)
+    worst = [(s.image, s.index, round(s.score, 4)) for s in made.details.worst]
+    assert worst == [("half.png", 5, round(100 * 2 / 3, 4)), ("all.png", 5, 100.0)]
+    assert made.details.classes[0]["class"] == "ship" and made.details.classes[0]["objects"] == 4

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vislab.errors import DataError
-from vislab.evaluation.semantic import SemSegMetric, class_areas
+from vislab.evaluation.semantic import SemSegMetric, confusion_matrix
 
 
 def sample(label, prediction, **more) -> dict:
@@ -45,7 +45,7 @@ def test_counts_of_two_processes_add_up():
 
 def test_mistakes_are_named():
     metric = SemSegMetric(num_classes=3)
-    with pytest.raises(DataError, match="label of a.png contains class 7, there are 3"):
+    with pytest.raises(DataError, match="a.png: the label contains class 7, there are 3"):
         metric.process({}, [sample(np.full((4, 4), 7), np.zeros((4, 4), int), img_path="a.png")])
     with pytest.raises(DataError, match=r"is \(4, 4\) \(h, w\), its prediction \(4, 5\)"):
         metric.process({}, [sample(np.zeros((4, 4), int), np.zeros((4, 5), int))])
@@ -54,9 +54,24 @@ def test_mistakes_are_named():
         metric.compute_metrics(metric.results)
 
 
-def test_areas():
-    areas = class_areas(torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 1], [2, 255]]), 3)
-    assert areas.tolist() == [[1, 1, 0], [1, 2, 0], [1, 1, 1]]
+def test_confusion_matrix():
+    counts = confusion_matrix(torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 1], [2, 255]]), 3)
+    assert counts.tolist() == [[1, 0, 0], [0, 1, 0], [0, 1, 0]]
+
+
+def test_details():
+    metric = SemSegMetric()
+    metric.dataset_meta = {"classes": ("road", "car", "sky")}
+    right, half = np.zeros((2, 4), int), np.array([[0, 0, 1, 1], [0, 0, 1, 1]])
+    metric.process({}, [sample(right, right, img_path="a.png", sample_idx=4)])
+    metric.process({}, [sample(half, right, img_path="b.png", sample_idx=7)])
+    metric.compute_metrics(metric.results)
+    details = metric.details
+    assert [(s.image, s.index, s.score) for s in details.worst] == [("b.png", 7, 25.0), ("a.png", 4, 100.0)]
+    assert details.confusion == [[12, 0, 0], [4, 0, 0], [0, 0, 0]]
+    assert details.confused == [["car", "road", 4]]
+    assert details.classes[1] == {"class": "car", "IoU": 0.0, "accuracy": 0.0, "pixels": 4.0}
+    assert details.classes[2]["IoU"] is None
 
 
 def test_classes_without_a_labeled_pixel_are_named(said):

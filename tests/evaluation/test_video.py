@@ -56,7 +56,9 @@ def test_rounding_is_seen_and_perfect_frames_stay_finite():
 def test_results_are_plain_numbers():
     metric = VideoQuality()
     metric.process({"inputs": [torch.zeros(3, 16, 16, dtype=torch.uint8)]}, [{"pred_image": torch.zeros(3, 16, 16)}])
-    assert len(metric.results[0]) == 5 and all(isinstance(v, float | int) for v in metric.results[0])
+    image, values = metric.results[0]
+    assert (image.image, image.score) == ("image 0", 100.0)
+    assert len(values) == 5 and all(isinstance(v, float | int) for v in values)
 
 
 def test_frames_that_are_no_numbers_or_do_not_fit_are_named():

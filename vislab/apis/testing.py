@@ -79,5 +79,8 @@ def _use_tta(cfg: Config) -> None:
 
 
 def _draw_all(cfg: Config, show_dir: str | Path) -> None:
-    hooks = [hook for hook in cfg.get("custom_hooks", []) if "VisualizationHook" not in str(hook.get("type"))]
-    cfg.custom_hooks = [*hooks, {"type": "VisualizationHook", "test_out_dir": str(Path(show_dir).absolute())}]
+    cfg.custom_hooks = [
+        hook for hook in cfg.get("custom_hooks", []) if "VisualizationHook" not in str(hook.get("type"))
+    ]
+    drawing = {"type": "VisualizationHook", "test_out_dir": str(Path(show_dir).absolute())}
+    cfg.default_hooks = {**(cfg.get("default_hooks") or {}), "visualization": drawing}

@@ -1,15 +1,18 @@
 """Train a model from a config; `dry_run` stops after the first step."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
 
 from vislab.apis.build import Launcher, checked, existing, prepare
 from vislab.engine.first_errors import one_message
 from vislab.engine.resume.latest import step_checkpoints
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, VislabError
 
 
 def train(
@@ -55,7 +58,19 @@ def train(
     except KeyboardInterrupt as stop:
         stop.work_dir = runner.work_dir  # for the message on how to resume
         raise
+    if is_main_process():
+        _write_report(Path(runner.work_dir))
     return dict(runner.last_metrics or {})
+
+
+def _write_report(work_dir: Path) -> None:
+    """Write report.html; a run does not fail because of it."""
+    from vislab.report.page import write_report
+
+    try:
+        print_log(f"report: {write_report([work_dir], work_dir / 'report.html')}", logger="current")
+    except (VislabError, OSError) as error:
+        print_log(f"no report was written: {error}", logger="current", level=logging.WARNING)
 
 
 def training_config(

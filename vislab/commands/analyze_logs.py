@@ -8,14 +8,11 @@ A run is a work directory (with all logs, including resumed parts) or a scalars.
 """
 
 import argparse
-import json
 import math
-import sys
 from pathlib import Path
 
 from vislab.errors import DataError, nearest
-
-Curve = list[tuple[int, float]]
+from vislab.report.run import Curve, read_curves
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
     low, high = _parse_range(args.steps)
     runs = {}
     for name, path in zip(names, args.runs, strict=True):
-        curves = read_run(Path(path))
+        curves = read_curves(Path(path))
         cut = {key: [point for point in curve if low <= point[0] < high] for key, curve in curves.items()}
         runs[name if name not in runs else f"{name} ({len(runs)})"] = {k: c for k, c in cut.items() if c}
     known = sorted({key for curves in runs.values() for key in curves})
@@ -47,49 +44,6 @@ def main(args: argparse.Namespace) -> None:
     if args.out:
         draw(runs, keys, Path(args.out), log_scale=args.log_scale)
         print(f"curves: {args.out}")
-
-
-def read_run(path: Path) -> dict[str, Curve]:
-    """Return (step, value) pairs by key, in increasing steps; a resumed run replaces repeated steps.
-
-    Raises:
-        DataError: There is no log, or it is empty.
-    """
-    files = sorted(path.glob("*/vis_data/scalars.json")) + sorted(path.glob("vis_data/scalars.json"))
-    files = [path] if path.is_file() else files
-    if not files:
-        raise DataError(f"{path} contains no log (expected {path}/<time>/vis_data/scalars.json)")
-    merged: dict[str, dict[int, float]] = {}
-    for file in files:  # named by their starting time
-        part: dict[str, dict[int, float]] = {}
-        for record in _read_lines(file):
-            step = record.pop("step", record.pop("iter", None))
-            if step is None:
-                continue
-            for key, value in record.items():
-                if isinstance(value, (int, float)) and not isinstance(value, bool):
-                    part.setdefault(key, {})[int(step)] = float(value)
-        for key, points in part.items():
-            earlier = {s: v for s, v in merged.get(key, {}).items() if s < min(points)}
-            merged[key] = earlier | points
-    if not merged:
-        raise DataError(f"{path}: the log is empty: the run stopped before its first log interval")
-    return {key: sorted(points.items()) for key, points in merged.items()}
-
-
-def _read_lines(file: Path):
-    lines = file.read_text(errors="replace").splitlines()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            if number < len(lines):  # only the last line may be incomplete, after a killed run
-                print(f"warning: {file}, line {number} is not JSON and is skipped", file=sys.stderr)
-            continue
-        if isinstance(record, dict):
-            yield record
 
 
 def table(runs: dict[str, dict[str, Curve]], keys: list[str]) -> str:

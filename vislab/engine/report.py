@@ -1,16 +1,21 @@
-"""Write metrics.json and the config of a run."""
+"""Write metrics.json, details.json and the config of a run."""
 
+import dataclasses
 import json
 import os
+import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import mmengine
+import torch
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.logging import MessageHub
 
+from vislab import __version__
 from vislab.cli import command
 from vislab.io.atomic import write_text_atomically
 
@@ -22,12 +27,21 @@ def write_config(cfg: Config, folder: str | os.PathLike, timestamp: str) -> None
 
 
 def write_metrics(
-    path: Path, metrics: Mapping[str, Any], *, config: str | None, checkpoint: str | None, seconds: float, test: bool
+    path: Path,
+    metrics: Mapping[str, Any],
+    *,
+    config: str | None,
+    checkpoint: str | None,
+    seconds: float,
+    loop: Any = None,
+    test: bool,
 ) -> None:
     """Write {"metrics", "config", "checkpoint", "seconds"} atomically; NumPy and torch numbers are converted.
 
     Tests do not replace the results of training in the same folder: they are added to the list "tests", with the same
     four keys and the time. The top-level keys are those of training, or of the last test if there was no training.
+
+    details.json in the same folder gets the environment, and the details of the evaluation.
 
     Args:
         path: Path of metrics.json; existing content is kept as described.
@@ -35,6 +49,7 @@ def write_metrics(
         config: Path of the config file.
         checkpoint: Path of the weights.
         seconds: Duration of the whole run, including parts before resuming.
+        loop: The loop that evaluated, for the details of its metrics; not built if there was no evaluation.
         test: Whether these are results of a test.
     """
     report = {
@@ -50,6 +65,39 @@ def write_metrics(
         tests = [*tests, {**report, "time": time.strftime("%Y-%m-%d %H:%M:%S")}]
         report = {**(trained or report)}
     write_text_atomically(json.dumps(report | ({"tests": tests} if tests else {}), indent=2) + "\n", path)
+    evaluator = getattr(loop, "evaluator", None)  # a loop that is not built is a config
+    write_details(path.with_name("details.json"), getattr(evaluator, "metrics", ()), test=test)
+
+
+def write_details(path: Path, metrics: Iterable[Any], *, test: bool) -> None:
+    """Write the environment, and the details of the last evaluation by metric, atomically.
+
+    Args:
+        path: Path of details.json.
+        metrics: Metrics, of which some have `details` (vislab.evaluation.details).
+        test: Whether these are results of a test.
+    """
+    details = [getattr(metric, "details", None) for metric in metrics]
+    content = {
+        "environment": environment(),
+        "split": "test" if test else "val",
+        "evaluation": [_as_json(dataclasses.asdict(d)) for d in details if d is not None],
+    }
+    write_text_atomically(json.dumps(content) + "\n", path)
+
+
+def environment() -> dict[str, str]:
+    """Return versions and hardware of this process, as text."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
+    return {
+        "vislab": __version__,
+        "Python": platform.python_version(),
+        "torch": torch.__version__,
+        "mmengine": mmengine.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": f"{os.cpu_count()}, {torch.get_num_threads()} torch threads",
+        "GPU": gpu,
+    }
 
 
 def _read_report(path: Path) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Runner based on mmengine's, with safe checkpoints, exact resuming, CPU process groups, and metrics.json.
 
 Checkpoints contain `meta`, `state_dict`, `message_hub`, `optimizer`, `param_schedulers`, `random_state` and the states
-of hooks, as tensors and Python objects. Training for N steps is equal to training for k steps and resuming to N, bit
-for bit on the CPU.
+of hooks, as tensors and Python objects. A resumed training equals an uninterrupted one, bit for bit on the CPU.
 """
 
 import copy
@@ -266,8 +265,9 @@ class Runner(MMEngineRunner):
 
     def _report(self, metrics: Mapping[str, Any], checkpoint: str | None, test: bool = False) -> None:
         if is_main_process():
-            path, seconds = Path(self.work_dir) / "metrics.json", time.time() - self._began
-            write_metrics(path, metrics, config=self.cfg.filename, checkpoint=checkpoint, seconds=seconds, test=test)
+            path, loop = Path(self.work_dir) / "metrics.json", self._test_loop if test else self._val_loop
+            facts = {"config": self.cfg.filename, "checkpoint": checkpoint, "seconds": time.time() - self._began}
+            write_metrics(path, metrics, loop=loop, test=test, **facts)
             self.logger.info(closing_lines(path, self.log_dir, self.cfg, None if test else checkpoint))
 
     # ------------------------------------------------------------------------------------------------------ checkpoints

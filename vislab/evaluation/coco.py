@@ -13,7 +13,9 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from vislab.errors import ConfigError, DataError
+from vislab.evaluation.average_precision import THRESHOLDS, match_best_free
 from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn, warn_unlabeled
+from vislab.evaluation.details import Details, class_table, detection_f1, image_score, worst_images
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -46,6 +48,9 @@ class CocoMetric(BaseMetric):
         collect_device: See mmengine's BaseMetric.
         prefix: Prefix of the names of the metrics.
 
+    Attributes:
+        details: AP by class, and the images with the lowest F1 score of the boxes.
+
     Raises:
         DataError: Predictions or labels lack boxes or masks, or a ground-truth label is not a class of the dataset.
     """
@@ -72,6 +77,7 @@ class CocoMetric(BaseMetric):
         self.max_detections, self.recall = max_detections, recall
         self.classwise = classwise
         self.backend = backend
+        self.details: Details | None = None
 
     def result_names(self) -> list[str]:
         """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
@@ -83,7 +89,8 @@ class CocoMetric(BaseMetric):
         classes = (self.dataset_meta or {}).get("classes")
         for sample in data_samples:
             with error_context("CocoMetric", sample):
-                self.results.append(image_result(sample, self.iou_types, None if classes is None else len(classes)))
+                result = image_result(sample, self.iou_types, None if classes is None else len(classes))
+                self.results.append(result | {"image": image_score(sample, _f1(result), len(self.results))})
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         require_results(results, "CocoMetric")
@@ -100,14 +107,26 @@ class CocoMetric(BaseMetric):
             )
         self._warn_unlabeled(results)
         names = (self.dataset_meta or {}).get("classes")
+        columns: dict[str, dict[int, float]] = {}
         for iou_type in self.iou_types:
             values = coco_ap(results, iou_type, self.backend, self.max_detections)
             each, recalls = values.pop("classes"), values.pop("recalls")
+            columns[f"{iou_type} AP"] = {k: 100 * value if value >= 0 else np.nan for k, value in each.items()}
             values |= recalls if self.recall else {}
             metrics |= {f"{iou_type}_{key}": 100 * value for key, value in values.items() if value >= 0}
             if self.classwise:
                 called = {label: names[label] if names else label for label in each}
                 metrics |= {f"{iou_type}_AP/{called[k]}": 100 * value for k, value in each.items() if value >= 0}
+        labels = sorted({k for column in columns.values() for k in column})
+        self.details = Details(
+            metric="CocoMetric",
+            classes=class_table(
+                [names[k] if names else str(k) for k in labels],
+                {key: [column.get(k, np.nan) for k in labels] for key, column in columns.items()},
+            ),
+            worst=worst_images(result["image"] for result in results),
+            score_name="F1 of the boxes at IoU 0.5, in percent",
+        )
         return metrics
 
     def _warn_unlabeled(self, results: list[dict]) -> None:
@@ -166,6 +185,22 @@ def image_result(sample: Mapping[str, Any], iou_types: Sequence[str], num_classe
             for key, x in dt.items()
         }
     return {"name": name, "size": size, "gt": gt, "dt": dt, "invalid": invalid}
+
+
+def _f1(result: Mapping[str, Any]) -> float:
+    """Return the F1 score of the boxes of one image in percent; NaN without boxes."""
+    gt, dt = result["gt"], result["dt"]
+    if "bboxes" not in gt:
+        return float("nan")
+    from pycocotools import mask as coco
+
+    order = np.argsort(-dt["scores"], kind="stable")
+    iou = np.zeros((len(order), len(gt["labels"])))
+    if iou.size:
+        iou = np.asarray(coco.iou(dt["bboxes"][order], gt["bboxes"], gt["crowd"].tolist()))
+        iou = np.where(dt["labels"][order][:, None] == gt["labels"], iou, 0.0)
+    correct, skipped = match_best_free(iou, gt["crowd"].astype(bool), THRESHOLDS[:1])
+    return detection_f1(correct[:, 0], ~skipped[:, 0], dt["scores"][order], int((gt["crowd"] == 0).sum()))
 
 
 def _in_original_frame(sample: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -18,6 +18,7 @@ from mmengine.logging import MMLogger
 
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn
+from vislab.evaluation.details import Details, ImageScore, image_score, worst_images
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -93,6 +94,9 @@ class DepthMetric(BaseMetric):
         collect_device: See mmengine's BaseMetric.
         prefix: Prefix of the names of the metrics.
 
+    Attributes:
+        details: The images with the largest abs_rel.
+
     Images without valid pixels are skipped and counted in `skipped`. If predictions at valid pixels are not finite,
     `not_finite` is their percentage and a warning names the first image.
 
@@ -124,6 +128,7 @@ class DepthMetric(BaseMetric):
         self.min_depth, self.max_depth = min_depth, max_depth
         self.crop, self.clamp, self.average = crop, clamp, average
         self.inference = "unknown"
+        self.details: Details | None = None
 
     def result_names(self) -> list[str]:
         """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
@@ -154,7 +159,9 @@ class DepthMetric(BaseMetric):
                     prediction = np.nan_to_num(prediction, nan=low, posinf=high, neginf=low)
                 # positive in any case, for the logarithms
                 prediction = np.clip(prediction, low, high) if self.clamp else np.maximum(prediction, 1e-6)
-                self.results.append((name, lost, depth_sums(prediction, target)))
+                sums = depth_sums(prediction, target)
+                abs_rel = float(metrics_from_sums(sums)[NAMES.index("abs_rel")]) if sums[0] else float("nan")
+                self.results.append((image_score(sample, abs_rel, len(self.results)), lost, sums))
 
     def protocol(self) -> str:
         """Return a description of all settings."""
@@ -165,7 +172,7 @@ class DepthMetric(BaseMetric):
             f"inference {self.inference}"
         )
 
-    def compute_metrics(self, results: list[tuple[str, int, np.ndarray]]) -> dict[str, float | str]:
+    def compute_metrics(self, results: list[tuple[ImageScore, int, np.ndarray]]) -> dict[str, float | str]:
         require_results(results, "DepthMetric")
         sums = np.stack([row for _, _, row in results])
         used = sums[sums[:, 0] > 0]
@@ -175,6 +182,8 @@ class DepthMetric(BaseMetric):
                 f"m inside the crop {self.crop!r}: check LoadDepth's scale and invalid values"
             )
         not_finite = self._not_finite(results)
+        worst = worst_images((image for image, _, _ in results), lower_is_better=True)
+        self.details = Details(metric="DepthMetric", worst=worst, score_name="abs_rel of the image")
         values = (
             metrics_from_sums(used).mean(axis=0) if self.average == "image" else metrics_from_sums(used.sum(axis=0))
         )
@@ -186,9 +195,9 @@ class DepthMetric(BaseMetric):
             "protocol": self.protocol(),
         }
 
-    def _not_finite(self, results: list[tuple[str, int, np.ndarray]]) -> float:
+    def _not_finite(self, results: list[tuple[ImageScore, int, np.ndarray]]) -> float:
         """Return the percentage of non-finite predictions at valid pixels, and warn about them."""
-        images = [name for name, lost, _ in results if lost]
+        images = [image.image for image, lost, _ in results if lost]
         lost, total = sum(count for _, count, _ in results), sum(float(row[0]) for _, _, row in results)
         if not lost:
             return 0.0

@@ -21,6 +21,7 @@ from vislab.evaluation.checks import (
     warn,
     warn_unlabeled,
 )
+from vislab.evaluation.details import Details, ImageScore, class_table, image_score, worst_images
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -152,6 +153,7 @@ class PanopticMetric(BaseMetric):
 
     Attributes:
         per_image: List of (img_path, statistics (num_classes, 4)) of the last evaluation.
+        details: PQ, SQ and RQ by class, and the images with the lowest PQ.
 
     Raises:
         DataError: See `panoptic_statistics`.
@@ -164,6 +166,7 @@ class PanopticMetric(BaseMetric):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.classwise = classwise
         self.per_image: list[tuple[str, np.ndarray]] = []
+        self.details: Details | None = None
 
     def result_names(self) -> list[str]:
         """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
@@ -188,17 +191,19 @@ class PanopticMetric(BaseMetric):
                     name,
                 )
                 rows = np.flatnonzero(statistics.any(1))
-                self.results.append((name, rows, statistics[rows]))  # non-zero rows only
+                quality = panoptic_quality(statistics)
+                image = image_score(sample, 100 * quality["pq"] if quality["n"] else float("nan"), len(self.results))
+                self.results.append((image, rows, statistics[rows]))  # non-zero rows only
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         require_results(results, "PanopticMetric")
         classes = self._classes()
         self.per_image = []
         total = np.zeros((len(classes), 4))
-        for name, rows, values in results:
+        for image, rows, values in results:
             statistics = np.zeros((len(classes), 4))
             statistics[rows] = values
-            self.per_image.append((name, statistics))
+            self.per_image.append((image.image, statistics))
             total += statistics
         labeled = total[:, 1] + total[:, 3] > 0  # true positives and false negatives: segments of the labels
         if labeled.any():
@@ -216,6 +221,14 @@ class PanopticMetric(BaseMetric):
         each = [panoptic_quality(total[i : i + 1]) for i in range(len(classes))]
         if self.classwise:
             metrics |= {f"pq/{c}": 100 * q["pq"] for c, q in zip(classes, each, strict=True) if q["n"]}
+        columns = {key.upper(): [100 * q[key] if q["n"] else np.nan for q in each] for key in ("pq", "sq", "rq")}
+        images: list[ImageScore] = [image for image, _, _ in results]
+        self.details = Details(
+            metric="PanopticMetric",
+            classes=class_table(classes, columns),
+            worst=worst_images(images),
+            score_name="PQ of the image, in percent",
+        )
         lines = [f"{c:24.24s} {100 * q['pq']:6.2f}" for c, q in zip(classes, each, strict=True) if q["n"]]
         MMLogger.get_current_instance().info("PQ by class\n" + "\n".join(lines))
         return metrics

@@ -22,6 +22,7 @@ from vislab.evaluation.average_precision import (
     match_closest,
 )
 from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn, warn_unlabeled
+from vislab.evaluation.details import Details, class_table, detection_f1, image_score, worst_images
 from vislab.evaluation.frame import require_original_frame
 from vislab.ops.rotated_iou import rotated_iou_matrix
 from vislab.registry import METRICS
@@ -53,6 +54,9 @@ class RotatedMAP(BaseMetric):
         collect_device: See mmengine's BaseMetric.
         prefix: Prefix of the names of the metrics.
 
+    Attributes:
+        details: AP by class, and the images with the lowest F1 score.
+
     Raises:
         DataError: Predictions or labels lack boxes, or a ground-truth box or label is invalid.
     """
@@ -76,6 +80,7 @@ class RotatedMAP(BaseMetric):
         if max_detections is not None and max_detections < 1:
             raise ConfigError(f"RotatedMAP: max_detections={max_detections} must be at least 1, or None for no limit")
         self.max_detections = max_detections
+        self.details: Details | None = None
         self.classwise = classwise
 
     def result_names(self) -> list[str]:
@@ -88,7 +93,9 @@ class RotatedMAP(BaseMetric):
         for sample in data_samples:
             with error_context("RotatedMAP", sample):
                 truth, found, invalid = image_boxes(sample, None if classes is None else len(classes))
-                self.results.append(self._matched(truth, found) | {"invalid": invalid, "name": _name(sample)})
+                result = self._matched(truth, found)
+                image = image_score(sample, _f1(result), len(self.results))
+                self.results.append(result | {"invalid": invalid, "name": _name(sample), "image": image})
 
     def _matched(self, truth: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> dict[str, Any]:
         """Return what AP needs of one image: labels of objects, and labels, scores and matches of detections."""
@@ -129,6 +136,20 @@ class RotatedMAP(BaseMetric):
             metrics |= {f"m{key}_{form}": 100 * float(valid[:, at].mean()) for key, at in _COLUMNS.items()}
             if self.classwise:
                 metrics |= {f"AP_50_{form}/{names[k]}": 100 * float(table[k, 0]) for k in np.flatnonzero(objects)}
+        shown = [*names, *map(str, range(len(names), len(objects)))]
+        columns = {
+            f"{key} {form}": [
+                100 * row[at].mean() if count else np.nan for row, count in zip(table, objects, strict=True)
+            ]
+            for form, table in tables.items()
+            for key, at in _COLUMNS.items()
+        }
+        self.details = Details(
+            metric="RotatedMAP",
+            classes=class_table(shown[: len(objects)], {"objects": objects, **columns}),
+            worst=worst_images(result["image"] for result in results),
+            score_name="F1 of the boxes at IoU 0.5, in percent",
+        )
         MMLogger.get_current_instance().info(_table_by_class(tables, objects, names))
         return metrics
 
@@ -139,6 +160,11 @@ class RotatedMAP(BaseMetric):
 
 def _name(sample: Mapping[str, Any]) -> str:
     return sample.get("img_path", "a sample")
+
+
+def _f1(result: Mapping[str, Any]) -> float:
+    correct, skipped = next(iter(result["matches"].values()))  # (D, thresholds)
+    return detection_f1(correct[:, 0], ~skipped[:, 0], result["scores"], len(result["objects"]))
 
 
 def _place_in_class(labels: np.ndarray) -> np.ndarray:

@@ -7,34 +7,49 @@ import torch
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 from torch import Tensor
-from torch.nn import functional as F
 
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.checks import error_context, require_field, require_integers, require_results, warn_unlabeled
+from vislab.evaluation.details import Details, ImageScore, class_table, confusion_fields, image_score, worst_images
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
 
-def class_areas(prediction: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Return the areas in pixels of intersection, prediction and label of each class, (3, num_classes) int64.
+def confusion_matrix(prediction: Tensor, label: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Return the number of pixels of each pair of labeled (rows) and predicted class, (num_classes, num_classes) int64.
 
-    Both maps are (H, W) integers. Pixels that are ignored in the label are not counted. The result has more columns if
-    a map contains values of num_classes or more.
+    Both maps are (H, W) integers. Pixels that are ignored in the label are not counted.
 
     Raises:
-        DataError: A map contains floats or negative values.
+        DataError: A map contains floats, or values that are not a class.
     """
     for data, what in ((prediction, "a predicted map"), (label, "a label map")):
         require_integers(data, what)
     valid = label != ignore_index
     prediction, label = prediction[valid].long(), label[valid].long()
-    try:
-        counts = [torch.bincount(x, minlength=num_classes) for x in (label[prediction == label], prediction, label)]
-    except RuntimeError:  # bincount takes no negative values
-        which, lowest = min((("prediction", prediction), ("label", label)), key=lambda pair: int(pair[1].min()))
-        raise DataError(f"the {which} contains class {int(lowest.min())}; class indices start at 0") from None
-    width = max(len(x) for x in counts)
-    return torch.stack([F.pad(x, (0, width - len(x))) for x in counts])
+    for data, what in ((prediction, "prediction"), (label, "label")):
+        lowest, highest = (int(value) for value in data.aminmax()) if len(data) else (0, 0)
+        if lowest < 0:
+            raise DataError(f"the {what} contains class {lowest}; class indices start at 0")
+        if highest >= num_classes:
+            raise DataError(
+                f"the {what} contains class {highest}, there are {num_classes} (0..{num_classes - 1}, {ignore_index} = "
+                "ignored)"
+            )
+    pairs = label * num_classes + prediction
+    return torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def _iou(confusion: np.ndarray) -> np.ndarray:
+    """Return the IoU of each class (C,) float64 for a confusion matrix (C, C); NaN for classes that do not occur."""
+    both = np.diag(confusion).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return both / (confusion.sum(axis=0) + confusion.sum(axis=1) - both)
+
+
+def _mean_iou(confusion: np.ndarray) -> float:
+    iou = _iou(confusion)
+    return float(np.nanmean(iou)) if np.isfinite(iou).any() else float("nan")
 
 
 @METRICS.register_module()
@@ -44,6 +59,9 @@ class SemSegMetric(BaseMetric):
     Areas are summed over the whole dataset. Classes without labeled pixels have no accuracy, and no IoU unless they are
     predicted (then it is 0); undefined values are excluded from the means, and a warning names these classes.
     Predictions must have the size of the labels.
+
+    Attributes:
+        details: IoU and accuracy by class, confusion matrix in pixels, and the images with the lowest mIoU.
 
     Args:
         ignore_index: Label of ignored pixels.
@@ -68,6 +86,7 @@ class SemSegMetric(BaseMetric):
     ):
         super().__init__(collect_device=collect_device, prefix=prefix)
         self.ignore_index, self.num_classes = ignore_index, num_classes
+        self.details: Details | None = None
 
     def result_names(self) -> list[str]:
         """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
@@ -89,25 +108,26 @@ class SemSegMetric(BaseMetric):
                         f"{tuple(prediction.shape)}: load labels of the original size"
                     )
                 try:
-                    areas = class_areas(prediction, label, count, self.ignore_index)
+                    confusion = confusion_matrix(prediction, label, count, self.ignore_index)
                 except DataError as error:
                     raise DataError(f"SemSegMetric: {name}: {error}") from None
-                if areas.shape[1] > count:
-                    which = "label" if areas[2, count:].any() else "prediction"
-                    raise DataError(
-                        f"SemSegMetric: the {which} of {name} contains class {areas.shape[1] - 1}, there are {count} "
-                        f"(0..{count - 1}, {self.ignore_index} = ignored)"
-                    )
-                self.results.append((areas.cpu().numpy(), label.numel()))
+                confusion = confusion.cpu().numpy()
+                pairs = np.flatnonzero(confusion)  # few of the num_classes^2
+                image = image_score(sample, 100 * _mean_iou(confusion), len(self.results))
+                self.results.append((pairs, confusion.flat[pairs], label.numel(), image))
 
-    def compute_metrics(self, results: list[tuple[np.ndarray, int]]) -> dict[str, float]:
+    def compute_metrics(self, results: list[tuple[np.ndarray, np.ndarray, int, ImageScore]]) -> dict[str, float]:
         require_results(results, "SemSegMetric")
-        areas, pixels = zip(*results, strict=True)
-        both, predicted, labeled = np.sum(areas, axis=0).astype(np.float64)  # (num_classes,) each
+        pairs, counts, pixels, images = zip(*results, strict=True)
+        size = self._count()
+        confusion = np.zeros(size**2, np.int64)
+        np.add.at(confusion, np.concatenate(pairs), np.concatenate(counts))
+        confusion = confusion.reshape(size, size)
+        labeled = confusion.sum(axis=1)
+        iou = _iou(confusion)
         with np.errstate(invalid="ignore", divide="ignore"):
-            iou = both / (predicted + labeled - both)
-            accuracy = both / labeled
-            total = both.sum() / labeled.sum()
+            accuracy = np.diag(confusion) / labeled
+            total = np.diag(confusion).sum() / labeled.sum()
         if not labeled.any():
             raise DataError(f"SemSegMetric: all pixels of all {len(results)} labels are ignored ({self.ignore_index})")
         names = (self.dataset_meta or {}).get("classes") or [str(k) for k in range(len(iou))]
@@ -116,6 +136,13 @@ class SemSegMetric(BaseMetric):
         warn_unlabeled("SemSegMetric", names, labeled > 0, "pixel", more)
         lines = [f"{n:>24} {i:>8.2f} {a:>8.2f}" for n, i, a in zip(names, 100 * iou, 100 * accuracy, strict=True)]
         MMLogger.get_current_instance().info("\n".join([f"{'class':>24} {'IoU':>8} {'Acc':>8}", *lines]))
+        self.details = Details(
+            metric="SemSegMetric",
+            classes=class_table(names, {"IoU": 100 * iou, "accuracy": 100 * accuracy, "pixels": labeled}),
+            **confusion_fields(confusion, names),
+            worst=worst_images(images),
+            score_name="mIoU of the image, in percent",
+        )
         return {
             "mIoU": float(100 * np.nanmean(iou)),
             "mAcc": float(100 * np.nanmean(accuracy)),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vislab.errors import DataError
 from vislab.evaluation.checks import require_field, require_results
+from vislab.evaluation.details import Details, image_score, worst_images
 from vislab.ops.ssim import ms_ssim, ms_ssim_scales
 from vislab.registry import METRICS
 
@@ -41,6 +42,9 @@ class VideoQuality(BaseMetric):
 
     Targets are the uint8 frames (3, H, W) in "inputs" of the batch; predictions are `pred_image` of the samples.
 
+    Attributes:
+        details: The frames with the lowest PSNR.
+
     Raises:
         DataError: A frame and its prediction differ in size, frames are not uint8, or predictions are not finite.
     """
@@ -49,6 +53,7 @@ class VideoQuality(BaseMetric):
 
     def __init__(self, *, collect_device: str = "cpu", prefix: str | None = None):
         super().__init__(collect_device=collect_device, prefix=prefix)
+        self.details: Details | None = None
 
     def result_names(self) -> list[str]:
         """Return the names of the results of `compute_metrics` without prefix; `*` matches any class name."""
@@ -64,22 +69,25 @@ class VideoQuality(BaseMetric):
                     f"prediction has the shape {tuple(image.shape[1:])}; expected a uint8 frame of the same shape"
                 )
             if not bool(image.isfinite().all()):
-                self.results.append((float("nan"),) * 5)
+                self.results.append((image_score(sample, float("nan"), len(self.results)), (float("nan"),) * 5))
                 continue
             target = frame[None].to(image.device).float() / 255
             images = torch.cat([image.float(), to_8bit(image)])
             targets = target.expand_as(images)
             decibels, similarity = psnr(images, targets), ms_ssim(images, targets)
-            self.results.append((*decibels.tolist(), *similarity.tolist(), ms_ssim_scales(*image.shape[-2:])))
+            values = (*decibels.tolist(), *similarity.tolist(), ms_ssim_scales(*image.shape[-2:]))
+            self.results.append((image_score(sample, values[0], len(self.results)), values))
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         require_results(results, "VideoQuality")
-        values = torch.tensor(results, dtype=torch.float64)
+        frames, rows = zip(*results, strict=True)
+        values = torch.tensor(rows, dtype=torch.float64)
         broken = values.isnan().any(dim=1).nonzero().flatten().tolist()
         if broken:
             raise DataError(
                 f"VideoQuality: {len(broken)} of {len(results)} predicted frames contain NaN or infinity, first frame "
                 f"{broken[0]}: the weights are damaged or training diverged"
             )
+        self.details = Details(metric="VideoQuality", worst=worst_images(frames), score_name="PSNR of the frame in dB")
         means = values.mean(dim=0).tolist()
         return dict(zip(_NAMES, means, strict=True))

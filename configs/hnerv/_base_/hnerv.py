@@ -7,7 +7,7 @@ from mmengine.config import read_base
 from mmengine.optim import OptimWrapper
 from torch.optim import Adam
 
-from vislab.engine.hooks import CurveHook, VisualizationHook
+from vislab.engine.hooks import CurveHook
 from vislab.losses import L2Loss
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.systems.hnerv import HNeRV, VideoFileHook, VideoReportHook
@@ -29,8 +29,8 @@ train_cfg.update(max_epochs=300, val_interval=30)
 auto_scale_lr.update(base_batch_size=2)
 
 default_hooks["checkpoint"].update(interval=10)
+default_hooks["visualization"].update(number=1)
 custom_hooks = [
-    dict(type=VisualizationHook, number=1),
     dict(type=CurveHook, metrics=["psnr", "ms_ssim"]),
     dict(type=VideoReportHook, rows=3),
     dict(type=VideoFileHook),

@@ -9,6 +9,7 @@ import torch
 
 from vislab.engine.hooks.visualization import VisualizationHook, original_image
 from vislab.errors import ConfigError
+from vislab.evaluation.details import Details, ImageScore
 from vislab.structures import DataSample
 
 
@@ -72,3 +73,45 @@ def test_predictions_are_drawn_on_the_original_image(tmp_path):
 def test_counts_are_checked():
     with pytest.raises(ConfigError, match="interval=0"):
         VisualizationHook(interval=0)
+
+
+def test_worst_images_are_drawn_after_the_last_validation(tmp_path):
+    folder = tmp_path / "work"
+    images = [ImageScore(image="c.png", score=1.0, index=2), ImageScore(image="other.png", score=2.0, index=0)]
+    images += [ImageScore(image="a.png", score=3.0, index=0), ImageScore(image="b.png", score=4.0, index=1)]
+    details = Details(metric="M", worst=images)
+    dataset = []
+    for name in "abc":
+        data, samples = batch(1, img_path=f"{name}.png")
+        dataset.append({"inputs": data["inputs"][0], "data_samples": samples[0]})
+    metrics = [SimpleNamespace(details=details), object()]
+    loop = SimpleNamespace(
+        evaluator=SimpleNamespace(metrics=metrics), dataloader=SimpleNamespace(dataset=dataset), fp16=False
+    )
+
+    class Drawing(Recorder):
+        def add_datasample(self, name, image, data_sample, out_file=None):
+            self.drawn.append((data_sample.img_path, str(out_file)))
+
+    model = SimpleNamespace(val_step=lambda data: data["data_samples"])
+    training = SimpleNamespace(by_epoch=True, epoch=2, max_epochs=3)
+    runner = SimpleNamespace(
+        visualizer=Drawing(), val_loop=loop, model=model, _train_loop=training, work_dir=str(folder),
+        log_dir=str(folder / "now"),
+    )  # fmt: skip
+    hook = VisualizationHook(worst=3)
+    hook.after_val_epoch(runner)
+    assert not runner.visualizer.drawn
+    training.epoch = 3
+    hook.after_val_epoch(runner)
+    drawn = [
+        ("c.png", str(folder / "now/vis_data/worst/M_00.png")),
+        ("a.png", str(folder / "now/vis_data/worst/M_02.png")),
+    ]
+    assert runner.visualizer.drawn == drawn  # the index of other.png is that of another dataset
+    assert [image.picture for image in images] == [
+        "now/vis_data/worst/M_00.png",
+        None,
+        "now/vis_data/worst/M_02.png",
+        None,
+    ]

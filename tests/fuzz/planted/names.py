@@ -110,8 +110,8 @@ DATA_ARGUMENTS = [
 RUN_ARGUMENTS = [
     case(HNERV, rename("optim_wrapper.optimizer.lr", "learning_rate"), "another word", "optimizer.learning_rate"),
     case(HNERV, put("param_scheduler.0.warm_up", 0.1), "underscore too many", "param_scheduler.0.warm_up"),
-    case(HNERV, rename("custom_hooks.2.rows", "row"), "singular", "custom_hooks.2.row"),
-    case(HNERV, rename("custom_hooks.1.metrics", "metric"), "singular", "custom_hooks.1.metric"),
+    case(HNERV, rename("custom_hooks.1.rows", "row"), "singular", "custom_hooks.1.row"),
+    case(HNERV, rename("custom_hooks.0.metrics", "metric"), "singular", "custom_hooks.0.metric"),
     case(DEPTH, rename("optim_wrapper.optimizer.weight_decay", "wd"), "timm's name", "optimizer.wd"),
     case(DEPTH, rename(f"{PARAMWISE}.layer_decay", "layer_decay_rate"), "another word", "layer_decay_rate"),
     case(DEPTH, put("val_evaluator.maxdepth", 5.0), "missing underscore", "val_evaluator.maxdepth"),

@@ -95,8 +95,8 @@ SCHEDULES = [
 EMA = {"type": "EMAHook"}
 HOOKS = [
     case(HNERV, both(append("custom_hooks", EMA), append("custom_hooks", EMA)), "two of one kind", "EMAHook"),
-    case(HNERV, put("custom_hooks.1.metrics", ["psnr", "ssim"]), "a metric that none makes", "ssim"),
-    case(HNERV, put("custom_hooks.0.number", -1), "negative count", "number"),
+    case(HNERV, put("custom_hooks.0.metrics", ["psnr", "ssim"]), "a metric that none makes", "ssim"),
+    case(HNERV, put("default_hooks.visualization.number", -1), "negative count", "number"),
     case(HNERV, put(f"{CHECKPOINT}.save_best", "PSNR"), "another case", "save_best"),
     case(DEPTH, put(f"{CHECKPOINT}.save_best", "absrel"), "missing underscore", "save_best"),
     case(DEPTH, put("default_hooks.checkpoint.type", "LoggerHook"), "a logger in the slot of another", "checkpoint"),

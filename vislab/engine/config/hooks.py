@@ -10,15 +10,17 @@ from mmengine.runner.priority import Priority
 from vislab.engine.config import dry
 from vislab.engine.config.components import Walk, name_of, resolve
 from vislab.engine.config.run import Run
-from vislab.engine.hooks import DEFAULT_HOOKS
+from vislab.engine.hooks import DEFAULT_HOOKS, VisualizationHook
 from vislab.errors import did_you_mean
 from vislab.registry import HOOKS
+
+OPTIONAL_SLOTS: dict[str, type[Hook] | None] = {"visualization": VisualizationHook, "sampler_seed": None}
 
 
 def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> dict[str, Hook]:
     """Report problems of `default_hooks` and `custom_hooks`; returns the built hooks by place."""
     default, custom = cfg.get("default_hooks", {}), cfg.get("custom_hooks", [])
-    slots = {name: resolve(hook["type"], HOOKS) for name, hook in DEFAULT_HOOKS.items()} | {"sampler_seed": None}
+    slots = {name: resolve(hook["type"], HOOKS) for name, hook in DEFAULT_HOOKS.items()} | OPTIONAL_SLOTS
     if not walk.is_dict(default, "default_hooks", "as in dict(logger=dict(type=LoggerHook))"):
         default = {}
     if not isinstance(custom, (list, tuple)):
@@ -36,7 +38,7 @@ def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> dict[str, Hook]:
     for name, kind in slots.items():
         place = f"default_hooks.{name}"
         if place not in kinds and name not in default:
-            kinds[place] = kind
+            kinds[place] = None if name in OPTIONAL_SLOTS else kind
         elif kind is not None and inspect.isclass(kinds.get(place)):
             _check_slot(walk, kind, kinds[place], f"{place}.type")
     _check_doubles(walk, configs, {place: kind for place, kind in kinds.items() if kind is not None})

@@ -6,8 +6,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmengine.dist import is_main_process
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner.amp import autocast
 
 from vislab.errors import ConfigError
 from vislab.io.images import read_rgb
@@ -21,18 +24,24 @@ class VisualizationHook(Hook):
     Images of validation are sent to the visualizer of the run: to vis_data/vis_image/ and other backends such as
     TensorBoard. The same images are drawn in each validation.
 
+    After the last validation of a run and after a test, the images with the worst scores (`details` of the metrics) are
+    predicted again and drawn to vis_data/worst/; not with several processes.
+
     Args:
         number: Number of images per validation, on the main process.
         interval: Draw in every `interval`-th validation, including the first.
+        worst: Number of images with the worst scores to draw, for each metric that has them.
         test_out_dir: Folder for images of all test samples. Default: test samples are not drawn.
     """
 
     priority = "NORMAL"
 
-    def __init__(self, *, number: int = 8, interval: int = 1, test_out_dir: str | None = None) -> None:
-        if number < 0 or interval < 1:
-            raise ConfigError(f"VisualizationHook: number={number} must be >= 0 and interval={interval} >= 1")
-        self.number, self.interval, self.test_out_dir = number, interval, test_out_dir
+    def __init__(self, *, number: int = 8, interval: int = 1, worst: int = 6, test_out_dir: str | None = None) -> None:
+        if number < 0 or worst < 0 or interval < 1:
+            raise ConfigError(
+                f"VisualizationHook: number={number} and worst={worst} must be >= 0 and interval={interval} >= 1"
+            )
+        self.number, self.interval, self.worst, self.test_out_dir = number, interval, worst, test_out_dir
         self._validations = -1
         self._drawn = 0
 
@@ -55,6 +64,32 @@ class VisualizationHook(Hook):
             name = f"val_{self._drawn:03d}"
             runner.visualizer.add_datasample(name, original_image(image, sample), sample.cpu(), step=_step(runner))
             self._drawn += 1
+
+    def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        if _is_last(runner):
+            self._draw_worst(runner, runner.val_loop)
+
+    def after_test_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
+        self._draw_worst(runner, runner.test_loop)
+
+    @torch.no_grad()
+    def _draw_worst(self, runner, loop) -> None:
+        if get_world_size() > 1:
+            return
+        for metric in loop.evaluator.metrics:
+            details = getattr(metric, "details", None)
+            for place, image in enumerate(details.worst[: self.worst] if details else ()):
+                if image.index is None or image.index >= len(loop.dataloader.dataset):
+                    continue
+                batch = pseudo_collate([loop.dataloader.dataset[image.index]])
+                if batch["data_samples"][0].get("img_path") != image.image:  # an index within a part of the dataset
+                    continue
+                with autocast(enabled=loop.fp16):
+                    sample = runner.model.val_step(batch)[0]
+                file = Path(runner.log_dir, "vis_data", "worst", f"{details.metric}_{place:02d}.png")
+                picture = original_image(batch["inputs"][0], sample)
+                runner.visualizer.add_datasample(file.stem, picture, sample.cpu(), out_file=file)
+                image.picture = str(file.relative_to(runner.work_dir))
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None) -> None:
         if self.test_out_dir is None:
@@ -86,6 +121,14 @@ def original_image(image, sample: Mapping[str, Any]) -> np.ndarray:
         if whole.shape[:2] == shape:
             return whole
     return cv2.resize(pixels, shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def _is_last(runner) -> bool:
+    """Return whether the training is over, or there is none."""
+    loop = runner._train_loop
+    if loop is None or isinstance(loop, dict):
+        return True
+    return loop.epoch >= loop.max_epochs if loop.by_epoch else loop.iter >= loop.max_iters
 
 
 def _step(runner) -> int:

@@ -7,7 +7,7 @@ import numpy as np
 from vislab.errors import DataError
 from vislab.evaluation.coco import coco_ap, image_result
 from vislab.evaluation.panoptic import panoptic_quality, panoptic_statistics
-from vislab.evaluation.semantic import class_areas
+from vislab.evaluation.semantic import confusion_matrix
 from vislab.structures import DataSample
 
 MEASURES = ("pq", "miou", "ap")
@@ -47,7 +47,9 @@ def image_quality(
         )
         return panoptic_quality(counts)["pq"], counts
     if measure == "miou":
-        counts = class_areas(sample.pred_sem_seg.data[0].cpu(), sample.gt_sem_seg.data[0].cpu(), num_classes).numpy().T
+        maps = sample.pred_sem_seg.data[0].cpu(), sample.gt_sem_seg.data[0].cpu()
+        confusion = confusion_matrix(*maps, num_classes).numpy()
+        counts = np.stack([np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)], axis=1)
         return mean_iou(counts), counts.astype(np.float64)
     image = image_result(sample.to_dict(), ("segm",), num_classes)
     return max(coco_ap([image], "segm")["mAP"], 0.0), None

@@ -1,8 +1,8 @@
 """Every config's model runs on a GPU that is not there: no operation mixes devices, and a training step waits for
 nothing but what WAITS lists.
 
-Models are those of the configs, with random weights; the step goes through data preprocessor, loss, clipping,
-optimizer and log. (Backward is left out: torch's engine needs a real device.)
+Models are those of the configs, with random weights; the step goes through data preprocessor, loss, backward, clipping,
+optimizer and log.
 """
 
 from pathlib import Path
@@ -11,19 +11,18 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.model import ExponentialMovingAverage
-from mmengine.optim import OptimWrapper, build_optim_wrapper
-from mmengine.structures import InstanceData, LabelData, PixelData
+from mmengine.optim import build_optim_wrapper
+from mmengine.structures import InstanceData, PixelData
 from torch import nn
 
-from tests.helpers.pretended_gpu import CUDA, Wait, pretended_gpu, to_pretended_gpu, with_content
-from tests.helpers.small_configs import shrink
-from vislab.engine.config.load import load_config
+from tests.helpers.pretended_backward import walked_backward
+from tests.helpers.pretended_gpu import CUDA, Wait, pretended_gpu, to_pretended_gpu
+from tests.helpers.pretended_step import batch, build
 from vislab.engine.hooks import NanGuardHook
 from vislab.engine.message_hub import MessageHub
 from vislab.engine.optim.amp import AmpOptimWrapper
 from vislab.models.mask2former import pixel_decoder
 from vislab.models.preprocessor import ImagePreprocessor
-from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.systems.tract import apply_tract
 from vislab.systems.tract.apply import get_tract
@@ -56,60 +55,6 @@ def name(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def build(path: Path) -> tuple[nn.Module, dict]:
-    """The config's model, without content, and its optimizer's settings."""
-    cfg = load_config(path)._cfg_dict
-    shrink(cfg)
-    _without_weights(cfg.model)
-    with torch.device("meta"):
-        return MODELS.build(cfg.model), cfg.optim_wrapper
-
-
-def _without_weights(node) -> None:
-    if isinstance(node, dict):
-        node.update({"pretrained": False} if "pretrained" in node else {})
-    for child in node.values() if isinstance(node, dict) else node if isinstance(node, (list, tuple)) else ():
-        _without_weights(child)
-
-
-def batch(model: nn.Module) -> dict:
-    """Two images of the smallest legal size as a loader gives them, on the host, labeled for every task."""
-    stride = getattr(model, "stride", 64)
-    sizes = getattr(getattr(getattr(model, "network", None), "patch_embed", None), "img_size", (stride, stride))
-    samples = []
-    for count in (2, 1):
-        sample = DataSample(metainfo={"img_shape": sizes, "ori_shape": (sizes[0] + 7, sizes[1] + 9)})
-        sample.gt_instances = InstanceData(
-            labels=torch.zeros(count, dtype=torch.int64),
-            ignore=torch.zeros(count, dtype=torch.bool),
-            bboxes=torch.tensor([[4.0, 6.0, 20.0, 30.0]]).repeat(count, 1),
-            rbboxes=torch.tensor([[12.0, 18.0, 24.0, 16.0, 0.5]]).repeat(count, 1),
-            masks=torch.ones(count, *sizes, dtype=torch.uint8),
-            embeddings=torch.ones(count, getattr(model, "dim", 1)),
-        )
-        sample.gt_sem_seg = PixelData(data=torch.zeros(1, *sizes, dtype=torch.int64))
-        sample.gt_depth = PixelData(data=torch.ones(1, *sizes))
-        sample.gt_label = LabelData(label=torch.zeros(1, dtype=torch.int64))
-        grid = getattr(getattr(model, "encoder", None), "grid", (2, 2))
-        sample.patch_mask = with_content(lambda grid=grid: torch.arange(grid[0] * grid[1]).view(grid) % 2 == 0)
-        sample.target_img = torch.zeros(3, 8 * grid[0], 8 * grid[1], dtype=torch.uint8)
-        samples.append(sample)
-    return {"inputs": [torch.zeros(3, *sizes, dtype=torch.uint8) for _ in samples], "data_samples": samples}
-
-
-def give_gradients(wrapper: OptimWrapper, model: nn.Module) -> None:
-    """In place of backward."""
-
-    def backward(loss: torch.Tensor, **_) -> None:
-        assert loss.device == CUDA and loss.ndim == 0
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.grad = torch.empty_like(parameter)
-        wrapper._inner_count += 1
-
-    wrapper.backward = backward
-
-
 def train(model: nn.Module, settings: dict, waits: list[Wait]) -> set[Wait]:
     """List what one step waits for, from the batch on the host to the log."""
     hub = MessageHub("pretended")
@@ -117,16 +62,15 @@ def train(model: nn.Module, settings: dict, waits: list[Wait]) -> set[Wait]:
         settings = settings | {"dtype": "bfloat16"}  # float16 asks for a real GPU, and reads its loss scale
     wrapper = build_optim_wrapper(model, settings)
     wrapper.message_hub = hub
-    give_gradients(wrapper, model)
     waits.clear()
-    losses = model.train().train_step(batch(model), wrapper)
+    with walked_backward():
+        losses = model.train().train_step(batch(model), wrapper)
     NanGuardHook().after_train_iter(SimpleNamespace(iter=0), 0, None, losses)
     for key, value in losses.items():
         hub.update_scalar(f"train/{key}", value)
     return set(waits)
 
 
-@pytest.mark.filterwarnings("ignore:CUDA is not available")  # autocast then stays off
 @pytest.mark.parametrize(
     "path", [pytest.param(p, id=name(p), marks=[] if name(p) in FAST else pytest.mark.slow) for p in LEAVES]
 )

@@ -6,7 +6,7 @@ each read, and each copy that the host waits for, is recorded with its place.
 import gc
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
+from torch.utils import _foreach_utils
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 aten = torch.ops.aten
 CUDA = torch.device("cuda", 0)
+_LISTS = (_foreach_utils, sys.modules["torch.optim.optimizer"])
 REPOSITORY = Path(__file__).parents[2].as_posix()
 
 
@@ -37,10 +39,22 @@ def pretended_gpu() -> Iterator[list[Wait]]:
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     gc.disable()  # finalizers of what earlier tests left may run tensor operations, in the middle of a fake one
     try:
-        with fake, _NotedOperations(waits), _ReadArrays(), patch.object(FakeTensor, "tolist", _to_list):
+        with ExitStack() as stack:
+            for change in (fake, _NotedOperations(waits), _ReadArrays(), *_as_with_a_gpu()):
+                stack.enter_context(change)
             yield waits
     finally:
         gc.enable()
+
+
+def _as_with_a_gpu() -> list[AbstractContextManager]:
+    """What torch decides by the presence of a GPU or the class of a tensor: autocast, and lists in one operation."""
+    return [
+        patch.object(FakeTensor, "tolist", _to_list),
+        patch.object(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False),
+        patch.object(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True),
+        *(patch.object(m, "_foreach_supported_types", [Tensor, nn.Parameter, FakeTensor]) for m in _LISTS),
+    ]
 
 
 def to_pretended_gpu(model: nn.Module) -> nn.Module:
@@ -112,7 +126,8 @@ class _NotedOperations(TorchDispatchMode):
 
     def note(self, reason: str) -> None:
         frame = sys._getframe(1)
-        while "/torch/" in frame.f_code.co_filename or frame.f_code.co_filename == __file__:
+        inside = ("/torch/", "/tests/helpers/pretended_", "/benchmarks/_launches.py")
+        while any(part in frame.f_code.co_filename.replace("\\", "/") for part in inside):
             frame = frame.f_back
         file = frame.f_code.co_filename.replace("\\", "/")
         root = "/site-packages/" if "/site-packages/" in file else f"{REPOSITORY}/"

@@ -109,7 +109,7 @@ def attention_kernel(
 
 
 def _is_view(func: Any) -> bool:
-    """Whether an operator returns parts of its inputs, unchanged."""
+    """Tell whether an operator returns parts of its inputs, unchanged."""
     returns = func._schema.returns
     return bool(returns) and all(x.alias_info is not None and not x.alias_info.is_write for x in returns)
 

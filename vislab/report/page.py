@@ -1,7 +1,6 @@
 """Write runs as one HTML file that needs no server, network or scripts."""
 
 import base64
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -177,7 +176,7 @@ def _number(value: Any) -> str:
         return "-"
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return str(value)
-    return f"{value:.4g}" if math.isfinite(value) and not float(value).is_integer() else f"{value:g}"
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:.4g}"
 
 
 def _duration(seconds: float) -> str:

@@ -25,7 +25,7 @@ ROWS = {  # config, changes to it
         {"size": (96, 128), "train_dataloader.batch_size": 8},
     ),
     "ECO-M2F Lite0, 128x128, b4, AdamW": ("eco_m2f/eco_m2f_lite0_scenes_cpu.py", {}),
-    "HNeRV 0.29M, 160x320, b1, Adam": ("hnerv/hnerv_bunny_160x320_cpu.py", {}),
+    "HNeRV 0.29M, 160x320, b1, Adam": ("hnerv/hnerv_bunny_160x320_cpu_adam.py", {}),
     "ViT with TrAct, 32x32, b128, Adam": ("tract/cifar10_subset_vit_adam_cpu_tract.py", {}),
     "ResNet-18 with TrAct, 32x32, b128, SGD": ("tract/cifar10_subset_resnet_sgd_cpu_tract.py", {}),
 }

@@ -13,7 +13,7 @@ from vislab.models.preprocessor import ImagePreprocessor
 from vislab.systems.hnerv import NeRV
 
 with read_base():
-    from .hnerv_bunny_160x320_cpu import *
+    from ._base_.bunny_160x320 import *
 
 model = dict(
     type=NeRV,

@@ -67,7 +67,7 @@ def test_a_run_ends_with_metrics_curve_and_sheet(video, tmp_path):
     assert curves["loss"][-1][1] < curves["loss"][0][1]
 
     learning_rate = runner.optim_wrapper.get_lr()["lr"][0]
-    assert 0 < learning_rate < 1e-4  # the schedule ends with the run
+    assert 0 < learning_rate < 2e-4  # of 2e-2: the schedule ends with the run
 
 
 def test_resuming_gives_the_same_weights_and_the_whole_curve(video, tmp_path):

@@ -47,7 +47,6 @@ IMPORTS = {
 }
 # Imports inside functions: packages that cost seconds and that only some calls need.
 LATE = {
-    ("vislab.apis.inference", "vislab.visualization"),
     ("vislab.apis.testing", "vislab.engine.runner"),
     ("vislab.apis.training", "vislab.engine.runner"),
     ("vislab.apis.training", "vislab.report.page"),

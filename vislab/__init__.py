@@ -1,6 +1,24 @@
 """vislab: published computer vision systems with shared datasets, tools and checkpoints, on torch and mmengine.
 
-The package itself imports nothing; import parts from their modules.
+The package itself imports nothing; import parts from their modules. `create_model`, `list_models` and `Predictor` are
+those of `vislab.apis`, imported when they are first used.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for IDEs and type checkers
+    from vislab.apis import Predictor, create_model, list_models
+
 __version__ = "0.2.0"
+__all__ = ["Predictor", "__version__", "create_model", "list_models"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("vislab.apis"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vislab.apis.inputs import Job, collect, is_address, is_folder, list_inputs, read_image
+from tests.helpers.files import write_film
+from vislab.apis.inputs import Job, collect, count_images, is_address, is_folder, read_image, sources
 from vislab.errors import DataError
 
 
@@ -69,12 +70,57 @@ def test_what_is_no_image_is_named(source, message):
         read_image(source, "mine")
 
 
+def test_sources_are_one_per_image_and_read_late(tmp_path):
+    for name in ("f/b.png", "f/a.jpg", "f/deep/c.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(RED).save(tmp_path / name)
+    write_film(tmp_path / "v.mp4", [RED] * 3)
+    inputs = [tmp_path / "f", RED, tmp_path / "v.mp4", "gone.png", Image.fromarray(RED)]
+    found = list(sources(inputs))
+    assert [Path(s.name).name for s in found] == [
+        *("a.jpg", "b.png", "c.png", "image 1", "00000", "00001", "00002", "gone.png", "image 4")
+    ]
+    assert [s.frame for s in found[4:7]] == [0, 1, 2] and [float(s.time) for s in found[4:7]] == [0, 0.04, 0.08]
+    assert all(s.read().shape == (24, 40, 3) for s in found if s.name != "gone.png")
+    with pytest.raises(DataError, match="gone.png"):
+        found[7].read()
+    assert count_images(inputs[:2]) == 4 and count_images(iter(inputs)) is None and count_images(inputs) is None
+
+
+def test_only_what_is_asked_for_is_taken_from_a_generator():
+    taken = []
+
+    def images():
+        for k in range(10):
+            taken.append(k)
+            yield np.full((4, 4), k, np.uint8)
+
+    some = sources(images())
+    assert [next(some).name, next(some).name] == ["image 0", "image 1"] and taken == [0, 1]
+
+
 def test_one_image_or_several():
-    image = Image.fromarray(RED)
-    for one in (RED, image, "a.png", Path("a.png"), b"x", {"a": 1}, 7, None):
-        assert len(list_inputs(one)) == 1 and list_inputs(one)[0] is one
-    assert list_inputs(p for p in ("a", "b")) == ["a", "b"] and list_inputs([]) == []
-    assert [i.shape for i in list_inputs(np.stack([RED, RED]))] == [(24, 40, 3)] * 2
+    for one in (RED, Image.fromarray(RED), "a.png", Path("a.png"), b"x", {"a": 1}, 7, None):
+        assert len(list(sources(one))) == count_images(one) == 1
+    assert [s.name for s in sources(p for p in ("a", "b"))] == ["a", "b"]
+    assert list(sources([])) == [] and list(sources(iter(()))) == []
+    assert [s.read().shape for s in sources(np.stack([RED, RED]))] == [(24, 40, 3)] * 2
+
+
+def test_inputs_that_are_empty_or_broken_say_so_when_read(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "bad.mp4").write_text("no video")
+    for name, message in (("empty", "contains no images"), ("bad.mp4", "bad.mp4")):
+        (source,) = sources(tmp_path / name)
+        with pytest.raises(DataError, match=message):
+            source.read()
+
+
+def test_names_are_one_per_input():
+    assert [s.name for s in sources([RED, RED], ["a", "b"])] == ["a", "b"]
+    for names in (["a"], ["a", "b", "c"]):
+        with pytest.raises(DataError, match="one name per image"):
+            list(sources([RED, RED], names))
 
 
 def test_addresses_get_the_name_of_their_file():

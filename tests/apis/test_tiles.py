@@ -14,7 +14,8 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData, PixelData
 
 from tests.helpers import CONFIGS, REPOSITORY
-from vislab.apis.inference import Predictor, predict
+from vislab.apis.inference import predict
+from vislab.apis.predictor import Predictor
 from vislab.apis.tiles import Tiles, drop_parts, merge_instances, predict_tiles
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import LoadImage, PackInputs
@@ -65,8 +66,8 @@ def in_order(found: InstanceData) -> np.ndarray:
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_the_same_objects_as_in_the_whole_image(batch_size):
-    whole = Predictor(config(), device="cpu")(picture())[0]
-    tiled = Predictor(config(), device="cpu", tiles=Tiles(128, 64, batch_size))(picture(), "a")[0]
+    whole = Predictor(config(), device="cpu")(picture())[0].sample
+    tiled = Predictor(config(), device="cpu", tiles=Tiles(128, 64, batch_size))(picture(), "a")[0].sample
     assert tiled.img_path == "a" and tiled.ori_shape == (300, 420) and len(whole.pred_instances) == 12
     a, b = in_order(whole.pred_instances), in_order(tiled.pred_instances)
     np.testing.assert_allclose(a[:, :6], b[:, :6], atol=1e-3)
@@ -84,7 +85,7 @@ def test_parts_of_objects_stay_if_wanted_or_if_nothing_covers_them():
     found[1].scores[0] = 0.4  # hardly to be believed
     assert [len(part) for part in drop_parts(found, windows, shape)] == [2, 2]
     assert [len(part) for part in drop_parts([f[:0] for f in found], windows, shape)] == [0, 0]
-    with_parts = Predictor(config(), device="cpu", tiles=Tiles(128, 64, drop_parts=False))(picture(), "a")[0]
+    with_parts = Predictor(config(), device="cpu", tiles=Tiles(128, 64, drop_parts=False))(picture(), "a")[0].sample
     assert len(with_parts.pred_instances) > 12
 
 

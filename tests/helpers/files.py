@@ -1,8 +1,11 @@
-"""Image, label and depth files for tests, and content that must not be unpickled."""
+"""Image, video, label and depth files for tests, and content that must not be unpickled."""
 
 import os
+import struct
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 from PIL import Image
@@ -63,3 +66,21 @@ class Payload:
 
     def __reduce__(self):
         return os.mkdir, (self.proof,)
+
+
+def write_film(path, frames, times=None, matrix=None):
+    """Write frames to a video, at these times in units of 1/25 s, with this display matrix."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"crf": "1"})
+        stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "yuv420p"
+        for i, pixels in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = (times[i] if times else i), Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    if matrix:
+        data = bytearray(path.read_bytes())
+        at = data.find(b"tkhd") + 44
+        data[at : at + 36] = struct.pack(">9i", *matrix)
+        path.write_bytes(data)
+    return path

@@ -1,11 +1,14 @@
-"""Python API: load a config, build a model, train, test, probe, predict. Functions are imported when first used."""
+"""Python API: models by name, configs, training, tests, probes, predictions. Functions are imported when first used."""
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for IDEs and type checkers; imported lazily at run time
     from vislab.apis.build import build_model, load
-    from vislab.apis.inference import Predictor, predict
+    from vislab.apis.inference import predict
+    from vislab.apis.models import create_model, list_models
+    from vislab.apis.prediction import Prediction
+    from vislab.apis.predictor import Predictor
     from vislab.apis.probing import probe
     from vislab.apis.testing import test
     from vislab.apis.tiles import Tiles
@@ -18,14 +21,30 @@ _HOME = {
     "dry_run": "training",
     "test": "testing",
     "probe": "probing",
+    "create_model": "models",
+    "list_models": "models",
     "predict": "inference",
-    "Predictor": "inference",
+    "Prediction": "prediction",
+    "Predictor": "predictor",
     "Tiles": "tiles",
 }
-__all__ = ["Predictor", "Tiles", "build_model", "dry_run", "load", "predict", "probe", "test", "train"]
+__all__ = [
+    "Prediction",
+    "Predictor",
+    "Tiles",
+    "build_model",
+    "create_model",
+    "dry_run",
+    "list_models",
+    "load",
+    "predict",
+    "probe",
+    "test",
+    "train",
+]
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

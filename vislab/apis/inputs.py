@@ -1,9 +1,12 @@
-"""Read the inputs of predictions: arrays, PIL images, files, folders and URLs."""
+"""Read the inputs of predictions: arrays, PIL images, files, folders, videos and URLs."""
 
 import http.client
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import unquote, urlsplit
@@ -14,8 +17,10 @@ from PIL import Image, ImageOps
 from vislab.errors import DataError
 from vislab.io.images import decode_rgb, read_rgb
 from vislab.io.listing import IMAGE_SUFFIXES, choose_images, is_video, list_files
+from vislab.io.video import read_frames
 
 ImageLike: TypeAlias = np.ndarray | Image.Image | str | Path
+Inputs: TypeAlias = ImageLike | Iterable[ImageLike]
 _TIMEOUT = 30  # seconds
 _RESULTS = ("", "_sem_seg", "_panoptic", "_depth", "_image")  # suffixes of the result files of an input
 
@@ -45,21 +50,110 @@ def read_image(source: ImageLike, name: str = "the image") -> np.ndarray:
         return decode_rgb(str(source), fetch(str(source)))
     if is_video(source) or is_folder(source):
         raise DataError(
-            f"{source} is a {'folder' if is_folder(source) else 'video'}, not an image: vislab.apis.predict takes "
-            "folders and videos"
+            f"{source} is a {'folder' if is_folder(source) else 'video'}, not an image: pass it alone or in a list to "
+            "Predictor or vislab.apis.predict"
         )
     return read_rgb(str(source))
 
 
-def list_inputs(images: ImageLike | Iterable[ImageLike]) -> list[ImageLike]:
-    """Return one or several images, or an array (N, H, W, 3), as a list."""
-    if isinstance(images, (str, Path, Image.Image)):
-        return [images]
-    if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
-    if isinstance(images, (bytes, dict)) or hasattr(images, "permute") or not isinstance(images, Iterable):
-        return [images]  # read_image raises the error
-    return list(images)
+@dataclass(frozen=True)
+class Source:
+    """One image that is not read yet.
+
+    Attributes:
+        name: Path, URL, or "image 0"; of a frame, "VIDEO/00000".
+        read: Function that returns the image (H, W, 3) uint8 RGB, or raises DataError.
+        frame, time: Number, and time in seconds, of the frame of a video.
+        tag: Anything that belongs to it.
+    """
+
+    name: str
+    read: Callable[[], np.ndarray]
+    frame: int | None = None
+    time: Fraction | None = None
+    tag: Any = None
+
+
+def sources(inputs: Inputs, names: str | Sequence[str] | None = None) -> Iterator[Source]:
+    """Yield the images of `inputs`: those of folders by path, the frames of videos in order; nothing is read ahead.
+
+    Args:
+        inputs: One image, folder or video, or an iterable of them; an array (N, H, W, 3) is N images.
+        names: Names of the images. Default: the path or URL, or "image 0".
+
+    Raises:
+        DataError: Names are not one per input.
+    """
+    given = None if names is None else iter([names] if isinstance(names, str) else names)
+    count = 0
+    for item in _items(inputs):
+        own = str(item) if isinstance(item, (str, Path)) else f"image {count}"
+        name = own if given is None else next(given, None)
+        count += 1
+        if name is None:
+            raise DataError(f"got {count - 1} names, but there are more images: pass one name per image")
+        yield from _expand(item, name)
+    if given is not None and next(given, None) is not None:
+        raise DataError(f"got more names than the {count} images: pass one name per image")
+
+
+def _items(inputs: Any) -> Iterable[Any]:
+    """Return one or several inputs, or the images of an array (N, H, W, 3), as an iterable."""
+    if isinstance(inputs, np.ndarray) and inputs.ndim == 4:
+        return inputs
+    single = (str, Path, Image.Image, np.ndarray, bytes, dict)
+    if isinstance(inputs, single) or hasattr(inputs, "permute") or not isinstance(inputs, Iterable):
+        return [inputs]  # read_image refuses what is no image
+    return inputs
+
+
+def _expand(item: Any, name: str) -> Iterator[Source]:
+    if isinstance(item, (str, Path)) and not is_address(item):
+        if str(item) and is_folder(item):  # "" would be the current folder
+            found = _images_in(Path(item))
+            if isinstance(found, str):
+                yield Source(name, partial(_refuse, DataError(found)))
+            else:
+                for path in found:
+                    yield Source(str(path), partial(read_image, path))
+            return
+        if is_video(item):
+            yield from _frames(item, name)
+            return
+    yield Source(name, partial(read_image, item, name))
+
+
+def _frames(path: str | Path, name: str) -> Iterator[Source]:
+    number = 0
+    try:
+        for frame in read_frames(path):
+            yield Source(f"{name}/{number:05d}", partial(_identity, frame.pixels), number, frame.time)
+            number += 1
+    except DataError as error:  # raised by `read`, so that other inputs can follow
+        yield Source(name, partial(_refuse, error), number)
+
+
+def _identity(pixels: np.ndarray) -> np.ndarray:
+    return pixels
+
+
+def _refuse(error: DataError) -> np.ndarray:
+    raise error
+
+
+def count_images(inputs: Inputs) -> int | None:
+    """Return the number of images, if it is known without reading files."""
+    items = _items(inputs)
+    if not isinstance(items, (Sequence, np.ndarray)):
+        return None
+    total = 0
+    for item in items:
+        local = isinstance(item, (str, Path)) and not is_address(item)
+        if local and is_video(item) and not is_folder(item):
+            return None
+        found = _images_in(Path(item)) if local and is_folder(item) else ""
+        total += 1 if isinstance(found, str) else len(found)
+    return total
 
 
 def _from_array(array: np.ndarray, name: str) -> np.ndarray:
@@ -156,14 +250,21 @@ def _find(source: str | Path) -> tuple[list[tuple[Path | str, str]], str | None]
         return [(source, Path(unquote(urlsplit(source).path)).stem or "image")], None
     path = Path(source)
     if is_folder(path):
-        try:
-            files = [Path(file) for file in sorted(choose_images(list_files(path), path))]
-        except DataError as error:
-            return [], str(error)
-        none = None if files else f"{path}: the folder contains no images ({' '.join(IMAGE_SUFFIXES)})"
-        return [(file, str(file.relative_to(path).with_suffix(""))) for file in files], none
+        files = _images_in(path)
+        if isinstance(files, str):
+            return [], files
+        return [(file, str(file.relative_to(path).with_suffix(""))) for file in files], None
     try:
         found = path.is_file()
     except (OSError, ValueError):
         found = False
     return ([(path, path.stem)], None) if found else ([], f"{path}: there is no such file or folder")
+
+
+def _images_in(folder: Path) -> list[Path] | str:
+    """Return the sorted paths of the images in a folder and its subfolders, or an error message."""
+    try:
+        files = [Path(file) for file in sorted(choose_images(list_files(folder), folder))]
+    except DataError as error:
+        return str(error)
+    return files or f"{folder}: the folder contains no images ({' '.join(IMAGE_SUFFIXES)})"

@@ -60,12 +60,12 @@ def _instances(found, classes: Sequence[str] | None) -> list[dict]:
         if "rbboxes" in found:
             row["corners"] = [round(float(v), 2) for v in to_dota(np.asarray(found.rbboxes[i], np.float64))]
         if "masks" in found:
-            row["mask"] = _as_rle(found.masks[i])
+            row["mask"] = as_rle(found.masks[i])
         rows.append(row)
     return rows
 
 
-def _as_rle(mask: Any) -> dict[str, Any]:
+def as_rle(mask: Any) -> dict[str, Any]:
     """Return COCO's RLE of a mask (H, W), or of the RLE of a model with `rle_masks`, with text in place of bytes."""
     from pycocotools import mask as coco
 

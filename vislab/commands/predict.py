@@ -28,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", required=True, metavar="D", help="folder for the results")
     parser.add_argument("--batch-size", type=int, default=1, help="images per batch (default 1)")
+    parser.add_argument("--threshold", type=float, metavar="P", help="lowest score of objects (default: draw from 0.3)")
+    parser.add_argument("--class", dest="classes", action="append", metavar="NAME",
+                        help="only objects of this class; several times for several classes")  # fmt: skip
     parser.add_argument("--tiles", type=int, metavar="SIZE", help="predict larger images in tiles of this many pixels")
     parser.add_argument("--overlap", type=int, default=200, help="overlap of the tiles in pixels (default 200)")
     parser.add_argument("--device", help="device such as cpu or cuda:0 (default: a GPU if available)")
@@ -59,8 +62,11 @@ def main(args: argparse.Namespace) -> None:
         inputs,
         args.out,
         batch_size=args.batch_size,
+        threshold=args.threshold,
+        classes=args.classes,
         device=args.device,
         cfg_options=parse_cfg_options(args.cfg_options),
         tiles=None if args.tiles is None else Tiles(args.tiles, args.overlap, args.batch_size),
+        report=print,
     )
     print(f"results are in {args.out}")

@@ -83,7 +83,7 @@ def make_proposer(args: argparse.Namespace):
         return ContourProposer(limit=args.limit)
     if args.workers:
         raise ConfigError("--model runs in one process: remove --workers")
-    return MaskModelProposer(Predictor(*args.model, device=args.device), limit=args.limit)
+    return MaskModelProposer(Predictor(*args.model, device=args.device).predict_samples, limit=args.limit)
 
 
 def print_recall(args: argparse.Namespace, rboxes: dict) -> None:

@@ -41,6 +41,9 @@ arrays, "state" keys by the transforms. All labels except `label` are optional.
 
 "All labels" in the documentation of a transform means gt_sem_seg, gt_panoptic, gt_depth and the instance labels
 gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids, gt_areas and gt_embeddings, as far as they are present.
+
+A transform that needs labels, and can do nothing without them, has the class attribute `needs_labels = True`:
+predictions run the test pipeline without it. Others work on what is present.
 """
 
 from vislab.datasets.transforms.albu import Albu

@@ -32,6 +32,8 @@ class PanopticToSemSeg:
         DataError: A class index is above 254.
     """
 
+    needs_labels = True
+
     def __init__(self, *, ignore_crowd: bool = False) -> None:
         self.ignore_crowd = ignore_crowd
 
@@ -57,6 +59,8 @@ class PanopticToInstances:
     Args:
         classes: Use only segments of these class indices, such as the thing classes. Default: all.
     """
+
+    needs_labels = True
 
     def __init__(self, *, classes: Sequence[int] | None = None) -> None:
         self.classes = None if classes is None else frozenset(classes)

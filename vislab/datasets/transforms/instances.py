@@ -35,6 +35,7 @@ class LoadAnnotations:
     """
 
     pipeline_stage = None  # anywhere before PackInputs; read by the config check
+    needs_labels = True
 
     def __init__(self, *, with_bbox: bool = True, with_rbbox: bool = False, with_mask: bool = False) -> None:
         self.with_bbox = with_bbox

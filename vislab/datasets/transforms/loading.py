@@ -134,6 +134,7 @@ class LoadSemSeg:
     """
 
     pipeline_stage = None  # anywhere before PackInputs; read by the config check
+    needs_labels = True
 
     def __init__(
         self,
@@ -239,6 +240,8 @@ class LoadPanoptic:
         DataError: The file is missing, damaged or of another size, or contains an id that is not in `segments_info`.
     """
 
+    needs_labels = True
+
     def __call__(self, results: dict) -> dict:
         if "gt_panoptic" in results:
             return results
@@ -301,8 +304,7 @@ class LoadDepth:
     """
 
     pipeline_stage = None  # anywhere before PackInputs; read by the config check
-
-    pipeline_stage = None  # anywhere before PackInputs; read by the config check
+    needs_labels = True
 
     def __init__(
         self,

@@ -19,6 +19,8 @@ class SemSegToInstances:
         ignore_index: Label of ignored pixels.
     """
 
+    needs_labels = True
+
     def __init__(self, *, ignore_index: int = 255) -> None:
         self.ignore_index = ignore_index
 

@@ -105,15 +105,28 @@ def scan(path: Path, importer: str = "") -> ConfigFile:
     return file
 
 
+def shipped_configs() -> dict[str, Path]:
+    """Return the paths of the shipped configs by name."""
+    return {file.stem: file for root in configs.__path__ for file in Path(root).glob("[!_]*/*.py")}
+
+
+def is_name(config: object) -> bool:
+    """Return whether `config` is a text or path without folder and suffix, and not an existing file."""
+    if not isinstance(config, (str, Path)):
+        return False
+    path = Path(config)
+    return not (path.suffix or path.parent != Path() or path.exists())
+
+
 def find(path: Path) -> Path:
     """Return the path, or that of the shipped config of this name, such as Path("hnerv_bunny_160x320_cpu").
 
     Raises:
         ConfigError: A name without folder and suffix that is neither a file nor a shipped config.
     """
-    if path.suffix or path.parent != Path() or path.exists():
+    if not is_name(path):
         return path
-    shipped = {file.stem: file for root in configs.__path__ for file in Path(root).glob("[!_]*/*.py")}
+    shipped = shipped_configs()
     if path.name not in shipped:
         hint = did_you_mean(path.name, shipped)
         raise ConfigError(f"there is no config {path}: neither a file nor the name of a shipped config{hint}")

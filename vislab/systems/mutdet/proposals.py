@@ -90,7 +90,7 @@ class MaskModelProposer:
     """Uses the masks that a model predicts, such as Mask2Former.
 
     Args:
-        predict: Function from a batch of images to DataSamples, such as `vislab.apis.Predictor`.
+        predict: Function from a batch of images to DataSamples, such as `Predictor.predict_samples`.
         min_score: Minimum score of a mask.
         limit: Maximum number of boxes per image.
     """

@@ -1,5 +1,6 @@
 """Settings of all tests and of their subprocesses: number of threads, no image windows, the data folder."""
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -10,6 +11,12 @@ import pytest
 os.environ.setdefault("MPLBACKEND", "Agg")
 # before torch is imported; one thread a process where the tests run in several (pytest -n 2)
 os.environ.setdefault("OMP_NUM_THREADS", "1" if "PYTEST_XDIST_WORKER" in os.environ else "2")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of later garbage collections; mmengine runs one for each dataset."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests.helpers import REPOSITORY, TOOLS
+from tests.helpers.warm import run_warm
 from vislab.__main__ import COMMANDS, overview, run_command
 
 
@@ -52,7 +53,7 @@ def test_an_unknown_command(tmp_path):
 
 
 def test_a_shipped_config_by_its_name(tmp_path):
-    done = vislab("print-config", "hnerv_bunny_160x320_cpu", cwd=tmp_path)
+    done = run_warm(["-m", "vislab", "print-config", "hnerv_bunny_160x320_cpu"], cwd=tmp_path)
     assert done.returncode == 0 and "decoder_width" in done.stdout, done.stderr
-    done = vislab("print-config", "hnerv_buny_160x320_cpu", cwd=tmp_path)
+    done = run_warm(["-m", "vislab", "print-config", "hnerv_buny_160x320_cpu"], cwd=tmp_path)
     assert done.returncode == 2 and "hnerv_bunny_160x320_cpu" in done.stderr

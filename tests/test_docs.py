@@ -2,14 +2,14 @@
 
 import importlib.util
 import re
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+
+from tests.helpers.warm import run_warm
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
@@ -104,7 +104,6 @@ def test_code_of_extending_runs(tmp_path):
         (tmp_path / "photos").mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / f"photos/{index}.png"), np.full((70, 80, 3), 30 * index, np.uint8))
     (tmp_path / "photos/table.csv").write_text("\n".join(rows))
-    command = [sys.executable, REPOSITORY / "tools/train.py", "my_config.py", "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    done = run_warm([REPOSITORY / "tools/train.py", "my_config.py", "--check"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "OK" in done.stdout

@@ -1,7 +1,6 @@
 """Test tools/hnerv.py as a process: its commands, and one line with status 2 for each problem."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,12 +9,12 @@ import pytest
 
 from tests.helpers import TOOLS
 from tests.helpers.hnv import long_hnv, small_hnv
+from tests.helpers.warm import run_warm
 from vislab.systems.hnerv.codec import HnvDecoder
 
 
 def run(*args, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(TOOLS / "hnerv.py"), *map(str, args)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+    return run_warm([TOOLS / "hnerv.py", *args], cwd=cwd)
 
 
 def test_decode_of_a_range_to_a_folder(tmp_path):

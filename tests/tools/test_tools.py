@@ -1,5 +1,5 @@
-"""Test each tool as a process: fast help, one message for invalid input; train, resume, test, predict on a small video.
-A process costs seconds, so each test runs one, in a folder that is not the checkout.
+"""Test each tool as a process, in a folder that is not the checkout: fast help, one message for invalid input; train,
+resume, test, predict on a small video.
 """
 
 import json
@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from tests.helpers import TOOLS
+from tests.helpers.warm import run_warm
 
 SCRIPTS = sorted(path.name for path in TOOLS.glob("*.py"))
 
@@ -52,15 +53,7 @@ randomness = dict(seed=0)
 
 
 def run(tool: str, *args: object, cwd: Path) -> subprocess.CompletedProcess:
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, str(TOOLS / tool), *map(str, args)],
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return run_warm([TOOLS / tool, *args], cwd=cwd, env={**os.environ, "COLUMNS": "200"})
 
 
 def ok(done: subprocess.CompletedProcess) -> str:
@@ -102,7 +95,8 @@ def test_help_in_half_a_second(script, tmp_path):
     times = []
     for _ in range(3):  # the best of three: the machine may be busy with something else
         start = time.perf_counter()
-        text = ok(run(script, "--help", cwd=tmp_path))
+        command = [sys.executable, str(TOOLS / script), "--help"]
+        text = ok(subprocess.run(command, cwd=tmp_path, capture_output=True, text=True))
         times.append(time.perf_counter() - start)
         if times[-1] < 0.5:
             break

@@ -65,7 +65,13 @@ def test_an_entry_without_weights():
 
 
 def predict(*arguments: object, cwd: Path, home: Path, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "vislab", "predict", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-m",
+        "vislab",
+        "predict",
+        *map(str, arguments),
+    ]  # huggingface_hub reads its settings early
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "HF_HOME": str(home), "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
 

@@ -83,7 +83,7 @@ def test_two_processes_balance_together(tmp_path):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
-    mp.spawn(work, args=(port, str(tmp_path / "rank")), nprocs=2)
+    mp.start_processes(work, args=(port, str(tmp_path / "rank")), nprocs=2, start_method="forkserver")
     both = torch.cat([torch.load(tmp_path / f"rank{rank}") for rank in (0, 1)], dim=1)
     torch.testing.assert_close(both, sinkhorn(scores(3, 10, 6)), rtol=1e-5, atol=1e-7)
 

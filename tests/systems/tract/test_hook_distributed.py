@@ -53,7 +53,7 @@ def gradients(tmp_path_factory):
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
     path = str(tmp_path_factory.mktemp("gradients") / "rank0.pt")
-    mp.spawn(work, args=(port, path), nprocs=WORLD)
+    mp.start_processes(work, args=(port, path), nprocs=WORLD, start_method="forkserver")
     return torch.load(path)
 
 

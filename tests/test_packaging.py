@@ -1,12 +1,16 @@
 """Test that configs can be inherited from a checkout and from an installed wheel."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
+from vislab import __version__
+from vislab.__main__ import COMMANDS
 from vislab.engine.config.load import load_config
 from vislab.errors import ConfigError
 
@@ -14,6 +18,7 @@ REPOSITORY = Path(__file__).parents[1]
 CONFIGS = REPOSITORY / "configs"
 FILES = sorted(CONFIGS.rglob("*.py"))
 LEAVES = [path for path in FILES if "_base_" not in path.parts]
+SYSTEMS = sorted(path.name for path in (REPOSITORY / "vislab/systems").iterdir() if (path / "__init__.py").exists())
 CHILD = """from mmengine.config import read_base
 
 with read_base():
@@ -106,3 +111,27 @@ def test_a_wheel_brings_the_configs(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(target)}
     done = subprocess.run([sys.executable, "-c", code], cwd=work, env=environment, capture_output=True, text=True)
     assert done.stdout.split()[1:] == ["36", "ERROR"] and str(target) in done.stdout, done.stderr
+
+
+def test_citation_has_the_version_and_the_papers_of_all_systems():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert citation["version"] == __version__
+    addresses = [paper["url"].removeprefix("https://arxiv.org/abs/") for paper in citation["references"]]
+    pages = {name: (REPOSITORY / f"docs/{name}.md").read_text() for name in SYSTEMS}
+    assert {name: sum(number in page for number in addresses) for name, page in pages.items()} == dict.fromkeys(
+        SYSTEMS, 1
+    )
+
+
+def test_workflow_runs_targets_and_commands_that_exist():
+    jobs = yaml.safe_load((REPOSITORY / ".github/workflows/tests.yml").read_text())["jobs"]
+    commands = "\n".join(step["run"] for job in jobs.values() for step in job["steps"] if "run" in step)
+    makefile = (REPOSITORY / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", commands, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+    assert set(re.findall(r"vislab (\w+)", commands)) <= set(COMMANDS)
+    versions = jobs["test"]["strategy"]["matrix"]["python"]
+    assert (
+        versions == ["3.10", "3.11", "3.12", "3.13"]
+        and "python_requires = >=3.10" in (REPOSITORY / "setup.cfg").read_text()
+    )

@@ -12,7 +12,7 @@ from torch import nn
 import vislab.engine  # noqa: F401  (installs the loaders)
 from tests.helpers.files import Payload
 from vislab.errors import CheckpointError
-from vislab.io.checkpoint import load_checkpoint, save_checkpoint
+from vislab.io.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from vislab.io.weights import load_state
 
 
@@ -95,3 +95,17 @@ def test_safetensors(tmp_path):
     (tmp_path / "w.safetensors").write_bytes(b"\x00" * 50)
     with pytest.raises(CheckpointError, match="safetensors"):
         load_checkpoint(tmp_path / "w.safetensors")
+
+
+def test_weights_with_facts_make_equal_files(tmp_path):
+    shared = torch.arange(6.0).reshape(2, 3)
+    weights, meta = {"a": shared.T, "b": shared}, {"dataset_meta": {"classes": ["x"], "palette": [[1, 2, 3]]}}
+    for name in ("one", "two"):
+        save_weights(weights, tmp_path / f"{name}.safetensors", meta)
+    assert (tmp_path / "one.safetensors").read_bytes() == (tmp_path / "two.safetensors").read_bytes()
+    found = load_checkpoint(tmp_path / "one.safetensors")
+    assert found["meta"] == meta and torch.equal(found["state_dict"]["a"], shared.T)
+    content = (tmp_path / "one.safetensors").read_bytes()
+    (tmp_path / "two.safetensors").write_bytes(content.replace(b'{\\"dataset', b'[\\"dataset'))
+    with pytest.raises(CheckpointError, match="its entry 'vislab' is"):
+        load_checkpoint(tmp_path / "two.safetensors")

@@ -1,5 +1,6 @@
 """Test that a name of the catalogue downloads, loads and predicts: plain addresses, and a local endpoint of the hub."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ from tests.helpers.local_hub import serving_hub
 from tests.helpers.local_server import serving
 from vislab.errors import ConfigError, DataError
 from vislab.zoo.catalogue import Entry, Weights
-from vislab.zoo.pretrained import download, load_pretrained
+from vislab.zoo.pretrained import download, hub_classes, load_pretrained, use_file
 
 
 def entry(address: str, content: bytes, *, layout: str = "vislab") -> Entry:
@@ -47,7 +48,7 @@ def test_the_second_address_is_tried_and_weights_are_loaded(model, content, tmp_
         assert load_pretrained(other, entry(site.address, content)) == {"classes": ("a", "b")}
         assert [path for path, _ in site.requests] == ["/gone.pth", "/a.pth"]
         download(entry(site.address, content))
-        assert len(site.requests) == 3  # the first address again, then the file that is there
+        assert len(site.requests) == 2  # the file is there
     assert torch.equal(other.weight, model.weight)
 
 
@@ -57,6 +58,71 @@ def test_other_bytes_are_refused(model, content, tmp_path):
         with pytest.raises(DataError, match="SHA256"):
             download(entry(site.address, content), tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_without_a_checksum_that_of_the_first_download_counts(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISLAB_CACHE", str(tmp_path / "cache"))
+    with serving() as site:
+        site.files["/a.pth"] = content
+        unknown = dataclasses.replace(entry(site.address, b""), weights=())
+        unknown = dataclasses.replace(unknown, weights=(plain_weights(f"{site.address}/a.pth?raw=1"),))
+        site.redirects["/a.pth?raw=1"] = "/a.pth"
+        first = download(unknown)
+        assert first.name == "a.pth" and first.read_bytes() == content
+        download(unknown, tmp_path / "elsewhere")
+        site.files["/a.pth"] = content[:-1] + b"?"
+        assert download(unknown) == first  # what is there stays
+        first.unlink()
+        with pytest.raises(DataError, match="is not the expected file"):
+            download(unknown)
+        assert not first.exists()
+
+
+def test_a_file_from_elsewhere_takes_its_place(model, content, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISLAB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("VISLAB_OFFLINE", "1")
+    (tmp_path / "mine.pth").write_bytes(content)
+    (tmp_path / "other.pth").write_bytes(content[:-1] + b"?")
+    known = entry("http://127.0.0.1:9", content)
+    with pytest.raises(DataError, match="VISLAB_OFFLINE is set"):
+        download(known)
+    with pytest.raises(DataError, match=r"not the file of small: its SHA256"):
+        use_file(known, tmp_path / "other.pth")
+    with pytest.raises(DataError, match="there is no file"):
+        use_file(known, tmp_path / "none.pth")
+    (tmp_path / "mine.pkl").write_bytes(content)
+    with pytest.raises(DataError, match=r"expected one of gone\.pth"):
+        use_file(known, tmp_path / "mine.pkl")
+    assert use_file(known, tmp_path / "mine.pth") == download(known)
+    other = torch.nn.Linear(3, 2)
+    load_pretrained(other, known)
+    assert torch.equal(other.weight, model.weight)
+
+
+def test_a_file_of_the_hub_from_elsewhere(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISLAB_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "pytorch_model.bin").write_bytes(content)
+    hub = dataclasses.replace(entry("", b""), weights=(Weights("a/b", "", None, (), "", "hf", "MIT"),))
+    assert use_file(hub, tmp_path / "pytorch_model.bin") == download(hub)
+    (tmp_path / "pytorch_model.bin").write_bytes(content[:-1] + b"?")
+    with pytest.raises(DataError, match="another file than at the first download"):
+        use_file(hub, tmp_path / "pytorch_model.bin")
+
+
+def plain_weights(address: str) -> Weights:
+    return Weights("", "", None, (address,), "", "vislab", "MIT")
+
+
+def test_labels_of_the_hub(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    model.num_classes = 3
+    (tmp_path / "config.json").write_text('{"id2label": {"0": "N/A", "2": "N/A", "1": "cat"}}')
+    assert hub_classes(model, tmp_path / "config.json") == {"classes": ("N/A (0)", "cat", "N/A (2)")}
+    model.num_classes = 4
+    assert hub_classes(model, tmp_path / "config.json") == {}
+    (tmp_path / "config.json").write_text('{"id2label": {"x": 1}}')
+    with pytest.raises(DataError, match="is damaged"):
+        hub_classes(model, tmp_path / "config.json")
 
 
 def test_an_entry_without_weights():

@@ -8,14 +8,16 @@ from mmengine.config import Config, ConfigDict
 
 from vislab.apis.build import Launcher, checked, existing, prepare
 from vislab.apis.prediction_file import PredictionFile
+from vislab.apis.published import published_options, resolve_weights, use_checkpoint_classes
 from vislab.engine.config.defaults import set_test_defaults
+from vislab.engine.config.source import is_name
 from vislab.errors import ConfigError
 from vislab.io.paths import usable_folder
 
 
 def test(
     config: str | Path | Config,
-    checkpoint: str | Path,
+    checkpoint: str | Path | None = None,
     *,
     out: str | Path | None = None,
     show_dir: str | Path | None = None,
@@ -30,7 +32,7 @@ def test(
 
     Args:
         config: Path of a config file, or a Config.
-        checkpoint: Weights, which must match the model.
+        checkpoint: Weights, which must match the model. Default: the published ones for a name of the catalogue.
         out: A .pkl file for all predictions, a list with one dict per image; see vislab.apis.prediction_file.
         show_dir: Folder for images of all predictions.
         tta: Use test-time augmentation, with `tta_model` and `tta_pipeline` of the config.
@@ -39,14 +41,20 @@ def test(
     Raises:
         ConfigError, DataError, CheckpointError: See vislab.errors.
     """
-    cfg = prepare(config, work_dir=work_dir, launcher=launcher, cfg_options=cfg_options)
-    cfg.load_from, cfg.resume = existing(checkpoint), False
+    options = published_options(config, checkpoint)
+    cfg = prepare(config, work_dir=work_dir, launcher=launcher, cfg_options={**options, **(cfg_options or {})})
     set_test_defaults(cfg)
     if not cfg.get("test_dataloader"):
         raise ConfigError(
             "this config has neither test_dataloader nor val_dataloader, and test needs one of them: add "
             "val_dataloader with val_evaluator, or test_dataloader with test_evaluator"
         )
+    if checkpoint is None and not is_name(config):
+        raise ConfigError("no weights were given: pass a checkpoint, or a name of the catalogue instead of a config")
+    checkpoint = resolve_weights(config if checkpoint is None else checkpoint)
+    cfg.load_from, cfg.resume = existing(checkpoint), False
+    if options:
+        use_checkpoint_classes(cfg.test_dataloader.dataset, checkpoint)
     if tta:
         _use_tta(cfg)
     if show_dir is not None:

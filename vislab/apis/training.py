@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 
 from vislab.apis.build import Launcher, checked, existing, prepare
+from vislab.apis.published import resolve_weights
 from vislab.engine.first_errors import one_message
 from vislab.engine.resume.latest import step_checkpoints
 from vislab.errors import ConfigError, VislabError
@@ -34,7 +35,7 @@ def train(
         work_dir: Folder for checkpoints, logs and metrics.json. Default: work_dirs/<config name>.
         resume: True to resume from the latest complete checkpoint in `work_dir`, if there is one; or the path of a
             checkpoint to resume from.
-        load_from: Initialize the model with these weights, with a new optimizer.
+        load_from: Initialize the model with these weights, with a new optimizer; a path, or a name of the catalogue.
         amp: Use mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
         auto_scale_lr: Scale the learning rate by batch size / `auto_scale_lr.base_batch_size` of the config.
         seed: Random seed of the run.
@@ -94,7 +95,7 @@ def training_config(
         else:
             cfg.resume, cfg.load_from = True, existing(resume)
     elif load_from:
-        cfg.load_from = existing(load_from)
+        cfg.load_from = existing(resolve_weights(load_from))
     if amp:
         _enable_amp(cfg)
     if auto_scale_lr:

@@ -3,8 +3,11 @@
     vislab download --list                                    # names, data, published results, source
     vislab download --list "mask2former_swin_*"
     vislab download mask2former_swin_t_coco_panoptic          # so that `vislab predict` finds it without a network
+    vislab download NAME --dest weights                       # to weights/NAME instead of the cache
+    vislab download NAME --from-file model.safetensors        # downloaded elsewhere, such as on another machine
 
-Files of the hub are kept in its cache (HF_HOME). docs/model_zoo.md is the same list.
+Files of the hub are kept in its cache (HF_HOME), others in VISLAB_CACHE, by default ~/.cache/vislab. docs/model_zoo.md
+is the same list.
 """
 
 import argparse
@@ -13,12 +16,14 @@ import argparse
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="names, or with --list patterns such as swin_*")
     parser.add_argument("--list", action="store_true", help="list the models and download nothing")
+    parser.add_argument("--dest", metavar="D", help="folder for the files, instead of the cache")
+    parser.add_argument("--from-file", metavar="F", help="use this file, which was downloaded by other means")
 
 
 def main(args: argparse.Namespace) -> None:
     from vislab.errors import ConfigError
     from vislab.zoo.catalogue import find_entry, list_models
-    from vislab.zoo.pretrained import download
+    from vislab.zoo.pretrained import download, use_file
 
     if args.list:
         for pattern in args.names or ["*"]:
@@ -31,5 +36,9 @@ def main(args: argparse.Namespace) -> None:
         return
     if not args.names:
         raise ConfigError("name the models to download; `vislab download --list` lists them")
+    if args.from_file and len(args.names) != 1:
+        raise ConfigError(f"--from-file is the file of one model; got {len(args.names)} names")
     for name in args.names:
-        print(f"{name}: {download(find_entry(name))}")
+        entry = find_entry(name)
+        file = use_file(entry, args.from_file, args.dest) if args.from_file else download(entry, args.dest)
+        print(f"{name}: {file}")

@@ -2,6 +2,7 @@
 
     vislab test CONFIG CKPT
     vislab test CONFIG CKPT --out predictions.pkl --show-dir images
+    vislab test mask2former_swin_t_coco_panoptic       # weights of the catalogue
 
 Prints the metrics and adds them to WORK_DIR/metrics.json, which keeps the metrics of training.
 """
@@ -13,8 +14,8 @@ from vislab.cli import add_cfg_options, format_metrics, parse_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="config file")
-    parser.add_argument("checkpoint", help="weights")
+    parser.add_argument("config", help="config file, or name of a shipped config")
+    parser.add_argument("checkpoint", nargs="?", help="weights (default: those of the catalogue for a name)")
     parser.add_argument("--out", metavar="F", help="write all predictions to this .pkl file, one dict per image")
     parser.add_argument("--show-dir", metavar="D", help="write images of all predictions to this folder")
     parser.add_argument("--tta", action="store_true", help="use the test-time augmentation of the config")

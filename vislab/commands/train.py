@@ -1,6 +1,7 @@
 """Train a model from a config.
 
     vislab train configs/hnerv/hnerv_bunny_160x320_cpu.py
+    vislab train hnerv_bunny_160x320_cpu               # a shipped config by its name
     vislab train CONFIG --resume                       # continue an interrupted run
     vislab train CONFIG --check                        # stop after the first step
     vislab train CONFIG --cfg-options train_cfg.max_epochs=3 optim_wrapper.optimizer.lr=1e-3
@@ -18,7 +19,7 @@ from vislab.cli import add_cfg_options, command, format_metrics, parse_cfg_optio
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", help="config file")
+    parser.add_argument("config", help="config file, or name of a shipped config")
     parser.add_argument(
         "--work-dir", help="folder for checkpoints, logs and metrics.json (default: work_dirs/<config name>)"
     )
@@ -30,7 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CKPT",
         help="resume from CKPT; without CKPT from the latest checkpoint in the work directory, if there is one",
     )
-    parser.add_argument("--load-from", metavar="CKPT", help="initialize the model with these weights")
+    parser.add_argument(
+        "--load-from",
+        metavar="CKPT",
+        help="initialize the model with these weights: a file, or a catalogue name",
+    )
     parser.add_argument("--amp", action="store_true", help="mixed precision (float16 on a GPU, bfloat16 on a CPU)")
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
     parser.add_argument("--seed", type=int, help="random seed of the run")

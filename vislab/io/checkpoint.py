@@ -5,9 +5,11 @@ All loads in the project use `load_checkpoint`, including those of mmengine (see
 
 import difflib
 import itertools
+import json
 import os
 import pickletools
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,6 +21,9 @@ from vislab.io.archive_check import check_archive, damaged, is_archive
 from vislab.io.atomic import write_atomically
 from vislab.io.paths import expand
 
+_META_KEY = "vislab"
+"""Entry of the header of a .safetensors file that holds `meta` as JSON."""
+
 
 def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
     """Save tensors and Python objects to `path` atomically.
@@ -29,11 +34,32 @@ def save_checkpoint(obj: Any, path: str | os.PathLike) -> None:
     write_atomically(path, lambda file: torch.save(obj, file))
 
 
+def save_weights(weights: Mapping[str, torch.Tensor], path: str | os.PathLike, meta: Mapping[str, Any]) -> None:
+    """Write a .safetensors file atomically, which `load_checkpoint` reads as {"state_dict", "meta"}.
+
+    Equal weights and `meta` give equal bytes.
+
+    Args:
+        weights: Dense tensors by name, on any device.
+        path: Path of the file.
+        meta: Facts of the weights that JSON can hold, such as {"dataset_meta": {"classes": [...]}}.
+
+    Raises:
+        CheckpointError: The file cannot be written; an existing file at `path` is unchanged.
+    """
+    from safetensors.torch import save
+
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in weights.items()}  # none shared
+    header = {_META_KEY: json.dumps(meta, sort_keys=True)}  # a single entry: safetensors writes several in any order
+    write_atomically(path, lambda file: file.write(save(tensors, metadata=header)))
+
+
 def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
     """Load a checkpoint, without running code from it.
 
     Args:
-        path: A `.pth`/`.pt` file, a `.safetensors` file (returned as `{"state_dict": ...}`), or an http(s) URL.
+        path: A `.pth`/`.pt` file, a `.safetensors` file (returned as `{"state_dict": ...}`, with "meta" if it is of
+            `save_weights`), or an http(s) URL.
         map_location: As in `torch.load`.
 
     Raises:
@@ -117,7 +143,18 @@ def _load_safetensors(file: Path, map_location: Any) -> dict:
         raise CheckpointError(
             f"{file} is not a complete safetensors file: {error}. Copy or download it again."
         ) from error
-    return {"state_dict": weights}
+    text = read_metadata(file).get(_META_KEY)
+    if text is None:
+        return {"state_dict": weights}
+    try:
+        meta = json.loads(text)
+    except (ValueError, RecursionError):
+        meta = None
+    if not isinstance(meta, dict):
+        raise CheckpointError(
+            f"{file} is damaged: its entry {_META_KEY!r} is {text[:80]!r}. Copy or download it again."
+        )
+    return {"state_dict": weights, "meta": meta}
 
 
 def load_tensors(file: Path, map_location: Any, **options: Any) -> Any:

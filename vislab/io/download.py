@@ -50,9 +50,8 @@ def fetch(address: str, target: Path, *, md5: str | None = None, sha256: str | N
         return target
     if os.environ.get("VISLAB_OFFLINE"):
         raise DataError(f"VISLAB_OFFLINE is set, but {target} is missing: download {address} and put it there")
-    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + ".part")
-    with _lock(part):
+    with hold(part):
         if not target.is_file():  # else another process was faster
             _download(address, part, tries, checked=bool(md5 or sha256))
             for kind, expected in (("md5", md5), ("sha256", sha256)):
@@ -63,9 +62,10 @@ def fetch(address: str, target: Path, *, md5: str | None = None, sha256: str | N
 
 
 @contextmanager
-def _lock(part: Path) -> Iterator[None]:
-    """Let one process at a time work on `part`; without effect where the system or the disk has no locks."""
-    path = part.with_name(part.name + ".lock")
+def hold(target: Path) -> Iterator[None]:
+    """Let one process at a time work on `target`; without effect where the system or the disk has no locks."""
+    path = target.with_name(target.name + ".lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         file = open(path, "w")  # noqa: SIM115  closed below
         if fcntl is not None:
@@ -144,11 +144,16 @@ def _unreachable(address: str, part: Path, error: Exception | str) -> str:
     )
 
 
+def checksum(path: Path, kind: str = "sha256") -> str:
+    """Return the checksum of a file as hexadecimal digits."""
+    with open(path, "rb") as file:
+        return _digest(file, kind)
+
+
 def _compare(part: Path, address: str, kind: str, expected: str | None) -> None:
     if expected is None:
         return
-    with open(part, "rb") as file:
-        found = _digest(file, kind)
+    found = checksum(part, kind)
     if found != expected:
         part.unlink()
         _validator(part).unlink(missing_ok=True)

@@ -3,48 +3,108 @@
 import json
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from torch import nn
 
 from vislab.errors import CheckpointError, ConfigError, DataError
+from vislab.io.atomic import copy_atomically
 from vislab.io.checkpoint import load_checkpoint
-from vislab.io.download import fetch
+from vislab.io.download import checksum, fetch
 from vislab.io.weights import load_state
 from vislab.zoo.catalogue import Entry, Weights
 from vislab.zoo.foreign import load_foreign
+from vislab.zoo.pins import check_pin, read_pins
 
 _HUB_FILES = ("model.safetensors", "pytorch_model.bin")  # older repositories have the second only
 logger = logging.getLogger(__name__)
 
 
+def cache_folder() -> Path:
+    """Return the folder of downloaded and converted weights: $VISLAB_CACHE, else ~/.cache/vislab."""
+    return Path(os.environ.get("VISLAB_CACHE") or Path.home() / ".cache/vislab").expanduser()
+
+
 def download(entry: Entry, folder: str | Path | None = None) -> Path:
     """Return the file of weights of an entry, downloaded at the first call.
 
+    Without a checksum of the publisher, that of the first download is pinned in `pins.json` of the cache folder, and
+    later downloads must have it.
+
     Args:
         entry: Entry of the catalogue.
-        folder: Folder for files that are not on the hub. Default: $VISLAB_CACHE, else ~/.cache/vislab.
+        folder: Folder for the file, which is then named FOLDER/NAME/FILE, files of the hub too. Default:
+            `cache_folder()`, and for files of the hub its own cache.
 
     Raises:
         ConfigError: The entry has no weights.
-        DataError: The file cannot be downloaded.
+        DataError: The file cannot be downloaded, or is another one than at the first download.
     """
-    if not entry.weights:
-        raise ConfigError(f"no weights of {entry.name} are published: pass a checkpoint")
-    weights = entry.weights[0]
+    weights = published_weights(entry)
+    place = Path(folder or cache_folder()) / entry.name
+    pins = cache_folder() / "pins.json"
+    given = next((file for name in _names(weights) if (file := place / name).is_file()), None)  # see `use_file`
     if weights.hub:
-        return _from_hub(weights, (weights.file,) if weights.file else _HUB_FILES)
-    place = Path(folder or os.environ.get("VISLAB_CACHE") or Path.home() / ".cache/vislab") / entry.name
+        file = given or _from_hub(weights, _names(weights))
+        check_pin(_source(weights), file, pins)
+        if folder is None or given:
+            return file
+        place.mkdir(parents=True, exist_ok=True)
+        copy_atomically(file, place / file.name)
+        return place / file.name
+    pinned = read_pins(pins).get(_source(weights), {}).get("sha256")
     errors = []
     for address in weights.url:
         try:
-            return fetch(address, place / Path(address).name, sha256=weights.sha256 or None)
+            file = fetch(address, place / _names(weights)[0], sha256=weights.sha256 or pinned)
         except DataError as error:
             errors.append(str(error))
+            continue
+        if not weights.sha256:
+            check_pin(_source(weights), file, pins)
+        return file
     raise DataError("\n".join(errors))
+
+
+def use_file(entry: Entry, path: str | Path, folder: str | Path | None = None) -> Path:
+    """Copy a file that was downloaded by other means to the place where `download` finds it; returns its path.
+
+    Args:
+        entry: Entry of the catalogue.
+        path: The file.
+        folder: As in `download`.
+
+    Raises:
+        ConfigError: The entry has no weights.
+        DataError: There is no such file, or its checksum is not that of the entry or of the first download.
+    """
+    weights, path = published_weights(entry), Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(f"--from-file: there is no file {path}")
+    suffixes = {Path(name).suffix: name for name in _names(weights)}
+    if path.suffix not in suffixes:
+        raise DataError(f"{path} is not the file of {entry.name}: expected one of {', '.join(_names(weights))}")
+    found = checksum(path)
+    if weights.sha256 and found != weights.sha256:
+        raise DataError(f"{path} is not the file of {entry.name}: its SHA256 is {found}, expected {weights.sha256}")
+    if not weights.sha256:
+        check_pin(_source(weights), path, cache_folder() / "pins.json")
+    target = Path(folder or cache_folder()) / entry.name / suffixes[path.suffix]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy_atomically(path, target)
+    return target
+
+
+def published_weights(entry: Entry) -> Weights:
+    """Return the first weights of an entry; raises ConfigError if there are none."""
+    if not entry.weights:
+        raise ConfigError(f"no weights of {entry.name} are published: pass a checkpoint")
+    return entry.weights[0]
 
 
 def load_pretrained(model: nn.Module, entry: Entry) -> dict:
@@ -63,7 +123,40 @@ def load_pretrained(model: nn.Module, entry: Entry) -> dict:
     report = load_foreign(model, path, weights.layout)
     if report.missing or report.unexpected or report.mismatched:
         raise CheckpointError(f"{path} does not fit {entry.name} exactly: {report}")
-    return _hub_classes(model, weights) if weights.hub else {}
+    if not weights.hub:
+        return {}
+    labels = path.with_name("config.json")
+    return hub_classes(model, labels if labels.is_file() else _from_hub(weights, ("config.json",)))
+
+
+def hub_classes(model: nn.Module, file: Path) -> dict:
+    """Return {"classes": names} of the labels in a config.json of the hub; {} if it has none for all classes.
+
+    Names that occur twice, such as "N/A" for the unused ids of COCO, get their index.
+
+    Raises:
+        DataError: The file is damaged.
+    """
+    try:
+        labels = json.loads(file.read_text(encoding="utf-8")).get("id2label") or {}
+        names = [str(labels[key]) for key in sorted(labels, key=int)]
+    except (ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{file} is damaged: {error}. Download it again") from error
+    if len(names) != getattr(model, "num_classes", None):
+        return {}
+    counts = Counter(names)
+    return {"classes": tuple(name if counts[name] == 1 else f"{name} ({i})" for i, name in enumerate(names))}
+
+
+def _names(weights: Weights) -> tuple[str, ...]:
+    """Return the possible names of the file, without folders."""
+    if weights.hub:
+        return (weights.file,) if weights.file else _HUB_FILES
+    return (PurePosixPath(urlsplit(weights.url[0]).path).name or "weights.pth",)
+
+
+def _source(weights: Weights) -> str:
+    return f"{weights.hub}/{weights.file}".rstrip("/") if weights.hub else weights.url[0]
 
 
 def _from_hub(weights: Weights, files: Sequence[str]) -> Path:
@@ -80,11 +173,3 @@ def _from_hub(weights: Weights, files: Sequence[str]) -> Path:
         except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
             failure, why = error, f"{file} cannot be downloaded: {str(error).splitlines()[0]}"
     raise DataError(f"{weights.hub}: {why}") from failure
-
-
-def _hub_classes(model: nn.Module, weights: Weights) -> dict:
-    """Return {"classes": names} of the labels in config.json of a repository; {} if it has none for all classes."""
-    content = json.loads(_from_hub(weights, ("config.json",)).read_text(encoding="utf-8"))
-    labels = content.get("id2label") or {}
-    names = tuple(labels[key] for key in sorted(labels, key=int))
-    return {"classes": names} if len(names) == getattr(model, "num_classes", None) else {}

@@ -23,7 +23,7 @@ test: .venv/installed   ## the default tests: no GPU, no network; `data` tests a
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-bench: .venv/installed  ## quick versions of all benchmarks
+bench: .venv/installed  ## quick versions of all benchmarks; adds to benchmarks/results.jsonl and RESULTS.md
 	set -e; for b in $(sort $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))); do echo "== $$b"; $(BIN)/python $$b --quick; done
 
 clean:

@@ -1,8 +1,8 @@
 """Shared functions of the benchmark scripts: interleaved timing, peak memory, tables and records of results.
 
 A script parses `--quick`, prints a parity check if it compares with another implementation, measures with `interleave`,
-prints with `print_table`, appends to RESULTS.md with `record`, and ends with `result(...)`. Ratios of medians over
-interleaved rounds and CPU times are reliable on shared machines, unlike absolute wall times.
+prints with `print_table`, adds to results.jsonl and RESULTS.md with `record`, and ends with `result(...)`. Ratios of
+medians over interleaved rounds and CPU times are reliable on shared machines, unlike absolute wall times.
 
 Scripts in this folder use `import _common`, since their own folder is first on the path.
 """
@@ -21,7 +21,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-RESULTS = Path(__file__).with_name("RESULTS.md")
+import _results
+
 VERSIONS_OF = ("torch", "mmengine", "timm")
 
 Timings = dict[str, dict[str, list[float]]]
@@ -32,7 +33,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="at most two minutes, smaller sizes")
     p.add_argument("--threads", type=int, default=1, help="torch threads (default 1)")
-    p.add_argument("--no-record", action="store_true", help="do not append to benchmarks/RESULTS.md")
+    p.add_argument("--no-record", action="store_true", help="do not add to benchmarks/results.jsonl")
     return p
 
 
@@ -141,21 +142,26 @@ def conditions() -> str:
     )
 
 
-def record(table: str, quick: bool, path: str | Path = RESULTS, script: str | None = None) -> None:
-    """Append `table` to the results file with the name of the script, date, versions and load.
+_recorded: list[Path] = []  # the history of this process, for `result`
+
+
+def record(table: str, quick: bool, path: Path = _results.HISTORY) -> None:
+    """Add `table` to the history with the name and options of the script, date, versions and load.
 
     Args:
         table: The printed table, which may follow a parity line.
         quick: Whether the script was run with `--quick`.
-        path: Path of the results file.
-        script: Name in the heading. Default: the name of the running script.
+        path: Path of the history; RESULTS.md stands next to it.
     """
-    script = script or Path(sys.argv[0]).stem
-    form = "quick" if quick else "full"
-    path = Path(path)
-    head = "" if path.exists() else "# Results of the benchmark scripts, appended by them\n"
-    with path.open("a") as f:
-        f.write(f"{head}\n## {script} ({form})\n\n{conditions()}\n\n{table}\n")
+    options = " ".join(word for word in sys.argv[1:] if word not in ("--quick", "--no-record"))
+    _results.append(
+        {
+            "script": Path(sys.argv[0]).stem, "quick": quick, "options": options, "conditions": conditions(),
+            "text": table, "values": {},
+        },
+        path,
+    )  # fmt: skip
+    _recorded.append(path)
 
 
 def skip(needs: str) -> NoReturn:
@@ -166,10 +172,16 @@ def skip(needs: str) -> NoReturn:
 
 
 def result(**values: object) -> str:
-    """Print the script's last line, `RESULT key=value key=value ...`, and return it; floats get 4 digits."""
+    """Print the script's last line, `RESULT key=value key=value ...`, and return it; floats get 4 digits.
+
+    The values are added to the record of this process, if it wrote one.
+    """
     bad = [key for key, value in values.items() if " " in str(value)]
     if bad:
         raise ValueError(f"a RESULT value contains a space: {bad[0]}={values[bad[0]]!r}; the line is split at spaces")
     line = "RESULT " + " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in values.items())
     print(line, flush=True)
+    if _recorded:
+        shown = {k: v if isinstance(v, (int, float, str)) else str(v) for k, v in values.items()}
+        _results.amend(shown, _recorded.pop())
     return line

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))  # as for a script
 spec = importlib.util.spec_from_file_location("_common", Path(__file__).parents[2] / "benchmarks" / "_common.py")
 common = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(common)
@@ -39,18 +40,20 @@ def test_peak_rss_is_the_childs_and_failures_speak():
         common.peak_rss([sys.executable, "-c", "import sys; print('because', file=sys.stderr); sys.exit(3)"])
 
 
-def test_table_record_and_result_line(tmp_path, capsys):
+def test_table_record_and_result_line(tmp_path, capsys, monkeypatch):
     times = {"wall": [0.010, 0.012, 0.011], "cpu": [0.02, 0.02, 0.02]}
     rows = [common.timing_row("bare", times), common.timing_row("ours", times, base=times)]
     table = common.print_table(rows)
     assert "| ours | 11.00   | 20.00  | " in table and "| 1.000      | 1.000     |" in table
-    out = tmp_path / "RESULTS.md"
-    for quick in (True, False):
-        common.record(table, quick=quick, path=out, script="demo")
-    text = out.read_text()
-    assert text.count("# Results of") == 1 and "## demo (quick)" in text and "## demo (full)" in text and "load" in text
-    common.result(ratio=1.23456, parity="ok", n=3)
+    monkeypatch.setattr(sys, "argv", ["benchmarks/demo.py", "--quick", "--threads", "2"])
+    for quick, value in ((True, 3.0), (False, 2.0), (False, 1.23456)):
+        common.record(table, quick=quick, path=tmp_path / "results.jsonl")
+        common.result(ratio=value, parity="ok", n=3)
     assert capsys.readouterr().out.splitlines()[-1] == "RESULT ratio=1.235 parity=ok n=3"
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text.count("## demo (quick, --threads 2)") == text.count("## demo (full, --threads 2)") == 1
+    assert "ratio 1.235, parity ok, n 3" in text and "ratio 2," not in text and "load" in text
+    assert len((tmp_path / "results.jsonl").read_text().splitlines()) == 3
     with pytest.raises(ValueError, match="space"):
         common.result(note="two words")
 

@@ -24,6 +24,10 @@ class CheckpointError(VislabError):
     """A checkpoint is missing, truncated, unsafe, or belongs to another model."""
 
 
+class ExportError(VislabError):
+    """A model cannot be exported, or the exported file would differ from the model."""
+
+
 class TrainingError(VislabError):
     """Training cannot continue: the loss or the weights are not finite."""
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for IDEs and type checkers; imported lazily at run time
     from vislab.apis.build import build_model, load
+    from vislab.apis.exporting import export, export_model
     from vislab.apis.inference import predict
     from vislab.apis.models import create_model, list_models
     from vislab.apis.prediction import Prediction
@@ -17,6 +18,8 @@ if TYPE_CHECKING:  # for IDEs and type checkers; imported lazily at run time
 _HOME = {
     "load": "build",
     "build_model": "build",
+    "export": "exporting",
+    "export_model": "exporting",
     "train": "training",
     "dry_run": "training",
     "test": "testing",
@@ -35,6 +38,8 @@ __all__ = [
     "build_model",
     "create_model",
     "dry_run",
+    "export",
+    "export_model",
     "list_models",
     "load",
     "predict",

@@ -237,7 +237,7 @@ def test_pipeline(cfg: Config) -> Compose:
     Raises:
         ConfigError: The config has no test or validation pipeline.
     """
-    dataset = _test_dataset(cfg)
+    dataset = evaluated_dataset(cfg)
     if not dataset or not dataset.get("pipeline"):
         raise ConfigError(
             "predict needs a pipeline in test_dataloader.dataset or val_dataloader.dataset; there is none"
@@ -251,13 +251,13 @@ test_pipeline.__test__ = False  # not a test for pytest
 
 def _frame_fitter(cfg: Config) -> Callable[[np.ndarray], np.ndarray]:
     """Return the function with which the dataset crops or resizes images before its pipeline, or the identity."""
-    dataset = _test_dataset(cfg) or {}
+    dataset = evaluated_dataset(cfg) or {}
     if not hasattr(_kind(dataset), "fit_frame"):
         return lambda img: img
     return DATASETS.build({**dataset, "lazy_init": True}).fit_frame
 
 
-def _test_dataset(cfg: Config) -> Mapping[str, Any] | None:
+def evaluated_dataset(cfg: Config) -> Mapping[str, Any] | None:
     """Return the dataset config of test_dataloader, else of val_dataloader, without wrappers."""
     for split in ("test", "val"):
         dataset = (cfg.get(f"{split}_dataloader") or {}).get("dataset")
@@ -275,7 +275,7 @@ def _kind(dataset: Mapping[str, Any]) -> Any:
 
 def _metainfo(cfg: Config, checkpoint: str | Path | None) -> dict:
     """Return class names and colors of the training data in the checkpoint, else of the config."""
-    dataset = _test_dataset(cfg) or {}
+    dataset = evaluated_dataset(cfg) or {}
     own = dict(dataset.get("metainfo") or getattr(_kind(dataset), "METAINFO", {}))
     if checkpoint is not None:
         meta = load_checkpoint(checkpoint).get("meta") or {}

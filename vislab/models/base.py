@@ -7,7 +7,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from vislab.errors import TrainingError
+from vislab.errors import ExportError, TrainingError
+from vislab.models.export_graph import ExportGraph
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 
@@ -51,6 +52,14 @@ class VisionModel(BaseModel):
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Return the samples with predictions."""
         raise NotImplementedError
+
+    def export_graph(self) -> ExportGraph:
+        """Return the part of the model that is exported, as a module from one tensor to named tensors.
+
+        Raises:
+            ExportError: The model has no such form.
+        """
+        raise ExportError(f"{type(self).__name__} has no export: its class does not define export_graph()")
 
 
 def build_part(part: dict | nn.Module | Any | None, default: type, registry: Registry = MODELS) -> Any:

@@ -11,6 +11,7 @@ from vislab.errors import ConfigError, DataError
 from vislab.losses.classification import CrossEntropy
 from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
+from vislab.models.export_graph import ExportGraph
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.registry import MODELS
 from vislab.structures import DataSample
@@ -48,6 +49,24 @@ class BaseClassifier(VisionModel):
     def forward_tensor(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
         """Return {"logits": (B, num_classes)} of normalized images (B, C, H, W)."""
         return {"logits": self.compute_logits(inputs)}
+
+    def export_graph(self) -> ExportGraph:
+        """Return the logits and the probabilities of images."""
+
+        def run(images: Tensor) -> dict[str, Tensor]:
+            logits = self.compute_logits(images).float()
+            return {"logits": logits, "scores": logits.softmax(dim=1)}
+
+        parts = [module for name, module in self.named_children() if name not in ("data_preprocessor", "loss")]
+        outputs = {"logits": "(batch, classes)", "scores": "(batch, classes), probabilities"}
+        return ExportGraph(
+            parts,
+            run,
+            task="classification",
+            outputs=outputs,
+            preprocessor=self.data_preprocessor,
+            any_size=True,
+        )
 
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Return the samples with pred_label: label (1,), score (C,) probabilities."""

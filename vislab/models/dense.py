@@ -4,7 +4,7 @@ The network (TimesNet, FPNNetwork, ...) maps images (B, 3, H, W) in [0, 1] to (B
 meaning of the K channels, the loss, and the mapping of predictions to the original image.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from mmengine.structures import PixelData
@@ -15,7 +15,9 @@ from vislab.errors import ConfigError, DataError
 from vislab.losses import PixelCrossEntropy, SILogLoss
 from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.dense_inference import DenseInference
+from vislab.models.export_graph import ExportGraph
 from vislab.models.preprocessor import ImagePreprocessor
+from vislab.ops.choices import largest
 from vislab.registry import MODELS, TASK_UTILS
 from vislab.structures import DataSample
 
@@ -32,6 +34,8 @@ class DensePredictor(VisionModel):
     """
 
     compiled_parts = ("network",)
+    exported_task: str
+    exported_outputs: Mapping[str, str]
 
     def __init__(
         self,
@@ -70,6 +74,22 @@ class DensePredictor(VisionModel):
             sample.set_metainfo({"inference": str(self.inference)})
         return data_samples
 
+    def export_graph(self) -> ExportGraph:
+        """Return the maps of whole images; sliding windows and flipped or scaled views are not exported."""
+        return ExportGraph(
+            [self.network],
+            lambda images: self.exported(self.network(images).float()),
+            task=self.exported_task,
+            outputs=self.exported_outputs,
+            preprocessor=self.data_preprocessor,
+            divisor=32,
+            any_size=True,
+        )
+
+    def exported(self, raw: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of an export for the raw float32 maps (B, K, H, W) of the network."""
+        raise NotImplementedError
+
     def activate(self, raw: Tensor) -> Tensor:
         """Convert raw float32 maps of one view to the values that are averaged over views."""
         raise NotImplementedError
@@ -98,6 +118,9 @@ class DepthEstimator(DensePredictor):
     Predictions: `pred_depth`, (1, h, w) float32 meters in [min_depth, max_depth], clamped after averaging and resizing.
     """
 
+    exported_task = "depth"
+    exported_outputs = {"depth": "(batch, 1, height, width), meters"}
+
     def __init__(
         self,
         *,
@@ -124,6 +147,9 @@ class DepthEstimator(DensePredictor):
     def activate(self, raw: Tensor) -> Tensor:
         return raw.sigmoid() * self.max_depth
 
+    def exported(self, raw: Tensor) -> dict[str, Tensor]:
+        return {"depth": self.activate(raw).clamp(self.min_depth, self.max_depth)}
+
     def compute_loss(self, raw: Tensor, samples: Sequence[DataSample]) -> dict[str, Tensor]:
         target = _labels(samples, "gt_depth", raw)  # (B, 1, H, W)
         target = target * ((target > self.min_depth) & (target < self.max_depth))
@@ -147,6 +173,12 @@ class SemanticSegmentor(DensePredictor):
     Predictions: `pred_sem_seg`, (1, h, w) int64.
     """
 
+    exported_task = "semantic segmentation"
+    exported_outputs = {
+        "logits": "(batch, classes, height, width)",
+        "labels": "(batch, height, width) int64, the classes with the largest logits",
+    }
+
     def __init__(
         self,
         *,
@@ -169,6 +201,9 @@ class SemanticSegmentor(DensePredictor):
 
     def activate(self, raw: Tensor) -> Tensor:
         return raw.softmax(dim=1) if self.inference.views > 1 else raw  # argmax needs no softmax for a single view
+
+    def exported(self, raw: Tensor) -> dict[str, Tensor]:
+        return {"logits": raw, "labels": largest(raw, dim=1)}
 
     def compute_loss(self, raw: Tensor, samples: Sequence[DataSample]) -> dict[str, Tensor]:
         labels = _labels(samples, "gt_sem_seg", raw)[:, 0]  # (B, H, W)

@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Tensor
 
+from vislab.ops.choices import largest
+
 NUM_BINS = 180
 
 
@@ -18,7 +20,7 @@ def encode_angles(theta: Tensor) -> Tensor:
 
 def decode_angles(logits: Tensor) -> Tensor:
     """Return the centers (...) of the most likely bins of logits (..., 180), in radians, float32."""
-    return (logits.argmax(-1) + 0.5 - 90) * (math.pi / 180)
+    return (largest(logits, dim=-1) + 0.5 - 90) * (math.pi / 180)
 
 
 def self_rotation_iou(sides: Tensor, degrees: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from vislab.models.deformable_detr.queries import BoxQueries, LearnedQueries
 from vislab.models.deformable_detr.targets import Targets, collect
 from vislab.models.encoders.swin import use_dense_windows
 from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.export_graph import ExportGraph
 from vislab.registry import MODELS, TASK_UTILS
 from vislab.structures import DataSample
 
@@ -142,10 +143,29 @@ class DeformableDETR(VisionModel):
         self.inference(output, data_samples, tuple(inputs.shape[-2:]))
         return data_samples
 
+    def export_graph(self) -> ExportGraph:
+        """Return the best pairs of query and class, without threshold."""
+
+        def run(images: Tensor) -> dict[str, Tensor]:
+            levels, memory = self.encode(images, None)
+            output = self.decode(self.first_queries(memory, levels), memory, levels)[-1]
+            return self.inference.best_boxes(output, tuple(images.shape[-2:]))
+
+        kind = "5), cx, cy, w, h, theta (radians, clockwise, w >= h)" if self.rotated else "4), x1, y1, x2, y2"
+        outputs = {
+            "boxes": f"(batch, boxes, {kind} in pixels of the input",
+            "scores": "(batch, boxes), best first, 0 to 1",
+            "labels": "(batch, boxes) int64, places in the list of classes",
+        }
+        parts = [self.backbone, self.neck, self.encoder, self.decoder, self.queries]
+        parts += [] if self.proposals is None else [self.proposals]
+        task = "rotated detection" if self.rotated else "detection"
+        return ExportGraph(parts, run, task=task, outputs=outputs, preprocessor=self.data_preprocessor, divisor=32)
+
     def encode(self, inputs: Tensor, samples: Sequence[DataSample] | None) -> tuple[Levels, Tensor]:
         """Return the levels and the memory (B, S, dim) of images (B, 3, H, W)."""
         padded = tuple(inputs.shape[-2:])
-        sizes = [tuple(s.get("img_shape", padded)) for s in samples] if samples else [padded] * len(inputs)
+        sizes = [tuple(s.get("img_shape", padded)) for s in samples] if samples else None
         levels = self.neck(self.backbone(inputs), sizes, padded)
         return levels, self.encoder(levels)
 
@@ -173,7 +193,7 @@ class DeformableDETR(VisionModel):
             scores: (B, S), by which tokens are chosen. Default: the objectness.
         """
         if self.proposals is None:
-            return self.queries(len(memory))
+            return self.queries(memory.shape[0])
         if candidates is None:
             candidates = self.proposals.candidates(memory, levels)
         if scores is None:

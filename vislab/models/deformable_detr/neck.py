@@ -79,12 +79,14 @@ class Neck(nn.Module):
         self.input_proj = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(norm_groups, dim)) for conv in convs)
         self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
 
-    def forward(self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]], padded: tuple[int, int]) -> Levels:
+    def forward(
+        self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]] | None, padded: tuple[int, int]
+    ) -> Levels:
         """Return the levels.
 
         Args:
             maps: Maps of the backbone, fine to coarse.
-            sizes: (height, width) of each image in pixels, without padding.
+            sizes: (height, width) of each image in pixels, without padding. None: no image is padded.
             padded: (height, width) of the batch in pixels.
         """
         levels = [norm(pointwise(conv, x)) for (conv, norm), x in zip(self.input_proj, maps, strict=False)]
@@ -96,7 +98,7 @@ class Neck(nn.Module):
         tokens = torch.cat([x.permute(0, 2, 3, 1).flatten(1, 2) for x in levels], dim=1)  # (B, S, dim)
         kind = {"device": tokens.device, "dtype": wide(tokens[:0]).dtype}
         valid = None
-        if any(tuple(size) != tuple(padded) for size in sizes):
+        if any(tuple(size) != tuple(padded) for size in sizes or ()):
             valid = torch.tensor([_valid(shape, sizes, padded) for shape in shapes])
             valid = valid.to(tokens.device, non_blocking=True)  # (levels, B, 2)
         position = [

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from vislab.models.deformable_detr.heads import DetectionHead, Detections
 from vislab.models.deformable_detr.neck import Levels
 from vislab.models.deformable_detr.refinement import inverse_sigmoid, wide
+from vislab.ops.choices import best
 
 _OUTSIDE = 1e4  # logit of anchors that are padding or too close to the border: the box (1, 1, 1, 1)
 
@@ -70,8 +71,8 @@ class ProposalHead(nn.Module):
 
 def choose(candidates: Candidates, scores: Tensor, count: int) -> tuple[Candidates, Tensor]:
     """Return the `count` candidates of each image with the highest scores (B, S), best first, and their indices."""
-    rows = scores.detach().topk(min(count, scores.shape[1]), dim=1).indices  # (B, K)
-    anchors = candidates.anchors.expand(len(rows), -1, -1)
+    rows = best(scores.detach(), min(count, scores.shape[1]))  # (B, K)
+    anchors = candidates.anchors.expand(rows.shape[0], -1, -1)
     return Candidates(*(gather_rows(x, rows) for x in (candidates.tokens, anchors))), rows
 
 

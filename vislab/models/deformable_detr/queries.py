@@ -43,7 +43,7 @@ class BoxQueries(nn.Module):
         """Return queries for boxes (B, Q, 4) or (B, Q, 5), best first. Q may be below `num_queries` in small images."""
         reference = reference.detach()
         if self.from_box is None:
-            return Queries(self.content.weight[: reference.shape[1]].expand(len(reference), -1, -1), reference)
+            return Queries(self.content.weight[: reference.shape[1]].expand(reference.shape[0], -1, -1), reference)
         linear = self.from_box[0]
         encoded = encode_boxes(reference[..., :4], linear.in_features // 4).to(linear.weight.dtype)
         position, content = self.from_box(encoded).chunk(2, dim=2)

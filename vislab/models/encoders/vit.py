@@ -56,7 +56,7 @@ def scaled_linear(
 
     The factor is multiplied into the smaller of activations and weights.
     """
-    folded = scale is not None and x.shape[:-1].numel() > linear.in_features
+    folded = scale is not None and (torch.compiler.is_exporting() or x.shape[:-1].numel() > linear.in_features)
     weight, bias = scale.fold(linear) if folded else (linear.weight, linear.bias)
     out = light(lambda x: F.linear(before(x), weight, bias), x, again)
     return out if folded or scale is None else scale.gamma * out
@@ -328,7 +328,7 @@ class ViT(nn.Module):
         """Return the class token and the embedded patches with their positions, (B, 1 + n, dim)."""
         table = self.pos_embed[0, 1:]
         x = self.patch_embed(patches) + (table if ids is None else F.embedding(ids, table))
-        return torch.cat((self.cls_token.expand(len(x), -1, -1).to(x.dtype), x), dim=1)
+        return torch.cat((self.cls_token.expand(x.shape[0], -1, -1).to(x.dtype), x), dim=1)
 
     def layer_ids(self) -> dict[str, int]:
         """Return the depth of parameters for layer-wise learning rates: 0 = embedding, i + 1 = block i.

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from vislab.layers.attention import MultiheadAttention
 from vislab.layers.mlp import MLP
+from vislab.ops.choices import not_negative
 
 
 class DecoderLayer(nn.Module):
@@ -101,7 +102,7 @@ class MaskDecoder(nn.Module):
             # resizing a mask is the product with the resized map, so masks are not computed at full size
             resized = F.interpolate(mask_features.detach(), size=(h, w), mode="bilinear", align_corners=False)
             small.append(resized.flatten(2))
-        queries = self.query_feat.weight.repeat(len(mask_features), 1, 1)
+        queries = self.query_feat.weight.repeat(mask_features.shape[0], 1, 1)
         place = self.query_embed.weight
         classes, embeddings = [], []
         for i in range(len(self.layers) + 1):
@@ -122,5 +123,5 @@ def _where_masked(embeddings: Tensor, features: Tensor) -> Tensor:
     """
     with torch.autocast(embeddings.device.type, enabled=False):
         wide = torch.promote_types(torch.promote_types(embeddings.dtype, features.dtype), torch.float32)
-        mask = torch.bmm(embeddings.to(wide), features.to(wide)) >= 0
-    return mask.logical_or_(~mask.any(dim=2, keepdim=True))[:, None]
+        mask = not_negative(torch.bmm(embeddings.to(wide), features.to(wide)))
+    return (mask | ~mask.any(dim=2, keepdim=True))[:, None]

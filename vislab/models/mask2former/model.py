@@ -14,6 +14,7 @@ from vislab.errors import ConfigError, DataError
 from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.encoders.swin import use_dense_windows
 from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.export_graph import ExportGraph
 from vislab.models.mask2former.criterion import Mask2FormerLoss, Target
 from vislab.models.mask2former.inference import MaskInference
 from vislab.models.mask2former.mask_decoder import MaskDecoder
@@ -112,6 +113,26 @@ class Mask2Former(VisionModel):
         """Return the samples, with img_shape and ori_shape, filled with the predictions of the tasks."""
         finest, state = self._encode(inputs, num_layers)
         return self.predict(finest, state, inputs, data_samples)
+
+    def export_graph(self, exit: int | None = None) -> ExportGraph:
+        """Return the outputs of the last decoder layer after `exit` encoder layers. Default: all layers."""
+        depth = self.pixel_decoder.check_num_layers(self.pixel_decoder.num_layers if exit is None else exit)
+
+        def run(images: Tensor) -> dict[str, Tensor]:
+            found = self.outputs(*self._encode(images, depth))
+            return {"logits": found["class_logits"], "masks": found["mask_logits"]}
+
+        return ExportGraph(
+            [self.backbone, self.pixel_decoder, self.decoder],
+            run,
+            task="segmentation by masks",
+            outputs={
+                "logits": "(batch, queries, classes + 1), the last for no object; scores are their softmax",
+                "masks": "(batch, queries, height / 4, width / 4), logits: inside where positive",
+            },
+            preprocessor=self.data_preprocessor,
+            divisor=32,
+        )
 
     def _encode(self, inputs: Tensor, num_layers: int | Sequence[int] | Tensor | None) -> tuple[Tensor, Tokens]:
         """Return the finest map of the backbone, and the tokens after `num_layers` layers."""

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from vislab.errors import ConfigError, DataError
 from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.encoders.vit import ViT
+from vislab.models.export_graph import ExportGraph
 from vislab.ops.patches import take_rows, unpatchify
 from vislab.registry import MODELS
 from vislab.structures import DataSample
@@ -175,6 +176,24 @@ class CAE(VisionModel):
             for name, values in fields.items():
                 setattr(sample, name, values[i])
         return data_samples
+
+    def export_graph(self) -> ExportGraph:
+        """Return the encoder: tokens of whole images after the final norm."""
+
+        def run(images: Tensor) -> dict[str, Tensor]:
+            tokens = self.encoder(images)
+            return {"class_token": tokens[:, 0], "patch_tokens": tokens[:, 1:]}
+
+        dim = self.encoder.dim
+        patches = f"(batch, patches, {dim}), row by row of a grid of {self.encoder.grid[0]}x{self.encoder.grid[1]}"
+        return ExportGraph(
+            [self.encoder],
+            run,
+            task="features",
+            outputs={"class_token": f"(batch, {dim})", "patch_tokens": patches},
+            preprocessor=self.data_preprocessor,
+            img_size=self.encoder.img_size,
+        )
 
     def _batch(self, images: Tensor, samples: Sequence[DataSample] | None, ids: Ids | None) -> MaskedBatch:
         """Return the batch with its patches and their division."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vislab.errors import ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.export_graph import ExportGraph
 from vislab.models.mask2former import Mask2Former, Mask2FormerLoss, MaskDecoder, PixelDecoder
 from vislab.models.mask2former.inference import MaskInference
 from vislab.models.mask2former.pixel_decoder import Tokens
@@ -130,6 +131,23 @@ class EcoM2F(Mask2Former):
         maps = self.backbone(inputs)
         state = self.pixel_decoder.project(maps)
         return self._training_loss(maps[0], state, self.targets(data_samples, inputs), num_layers)
+
+    def export_graph(self, exit: int | None = None) -> ExportGraph:
+        """Return the graph of one exit. Default: that of the policy, if it is a fixed one.
+
+        Raises:
+            ConfigError: There is no such exit, or the policy chooses by image.
+        """
+        if exit is None and self.policy not in ("full", *self.exits):
+            raise ConfigError(
+                f"EcoM2F: policy={self.policy!r} chooses an exit for each image, and a graph has one: export each of "
+                f"the exits {list(self.exits)} with --exit"
+            )
+        if exit is None and self.policy != "full":
+            exit = self.policy
+        if exit is not None and exit not in self.exits:
+            raise ConfigError(f"EcoM2F: --exit {exit} is not one of the exits {list(self.exits)}")
+        return super().export_graph(exit)
 
     def _encode_by_policy(
         self,

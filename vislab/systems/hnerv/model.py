@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from vislab.errors import ConfigError
 from vislab.losses import L2Loss
 from vislab.models.base import VisionModel, build_part, require_finite
+from vislab.models.export_graph import ExportGraph
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.systems.hnerv.size import (
@@ -213,6 +214,21 @@ class HNeRV(VisionModel):
         for sample, image in zip(data_samples, images, strict=True):
             sample.pred_image = image
         return data_samples
+
+    def export_graph(self) -> ExportGraph:
+        """Return the decoder: frames of embeddings, which `encode` computes."""
+        size = f"height / {self.stride}, width / {self.stride}"
+        return ExportGraph(
+            [self.decoder],
+            lambda embedding: {"image": self.decode(embedding)},
+            task="video frames",
+            outputs={"image": "(batch, 3, height, width), RGB in 0 to 1"},
+            input_name="embedding",
+            about_input=f"embeddings of frames, (batch, {self.embed_dim}, {size}), float32",
+            channels=self.embed_dim,
+            stride=self.stride,
+            any_size=True,
+        )
 
     @property
     def stride(self) -> int:

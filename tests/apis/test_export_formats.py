@@ -92,7 +92,7 @@ def test_torch_file():
     outputs = module(images)
     assert list(outputs) == ["maps", "labels"] and json.loads(facts[METADATA_FILE]) == {"task": "test"}
     assert all(torch.equal(outputs[name], own) for name, own in zip(one.outputs, one(images), strict=True))
-    with pytest.raises(Exception, match="8"):
+    with pytest.raises(Exception, match="== 12"):
         module(one.example(3, (8, 14), seed=0))
 
 

@@ -10,13 +10,14 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from torch import nn
 
 from tests.helpers import CONFIGS, REPOSITORY
 from vislab.apis import exporting
 from vislab.apis.build import build_model, load
 from vislab.apis.exporting import check_cases, check_dynamic, check_size, check_target, export, export_model
 from vislab.errors import CheckpointError, ConfigError, ExportError
-from vislab.models.classifier import ImageClassifier
+from vislab.models.classifier import BaseClassifier
 from vislab.models.export_graph import ExportGraph
 from vislab.models.preprocessor import ImagePreprocessor
 
@@ -28,11 +29,23 @@ def graph(**settings) -> ExportGraph:
     return ExportGraph([], lambda x: {"x": x}, task="test", **given)
 
 
+class Small(BaseClassifier):
+    """A classifier of one convolution."""
+
+    def __init__(self) -> None:
+        preprocessor = ImagePreprocessor(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.25))
+        super().__init__(num_classes=3, loss=None, mixup=None, data_preprocessor=preprocessor, init_cfg=None)
+        self.conv = nn.Conv2d(3, 3, 5, 4)
+
+    def compute_logits(self, inputs):
+        return 9 * self.conv(inputs).mean((2, 3))
+
+
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
     """A small classifier, and its file."""
     torch.manual_seed(0)
-    model = ImageClassifier(name="test_resnet", num_classes=3).eval()
+    model = Small().eval()
     out = tmp_path_factory.mktemp("export") / "new/model.onnx"
     classes = ["cat", "dog", "eel"]
     return model, export_model(model, out, size=(32, 48), classes=classes, facts={"config": "own"})
@@ -55,7 +68,7 @@ def test_metadata_of_the_file(exported):
     assert facts == done.metadata and facts["config"] == "own" and facts["task"] == "classification"
     found = {key: json.loads(facts[key]) for key in ("size", "classes", "dynamic", "mean", "outputs", "input")}
     assert found["size"] == [32, 48] and found["classes"] == ["cat", "dog", "eel"] and found["dynamic"] == ["batch"]
-    assert found["mean"] == [0.5, 0.5, 0.5] and list(found["outputs"]) == ["logits", "scores"]
+    assert found["mean"] == [0.5, 0.4, 0.3] and list(found["outputs"]) == ["logits", "scores"]
     assert re.fullmatch(r"\d+\.\d+.*", facts["vislab_version"]) and "0 to 255" in found["input"]["images"]
     assert [(d.batch, d.output) for d in done.differences][::2] == [(1, "logits"), (2, "logits"), (3, "logits")]
     assert done.largest.relative < 1e-5
@@ -69,11 +82,11 @@ def test_other_sizes_than_exported(exported):
 
 def test_a_file_that_differs_is_not_written(exported, tmp_path):
     """The file that was there stays."""
-    out = tmp_path / "model.onnx"
+    out = tmp_path / "model.pt2"
     out.write_bytes(b"before")
     with pytest.raises(ExportError, match="the exported model differs from the model: logits"):
-        export_model(exported[0], out, size=(32, 48), dynamic=(), tolerance=-1)
-    assert out.read_bytes() == b"before" and os.listdir(tmp_path) == ["model.onnx"]
+        export_model(exported[0], out, format="torch", size=(32, 48), dynamic=(), tolerance=-1)
+    assert out.read_bytes() == b"before" and os.listdir(tmp_path) == ["model.pt2"]
 
 
 def test_the_example_of_the_docs(exported, tmp_path):
@@ -143,7 +156,7 @@ def test_checked_inputs():
 
 
 def test_exits_are_for_models_that_have_some(exported):
-    with pytest.raises(ConfigError, match="--exit 2: ImageClassifier has no exits"):
+    with pytest.raises(ConfigError, match="--exit 2: Small has no exits"):
         exporting.export_graph(exported[0], 2)
 
 
@@ -163,13 +176,13 @@ def test_missing_files(tmp_path, config, checkpoint, error, message):
 
 
 def test_a_config_with_a_checkpoint(tmp_path, monkeypatch):
-    """Class names of the checkpoint, size of the pipeline and names of the files reach `export_model`."""
+    """Weights and class names of the checkpoint, and names of the files, reach `export_model`."""
     model = build_model(load(CLASSIFIER), device="cpu")
     classes = tuple("abcdefghij")
     torch.save({"state_dict": model.state_dict(), "meta": {"dataset_meta": {"classes": classes}}}, tmp_path / "e.pth")
     seen = {}
     monkeypatch.setattr(exporting, "export_model", lambda model, path, **given: seen.update(given, model=model))
-    export(CLASSIFIER, tmp_path / "e.pth", tmp_path / "model.onnx")
+    export(CLASSIFIER, tmp_path / "e.pth", tmp_path / "model.onnx", size=(32, 32))
     assert seen["size"] == (32, 32) and seen["classes"] == classes
     assert seen["facts"] == {"config": CLASSIFIER.stem, "checkpoint": "e.pth"}
     pairs = zip(seen["model"].state_dict().values(), model.state_dict().values(), strict=True)

@@ -34,7 +34,7 @@ class TrainingSettings:
         epochs: Passes over the frames.
         fit_share: Share of the epochs before rounding.
         soft_share: Share of the epochs with soft rounding; hard rounding from the start gave more on Bunny.
-        lr: Rate of Muon for the stage convolutions.
+        lr: Rate of Muon, for the stage convolutions and the encoder.
         adam_lr: Rate of Adam for other weights.
         embedding_lr: Rate of Adam for embeddings.
         step_lr: Rate of Adam for the logarithms of the steps.
@@ -49,9 +49,9 @@ class TrainingSettings:
     """
 
     epochs: int = 36
-    fit_share: float = 0.5
+    fit_share: float = 0.45
     soft_share: float = 0.0
-    lr: float = 0.03
+    lr: float = 0.02
     adam_lr: float = 2e-3
     embedding_lr: float = 2e-3
     step_lr: float = 5e-3
@@ -133,7 +133,7 @@ class SegmentTraining:
         self.relaxed: RelaxedSegment | None = None
         self.costs: SegmentCosts | None = None
         self.bits = 0.0  # at the last refresh
-        rules = MuonRules(matrices=["decoder.stages"])
+        rules = MuonRules(matrices=["decoder.stages", "encoder"])
         groups = rules.groups(self.network, lr=settings.lr, weight_decay=0.0, adam_lr=settings.adam_lr)
         self.optimizer = self._optimizer(groups)
 

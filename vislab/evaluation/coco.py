@@ -15,7 +15,7 @@ from mmengine.evaluator import BaseMetric
 from vislab.errors import ConfigError, DataError
 from vislab.evaluation.average_precision import THRESHOLDS, match_best_free
 from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn, warn_unlabeled
-from vislab.evaluation.details import Details, class_table, detection_f1, image_score, worst_images
+from vislab.evaluation.details import MIN_SCORE, Details, class_table, detection_f1, image_score, worst_images
 from vislab.evaluation.frame import require_original_frame
 from vislab.registry import METRICS
 
@@ -195,6 +195,7 @@ def _f1(result: Mapping[str, Any]) -> float:
     from pycocotools import mask as coco
 
     order = np.argsort(-dt["scores"], kind="stable")
+    order = order[dt["scores"][order] >= MIN_SCORE]  # lower ones take no object from them
     iou = np.zeros((len(order), len(gt["labels"])))
     if iou.size:
         iou = np.asarray(coco.iou(dt["bboxes"][order], gt["bboxes"], gt["crowd"].tolist()))

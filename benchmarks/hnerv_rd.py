@@ -7,8 +7,8 @@
 
 Every byte of the file counts: the elementary stream of x264 and x265, weights and code table of the published
 compression, the whole .hnv file. PSNR and MS-SSIM are means over the decoded 8-bit RGB frames; .hnv files are decoded
-in a fresh process. x264 and x265 get the frames as BT.709, limited range, with one thread. Published networks are fitted
-for `--epochs`, ours for `--our-epochs`, which take as long: the table has the CPU time of fit and compression together.
+in a fresh process. x264 and x265 get the frames as BT.709, limited range, with one thread. Published networks are
+fitted for `--epochs`, ours for `--our-epochs`, which take as long: the table has the CPU time of fit and compression.
 
 NeRV and HNeRV as published: Adam, then 8 to 4 bits per weight and 6 per embedding, one Huffman table. Ours: a run for
 each rate; they share the part before rounding, and its time counts for each.

@@ -100,7 +100,7 @@ def test_nothing_to_store_before_the_rounding():
 
 def test_phases_of_the_run():
     settings = TrainingSettings(epochs=36)
-    assert (settings.fit_epochs, settings.round_from) == (18, 18)
+    assert (settings.fit_epochs, settings.round_from) == (16, 16)
     soft = TrainingSettings(epochs=36, soft_share=0.2)
     assert (soft.fit_epochs, soft.round_from) == (18, 25)
     shortest = TrainingSettings(epochs=2, soft_share=0.4)

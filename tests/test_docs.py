@@ -9,7 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.helpers import redness
 from tests.helpers.warm import run_warm
+from vislab.apis import models, predictor
+from vislab.apis.build import build_model
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [
@@ -107,3 +110,28 @@ def test_code_of_extending_runs(tmp_path):
     done = run_warm([REPOSITORY / "tools/train.py", "my_config.py", "--check"], cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "OK" in done.stdout
+
+
+def test_code_of_predicting_runs(tmp_path, monkeypatch):
+    """The blocks of docs/predicting.md, one after the other, with small models without weights."""
+    pytest.importorskip("supervision")
+    monkeypatch.setattr(predictor, "load_model", stand_in)
+    monkeypatch.setattr(models, "load_model", stand_in)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("photo.jpg", "photos/a.png", "photos/b.png"):
+        cv2.imwrite(name, np.full((48, 64, 3), (10, 100, 200), np.uint8))
+    (tmp_path / "photos/broken.jpg").write_text("no image")
+    blocks = re.findall(r"```python\n(.*?)```", (REPOSITORY / "docs/predicting.md").read_text(), re.DOTALL)
+    names: dict = {}
+    for block in blocks:
+        exec(compile(block, "docs/predicting.md", "exec"), names)
+    assert len(blocks) == 6 and (tmp_path / "results/photo.png").is_file() and sum(names["counts"].values()) == 2
+    assert len(names["detections"]) == 1 and names["scene"].shape == (48, 64, 3)
+
+
+def stand_in(config, checkpoint, **options):
+    """What `load_model` returns, for a small model that predicts objects or the class of the image."""
+    cfg = redness.config(metainfo={"classes": ["person", "dog", *(f"class {i}" for i in range(2, 256))]})
+    cfg.model["type"] = redness.Finder if "detr" in config else redness.Redness
+    return cfg, build_model(cfg, device="cpu"), {}

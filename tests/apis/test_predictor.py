@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from mmengine.structures import InstanceData, PixelData
+from mmengine.structures import PixelData
 from PIL import Image
 
 from tests.helpers.files import write_film
-from tests.helpers.redness import RED, Redness, config
+from tests.helpers.redness import RED, Finder, Redness, config
 from vislab.apis.inference import predict
 from vislab.apis.inputs import collect
 from vislab.apis.prediction import Prediction
@@ -227,17 +227,6 @@ def test_a_bar_on_request(tmp_path, capsys):
     for progress, shown in ((True, True), (False, False), (None, False)):  # by default on a terminal
         assert len(Predictor(config(), device="cpu", progress=progress)([RED] * 3)) == 3
         assert ("predict" in capsys.readouterr().err) == shown
-
-
-class Finder(Redness):
-    """Two objects: class 0 with score 0.9, class 1 with score 0.2."""
-
-    def forward(self, inputs, data_samples, mode="predict"):
-        for sample in data_samples:
-            sample.pred_instances = InstanceData(
-                labels=torch.tensor([0, 1]), scores=torch.tensor([0.9, 0.2]), bboxes=torch.tensor([[0.0, 0, 5, 5]] * 2)
-            )
-        return data_samples
 
 
 def test_objects_by_score_and_class():

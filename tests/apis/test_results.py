@@ -36,6 +36,7 @@ def test_results_are_plain_data(tmp_path):
     sample.pred_depth = PixelData(data=torch.full((1, 4, 6), 1.5))
     plain = json.loads(json.dumps(to_plain_results(sample, tmp_path, "sub/x", ["cat", "dog"])))
     assert plain["label"] == {"id": 1, "name": "dog"} and plain["score"] == 0.75 and plain["size"] == [4, 6]
+    assert plain["top"][1] == {"label": {"id": 0, "name": "cat"}, "score": 0.25} and len(plain["top"]) == 2
     (instance,) = plain["instances"]
     assert instance["label"]["name"] == "cat" and instance["bbox"] == [2, 1, 5, 3]
 

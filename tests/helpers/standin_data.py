@@ -20,6 +20,7 @@ from tests.helpers.aerial_trees import (
     make_dior,
     make_hit_uav,
 )
+from vislab.datasets.imagenet import imagenet_classes
 
 SIZE = (96, 128)
 CITYSCAPES_STUFF, CITYSCAPES_THINGS = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23), (24, 25, 26, 27, 28, 31, 32, 33)
@@ -33,8 +34,8 @@ def make_published(data: Path) -> None:
     _depth_lists(data, rng)
     _cifar(data / "cifar10", rng)
     for split in ("train", "val"):
-        for number in range(1000):
-            _image(data / f"imagenet/{split}/n{number:08d}/0.JPEG", (32, 32), rng)
+        for synset in imagenet_classes():
+            _image(data / f"imagenet/{split}/{synset}/0.JPEG", (32, 32), rng)
     make_dior(data / "DIOR")
     for split in ("train", "val"):
         make_corner_text(data / f"DOTA_tiles/{split}", [dota_line(), dota_line(name="plane")], suffix=".png")

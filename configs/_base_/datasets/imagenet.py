@@ -1,7 +1,7 @@
 """ImageNet-1k in class folders (data/README.md): random resized crops and flips in training, a center crop of 224 in
 testing."""
 
-from vislab.datasets.image_folder import ImageFolder
+from vislab.datasets.imagenet import ImageNet
 from vislab.datasets.transforms import (
     CenterCrop,
     LoadImage,
@@ -29,6 +29,6 @@ test_pipeline = [
     dict(type=PackInputs),
 ]
 data_preprocessor = dict(type=ImagePreprocessor, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-train_set = dict(type=ImageFolder, data_root=data_root, split="train", pipeline=train_pipeline)
-val_set = dict(type=ImageFolder, data_root=data_root, split="val", pipeline=test_pipeline, test_mode=True)
+train_set = dict(type=ImageNet, data_root=data_root, split="train", pipeline=train_pipeline)
+val_set = dict(type=ImageNet, data_root=data_root, split="val", pipeline=test_pipeline, test_mode=True)
 val_evaluator = dict(type=Accuracy, topk=(1, 5))

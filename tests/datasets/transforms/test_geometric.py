@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from torchvision import transforms as vision
 
 from vislab.datasets.transforms import (
+    CenterCrop,
     LargeScaleJitter,
     LoadImage,
     Pad,
@@ -135,3 +138,14 @@ def test_a_mirror_image_swaps_left_and_right():
     assert flipped("diagonal") == ([255, 2, 1, 1], [0, 1, 2], 2, [2, 0])  # a turn by 180 degrees
     with pytest.raises(ValueError, match="pairs of class indices"):
         RandomFlip(swap_labels=[(1, 2, 3)])
+
+
+@pytest.mark.parametrize("size", [(48, 64), (61, 64), (64, 43), (33, 97), (300, 200), (256, 256), (20, 31)])
+def test_classifiers_see_the_pixels_of_torchvision(size):
+    """Sizes and offsets are rounded as there, and Pillow resizes."""
+    img = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    photo = vision.Resize(36, vision.InterpolationMode.BICUBIC)(Image.fromarray(img))
+    expected = np.asarray(vision.CenterCrop(31)(photo))
+    results = {"img": img, "img_shape": size, "ori_shape": size, "scale_factor": (1.0, 1.0)}
+    shrink = ResizeShortestEdge(short_edge_length=36, interpolation="antialiased", round_down=True)
+    np.testing.assert_array_equal(CenterCrop(size=31)(shrink(results))["img"], expected)

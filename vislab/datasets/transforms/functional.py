@@ -13,6 +13,7 @@ lists other changes (crop, flip, pad); `num_vanished` counts instances that lost
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from vislab.errors import ConfigError
 from vislab.structures import rotated_boxes as rb
@@ -32,7 +33,7 @@ _INTERPOLATION = {
     "area": cv2.INTER_AREA,
     "lanczos": cv2.INTER_LANCZOS4,
 }
-INTERPOLATIONS = ("auto", *_INTERPOLATION)
+INTERPOLATIONS = ("auto", "antialiased", *_INTERPOLATION)
 
 
 def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", scale_depth: bool = False) -> None:
@@ -43,7 +44,8 @@ def resize(results: dict, size: tuple[int, int], interpolation: str = "auto", sc
     Args:
         results: The sample.
         size: New height and width in pixels, at least 1.
-        interpolation: Interpolation of the image; "auto" is area for shrinking and bilinear otherwise.
+        interpolation: Interpolation of the image; "auto" is area for shrinking and bilinear otherwise,
+            "antialiased" Pillow's bicubic, with which timm's and torchvision's classifiers are tested.
         scale_depth: Divide metric depth by the scale factor, as if the camera had moved.
     """
     h, w = results["img"].shape[:2]
@@ -78,6 +80,8 @@ def resize_image(img: np.ndarray, size: tuple[int, int], interpolation: str = "a
     if interpolation == "auto":
         shrinks = size[0] <= img.shape[0] and size[1] <= img.shape[1]
         interpolation = "area" if shrinks else "bilinear"
+    if interpolation == "antialiased":
+        return np.array(Image.fromarray(img).resize(size[::-1], Image.Resampling.BICUBIC))
     return cv2.resize(img, size[::-1], interpolation=_INTERPOLATION[interpolation])
 
 

@@ -48,7 +48,8 @@ class Resize:
     Args:
         size: Height and width in pixels, or one number for both.
         keep_ratio: Keep the aspect ratio; one side may then be smaller than `size` (see Pad).
-        interpolation: Auto | nearest | bilinear | bicubic | area | lanczos, for the image only.
+        interpolation: Auto | antialiased | nearest | bilinear | bicubic | area | lanczos, for the image only; see
+            functional.resize.
         scale_depth: Divide metric depth by the scale factor.
     """
 
@@ -83,6 +84,7 @@ class ResizeShortestEdge:
         ratio_range: Range of a uniform random factor on both lengths.
         interpolation: As in Resize.
         scale_depth: As in Resize.
+        round_down: Round the long side down, as torchvision does, instead of to the nearest integer.
     """
 
     def __init__(
@@ -93,12 +95,14 @@ class ResizeShortestEdge:
         ratio_range: tuple[float, float] = (1.0, 1.0),
         interpolation: str = "auto",
         scale_depth: bool = False,
+        round_down: bool = False,
     ) -> None:
         self.short_edge_length = [short_edge_length] if isinstance(short_edge_length, int) else list(short_edge_length)
         self.max_size = max_size
         self.ratio_range = _range(ratio_range, "ratio_range")
         self.interpolation = _check_interpolation(interpolation)
         self.scale_depth = scale_depth
+        self.round_down = round_down
 
     def __call__(self, results: dict) -> dict:
         shape = results["img"].shape[:2]
@@ -112,7 +116,9 @@ class ResizeShortestEdge:
         factor = short * ratio / min(shape)
         if self.max_size is not None:
             factor = min(factor, self.max_size * ratio / max(shape))
-        functional.resize(results, _scaled(shape, factor), self.interpolation, self.scale_depth)
+        # the small number keeps sides that are integers but for rounding
+        size = tuple(max(1, int(side * factor + 1e-6)) for side in shape) if self.round_down else _scaled(shape, factor)
+        functional.resize(results, size, self.interpolation, self.scale_depth)
         return results
 
 
@@ -223,7 +229,7 @@ class RandomCrop:
 
 @TRANSFORMS.register_module()
 class CenterCrop:
-    """Crop the center; sides of the image that are smaller than the window are kept.
+    """Crop the center, at the same pixels as torchvision; sides that are smaller than the window are kept.
 
     Required keys: img.
     Modified keys: img, img_shape, moved, all labels (gt_areas is removed).
@@ -238,7 +244,7 @@ class CenterCrop:
     def __call__(self, results: dict) -> dict:
         shape = results["img"].shape[:2]
         h, w = min(self.size[0], shape[0]), min(self.size[1], shape[1])
-        functional.crop(results, ((shape[0] - h) // 2, (shape[1] - w) // 2, h, w))
+        functional.crop(results, (round((shape[0] - h) / 2), round((shape[1] - w) / 2), h, w))
         return results
 
 

@@ -102,7 +102,7 @@ def test_phases_of_the_run():
     settings = TrainingSettings(epochs=36)
     assert (settings.fit_epochs, settings.round_from) == (16, 16)
     soft = TrainingSettings(epochs=36, soft_share=0.2)
-    assert (soft.fit_epochs, soft.round_from) == (18, 25)
+    assert (soft.fit_epochs, soft.round_from) == (16, 23)
     shortest = TrainingSettings(epochs=2, soft_share=0.4)
     assert (shortest.fit_epochs, shortest.round_from) == (1, 1)
     assert settings.rate(0.0) == pytest.approx(0.1) and settings.rate(1.0) == pytest.approx(0.0)

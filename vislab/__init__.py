@@ -14,10 +14,12 @@ __version__ = "0.2.0"
 __all__ = ["Predictor", "__version__", "create_model", "list_models"]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("vislab.apis"), name)
+if not TYPE_CHECKING:  # type checkers would take every name for known
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module("vislab.apis"), name)
 
 
 def __dir__() -> list[str]:

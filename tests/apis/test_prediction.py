@@ -181,5 +181,11 @@ def test_an_image_is_not_overwritten(tmp_path):
     with pytest.raises(ConfigError, match="would overwrite"):
         found.save(tmp_path)
     assert found.save(tmp_path / "other.jpg").is_file()
+    for path, name in (
+        ("http://host/a%20b.jpg?size=2", "a b.png"),
+        ("what?.png", "what?.png"),
+        ("what?2.png", "what?2.png"),
+    ):
+        assert Prediction(classified().sample, PHOTO, path=path).save(tmp_path).name == name
     frame = Prediction(classified().sample, PHOTO, path="film.mp4/00012", frame=12, time=0.5)
     assert frame.save(tmp_path).name == "film_00012.png"

@@ -99,7 +99,7 @@ def test_names_of_images(predictor):
         ({"img": RED}, "dict"),
         ([None], "NoneType"),
         ("gone.png", "cannot read gone.png"),
-        ("", "folder|cannot read"),
+        ("", "the path is empty"),
         ("film.mp4", "film.mp4"),
         (RED[:7], "the minimum side is 8"),
     ],

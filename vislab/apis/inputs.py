@@ -46,6 +46,8 @@ def read_image(source: ImageLike, name: str = "the image") -> np.ndarray:
             f"{name} is a {type(source).__name__}; expected a uint8 array (H, W, 3) RGB, a PIL image, a path or a "
             f"URL{hint}"
         )
+    if source == "":
+        raise DataError(f"{name or 'the path'} is empty: expected the path of an image")
     if is_address(source):
         return decode_rgb(str(source), fetch(str(source)))
     if is_video(source) or is_folder(source):

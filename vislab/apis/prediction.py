@@ -4,10 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import torch
 
+from vislab.apis.inputs import is_address
 from vislab.apis.regions import Regions, boxes_of, import_supervision, regions_of_map
 from vislab.apis.results import to_plain_results, write_image
 from vislab.errors import ConfigError, did_you_mean
@@ -225,7 +227,8 @@ class Prediction:
         """Write the picture of `plot`, and return its path.
 
         Args:
-            out: Path of an image file, or a folder, in which the file has the name of the image, with .png.
+            out: Path of an image file, or a folder, in which the file has the name of the image, with .png; arrays are
+                called "image 0", unless names were passed. A file of this name is replaced.
             threshold, max_objects: As in `plot`.
 
         Raises:
@@ -328,7 +331,7 @@ class Prediction:
         """Return the name of result files: that of the image without folders and suffix."""
         if self.frame is not None:
             return f"{Path(self.path).parent.stem}_{self.frame:05d}"
-        return Path(self.path.split("?")[0]).stem or "image"
+        return Path(unquote(urlsplit(self.path).path) if is_address(self.path) else self.path).stem or "image"
 
     def _counted(self, labels: Sequence[int], total: int, what: str) -> str:
         counts = Counter(labels).most_common()

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmengine.model import BaseModel
 from torch import nn
 
 from vislab.errors import TrainingError
@@ -77,3 +78,35 @@ def test_every_model_inherits_the_modes():
 
     for model in (ImageClassifier, DepthEstimator, SemanticSegmentor, Mask2Former, EcoM2F, HNeRV):
         assert model.forward is VisionModel.forward
+
+
+LOSSES = {
+    "one": {"loss": [0.5]},
+    "with values to log": {"loss_cls": [0.25], "accuracy": [0.75], "d0.loss_cls": [1.5]},
+    "not scalars": {"loss_a": [[1.0, 2.0]], "loss_b": [1.0, 3.0]},
+    "many": {f"d{i}.loss": [0.1 * i] for i in range(40)},
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_summed_as_in_mmengine(name):
+    """The sum, its gradients, and what is logged, in the same order."""
+    found = []
+    for parse in (Doubling.parse_losses, BaseModel.parse_losses):
+        leaves = {k: [torch.tensor(x, requires_grad=True) for x in v] for k, v in LOSSES[name].items()}
+        total, logged = parse(Doubling(), {k: v[0] if len(v) == 1 else v for k, v in leaves.items()})
+        total.backward()
+        gradients = [leaf.grad for part in leaves.values() for leaf in part]
+        found.append((total.detach(), {k: v.detach() for k, v in logged.items()}, gradients))
+    (total, logged, gradients), (their_total, their_logged, their_gradients) = found
+    assert torch.allclose(total, their_total, rtol=1e-6) and logged.keys() == their_logged.keys()
+    assert list(logged)[0] == "loss" and all(torch.equal(logged[k], their_logged[k]) for k in list(logged)[1:])
+    pairs = zip(gradients, their_gradients, strict=True)
+    assert all(a is b is None or torch.equal(a, b) for a, b in pairs)
+
+
+def test_wrong_losses_are_named():
+    with pytest.raises(TypeError, match="loss_a is not a tensor"):
+        Doubling().parse_losses({"loss_a": 1.0})
+    with pytest.raises(TrainingError, match="accuracy, but no loss"):
+        Doubling().parse_losses({"accuracy": torch.ones(())})

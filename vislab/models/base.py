@@ -1,8 +1,9 @@
 """Base of all models: the three modes of forward, parts as modules or configs, and the check for NaN."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from mmengine.registry import Registry
 from torch import Tensor, nn
@@ -60,6 +61,24 @@ class VisionModel(BaseModel):
             ExportError: The model has no such form.
         """
         raise ExportError(f"{type(self).__name__} has no export: its class does not define export_graph()")
+
+    def parse_losses(self, losses: Mapping[str, Tensor | Sequence[Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum of all entries with "loss" in their name, and all entries as scalars, "loss" first.
+
+        Results are those of mmengine, whose sum takes three operations an entry, where this one takes two in all.
+        """
+        scalars = {}
+        for name, value in losses.items():
+            if isinstance(value, (list, tuple)) and value and all(isinstance(one, Tensor) for one in value):
+                value = sum(one.mean() for one in value)
+            elif not isinstance(value, Tensor):
+                raise TypeError(f"{name} is not a tensor or list of tensors")
+            scalars[name] = value if value.ndim == 0 else value.mean()
+        parts = [value for name, value in scalars.items() if "loss" in name]
+        if not parts:
+            raise TrainingError(f"the model returned {', '.join(scalars) or 'nothing'}, but no loss to minimize")
+        total = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        return total, {"loss": total} | {name: value for name, value in scalars.items() if name != "loss"}
 
 
 def build_part(part: dict | nn.Module | Any | None, default: type, registry: Registry = MODELS) -> Any:

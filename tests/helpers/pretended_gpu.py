@@ -135,12 +135,12 @@ class _NotedOperations(TorchDispatchMode):
 
 
 class _ReadArrays(TorchFunctionMode):
-    """Arrays of fake tensors, which torch refuses to make: of zeros. Tensors with content, on the host, keep it."""
+    """Arrays of fake tensors, which torch refuses to make: of ones. Tensors with content, on the host, keep it."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         if func is Tensor.numpy and isinstance(args[0], FakeTensor):
             assert args[0].device.type == "cpu", "numpy() of a tensor on a GPU"
-            return np.zeros(args[0].shape, str(args[0].dtype).removeprefix("torch."))
+            return np.ones(args[0].shape, str(args[0].dtype).removeprefix("torch."))
         if func in (Tensor.cpu, Tensor.numpy) and not isinstance(args[0], FakeTensor):
             with _disable_current_modes():
                 return func(*args)

@@ -3,7 +3,7 @@
 import torch
 
 from vislab.ops import point_sample as module
-from vislab.ops.point_sample import point_sample, point_sample_rows
+from vislab.ops.point_sample import point_sample, point_sample_maps, point_sample_rows
 
 
 def test_pixel_centers_give_the_pixels():
@@ -19,6 +19,15 @@ def test_shared_points_equal_repeated_ones_and_rows():
     shared = point_sample(maps, points)
     torch.testing.assert_close(shared, point_sample(maps, points.repeat(6, 1, 1)))
     torch.testing.assert_close(shared.T, point_sample_rows(maps, points[0]))
+
+
+def test_channels_of_several_maps():
+    maps, points = torch.rand(3, 4, 7, 9), torch.rand(3, 20, 2) * 1.4 - 0.2
+    expected = torch.stack([point_sample(m, p[None]) for m, p in zip(maps, points, strict=True)])
+    torch.testing.assert_close(point_sample_maps(maps, points), expected)
+    grid = (2 * points - 1)[:, None]
+    on_device = torch.nn.functional.grid_sample(maps, grid, align_corners=False)[:, :, 0]
+    torch.testing.assert_close(point_sample_maps(maps, points), on_device)
 
 
 def test_integer_maps_in_chunks(monkeypatch):

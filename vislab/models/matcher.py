@@ -29,7 +29,9 @@ def match(costs: Sequence[Tensor]) -> list[tuple[Tensor, Tensor]]:
     """
     if not costs:
         return []
-    return assign(fetch(costs), costs[0].device)
+    pairs = [np.stack(pair) for pair in assign(fetch(costs))]
+    joined = torch.from_numpy(np.concatenate(pairs, axis=1)).to(costs[0].device, non_blocking=True)
+    return [(p[0], p[1]) for p in joined.split([p.shape[1] for p in pairs], dim=1)]
 
 
 def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
@@ -39,14 +41,12 @@ def fetch(tensors: Sequence[Tensor]) -> list[np.ndarray]:
     return [part.reshape(x.shape) for part, x in zip(np.split(flat, stops), tensors, strict=True)]
 
 
-def assign(costs: Sequence[np.ndarray], device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Solve the assignment problems of `match` for costs on the host; the pairs are copied to `device`."""
+def assign(costs: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Solve the assignment problems of `match` for costs on the host; returns rows and columns of each."""
     bad = sum(int((~np.isfinite(cost)).sum()) for cost in costs)
     if bad:
         raise TrainingError(
             f"{bad} of {sum(cost.size for cost in costs)} matching costs are not finite: the model's outputs are NaN "
             "or infinite. Lower the learning rate, clip gradients, or train in float32 instead of float16"
         )
-    pairs = [np.stack(linear_sum_assignment(cost)) for cost in costs]
-    joined = torch.from_numpy(np.concatenate(pairs, axis=1)).to(device, non_blocking=True)
-    return [(p[0], p[1]) for p in joined.split([p.shape[1] for p in pairs], dim=1)]
+    return [linear_sum_assignment(cost) for cost in costs]

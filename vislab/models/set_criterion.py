@@ -1,10 +1,10 @@
 """Building blocks of set prediction losses: matching of all outputs, matched rows, class loss, deep supervision.
 
-A criterion adds its matching cost and the losses of matched pairs. The pairs of an output are a list of (queries,
-targets) per image, int64 tensors of equal length.
+A criterion adds its matching cost and the losses of matched pairs.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,32 +15,67 @@ from torch.nn import functional as F
 from vislab.errors import DataError
 from vislab.models.matcher import assign, fetch
 
-Pairs = Sequence[tuple[Tensor, Tensor]]
+
+@dataclass(frozen=True)
+class Matches:
+    """Matched pairs of L outputs: indices (L, N) int64 of images, queries, and objects among the entries of an image.
+
+    All outputs have the same N; pairs are sorted by image, then by query. An index gives the pairs of one output, (N,).
+    """
+
+    images: Tensor
+    queries: Tensor
+    objects: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int | slice) -> "Matches":
+        return Matches(self.images[index], self.queries[index], self.objects[index])
+
+    def of(self, values: Tensor) -> Tensor:
+        """Return the matched rows (L, N, ...) of `values` (L, B, Q, ...) of all outputs."""
+        outputs = torch.arange(len(self), device=values.device)[:, None]
+        return values[outputs, self.images, self.queries]
 
 
 def match_outputs(
-    costs: Sequence[Sequence[Tensor]], states: Sequence[Tensor], num_classes: int
-) -> tuple[list[np.ndarray], list[Pairs]]:
-    """Match the queries of each output to the targets of each image. Copies costs and states from the device once.
+    costs: Sequence[Tensor], states: Tensor, counts: Sequence[int], num_classes: int
+) -> tuple[list[np.ndarray], list[Matches]]:
+    """Match the queries of all outputs to the objects of each image. Costs and states are copied from the device once,
+    and all pairs to it.
 
     Args:
-        costs: (Q, T) matching costs as [output][image].
-        states: (T,) per image: 1 for targets, 0 for entries to skip, -1 for classes out of range.
+        costs: (L, B, Q, T) matching costs of groups of outputs; L and Q may differ between groups.
+        states: (B, T): 1 for objects, 0 for entries to skip and for padding, -1 for classes out of range.
+        counts: Number of entries of each image, at most T.
         num_classes: Number of classes, for the error message.
 
     Returns:
-        Indices of the targets among the entries of each image, and the pairs of each output, which refer to these
-        targets.
+        Indices of the objects among the entries of each image, and the pairs of each group.
 
     Raises:
         DataError: A class is out of range.
         TrainingError: A cost is not finite.
     """
-    count = len(states)
-    arrays = fetch([*(cost for output in costs for cost in output), *states])
-    kept = [_kept(state, num_classes) for state in arrays[-count:]]
-    pairs = assign([cost[:, kept[i % count]] for i, cost in enumerate(arrays[:-count])], states[0].device)
-    return kept, [pairs[i : i + count] for i in range(0, len(pairs), count)]
+    *arrays, state = fetch([*costs, states])
+    kept = [_kept(row[:count], num_classes) for row, count in zip(state, counts, strict=True)]
+    single = [output[image][:, rows] for array in arrays for output in array for image, rows in enumerate(kept)]
+    pairs = iter(assign(single))
+    groups = []
+    for array in arrays:
+        found = np.empty((3, len(array), sum(min(array.shape[2], len(rows)) for rows in kept)), np.int64)
+        for output in range(len(array)):
+            place = 0
+            for image, rows in enumerate(kept):
+                queries, columns = next(pairs)
+                part = found[:, output, place : place + len(queries)]
+                part[0], part[1], part[2] = image, queries, rows[columns]
+                place += len(queries)
+        groups.append(found)
+    joined = torch.from_numpy(np.concatenate([g.ravel() for g in groups])).to(states.device, non_blocking=True)
+    parts = joined.split([g.size for g in groups])
+    return kept, [Matches(*part.view(g.shape)) for part, g in zip(parts, groups, strict=True)]
 
 
 def _kept(state: np.ndarray, num_classes: int) -> np.ndarray:
@@ -52,31 +87,23 @@ def _kept(state: np.ndarray, num_classes: int) -> np.ndarray:
     return np.flatnonzero(state)
 
 
-def matched_rows(pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Return image and query indices of all pairs, which index the matched rows of a (B, Q, ...) tensor."""
-    images = torch.cat([torch.full_like(queries, i) for i, (queries, _) in enumerate(pairs)])
-    return images, torch.cat([queries for queries, _ in pairs])
-
-
-def matched_targets(values: Sequence[Tensor], pairs: Pairs) -> Tensor:
-    """Return the rows of `values` (T, ...) of the images in the order of `matched_rows`."""
-    return torch.cat([value[targets] for value, (_, targets) in zip(values, pairs, strict=True)])
-
-
-def class_loss(logits: Tensor, labels: Sequence[Tensor], pairs: Pairs, *, no_object_weight: float) -> Tensor:
-    """Return the weighted mean of the cross entropy of all queries.
+def class_losses(logits: Tensor, labels: Tensor, matches: Matches, *, no_object_weight: float) -> Tensor:
+    """Return the weighted means (L,) of the cross entropy of all queries of L outputs.
 
     Args:
-        logits: (B, Q, C + 1); the last class is "no object", the label of unmatched queries.
-        labels: (T,) int64 per image.
-        pairs: Matched pairs of this output.
+        logits: (L, B, Q, C + 1); the last class is "no object", the label of unmatched queries.
+        labels: (B, T) int64.
+        matches: Matched pairs of the outputs.
         no_object_weight: Weight of "no object"; all other classes have weight 1.
     """
-    classes = torch.full(logits.shape[:2], logits.shape[2] - 1, dtype=torch.int64, device=logits.device)
-    classes[matched_rows(pairs)] = matched_targets(labels, pairs)
-    weight = logits.new_ones(logits.shape[2])
+    outputs, _, queries, classes = logits.shape
+    wanted = torch.full(logits.shape[:3], classes - 1, dtype=torch.int64, device=logits.device)
+    rows = torch.arange(outputs, device=logits.device)[:, None]
+    wanted[rows, matches.images, matches.queries] = labels[matches.images, matches.objects]
+    weight = logits.new_ones(classes)
     weight[-1:].fill_(no_object_weight)  # weight[-1] = ... would synchronize with the device
-    return F.cross_entropy(logits.transpose(1, 2), classes, weight)
+    entropy = F.cross_entropy(logits.flatten(0, 2), wanted.flatten(), weight, reduction="none")
+    return entropy.view(outputs, -1).sum(1) / weight[wanted].flatten(1).sum(1)
 
 
 def mean_count(count: int, device: torch.device) -> Tensor:

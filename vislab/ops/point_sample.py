@@ -56,6 +56,21 @@ def point_sample_rows(maps: Tensor, points: Tensor) -> Tensor:
     return F.embedding_bag(torch.stack(rows, 1), table, per_sample_weights=weights, mode="sum")
 
 
+def point_sample_maps(maps: Tensor, points: Tensor) -> Tensor:
+    """Sample all channels of several maps, each at its own points.
+
+    Args:
+        maps: (N, C, H, W) float.
+        points: (N, P, 2), as in `point_sample`.
+
+    Returns:
+        (N, C, P).
+    """
+    if maps.device.type == "cpu":
+        return torch.stack([point_sample_rows(*pair).T for pair in zip(maps, points, strict=True)])
+    return F.grid_sample(maps, (2 * points.to(maps.dtype) - 1)[:, None], align_corners=False)[:, :, 0]
+
+
 def _split(points: Tensor, step: int, count: int) -> list[Tensor]:
     """Split the points of `count` maps into chunks of `step`; shared points are repeated for each chunk."""
     return list(points.split(step)) if len(points) == count else [points] * -(-count // step)

@@ -35,10 +35,10 @@ def test_losses_by_their_formulas():
     targets = targets_of(labeled(2))
     outputs = random_outputs(targets)
     criterion = DetectionLoss()
-    matched, _ = criterion.match(outputs, [], targets)
+    (matched,) = criterion.match([outputs], targets)
     losses = criterion(outputs, targets)
     assert set(losses) == {p + n for p in ("", "d0.") for n in ("loss_cls", "loss_bbox", "loss_iou")}
-    for prefix, output, pairs in zip(("d0.", ""), outputs, matched, strict=True):
+    for prefix, output, pairs in zip(("d0.", ""), outputs, (matched[0], matched[1]), strict=True):
         images_, queries, objects = pairs.images, pairs.queries, pairs.objects
         wanted = torch.zeros_like(output.logits)
         wanted[images_, queries, targets.labels[images_, objects]] = 1
@@ -53,8 +53,8 @@ def test_perfect_boxes_are_matched_to_their_objects():
     order = torch.tensor([2, 0, 1])
     output = Detections(torch.zeros(2, 3, 4), torch.zeros(2, 3, CLASSES), targets.boxes[:, order])
     criterion = DetectionLoss(costs=[L1Cost()])
-    (pairs,), _ = criterion.match([output], [], targets)
-    assert pairs.objects.tolist() == order.tolist() * 2
+    (pairs,) = criterion.match([[output]], targets)
+    assert pairs.objects.tolist() == [order.tolist() * 2]
     losses = criterion([output], targets)
     assert losses["loss_bbox"] == 0 and losses["loss_iou"].abs() < 1e-6
 
@@ -65,7 +65,7 @@ def test_one_copy_to_the_host(monkeypatch):
     monkeypatch.setattr("vislab.models.set_criterion.fetch", lambda x: (calls.append(len(x)), original(x))[1])
     model = small("rotated")
     model(images(2), labeled(2), mode="loss")
-    assert calls == [(2 + 1) * 2 + 2]  # costs of two layers and the proposals for two images, and two states
+    assert calls == [2 + 1]  # costs of all layers, of the proposals, and the states
 
 
 def test_proposals_learn_objectness_in_class_0():
@@ -83,7 +83,8 @@ def test_skipped_entries_are_not_matched():
     samples = labeled(2)
     samples[1].gt_instances.ignore = torch.tensor([True, False, True])
     targets = targets_of(samples)
-    (pairs,), _ = DetectionLoss().match(random_outputs(targets, layers=1), [], targets)
+    (pairs,) = DetectionLoss().match([random_outputs(targets, layers=1)], targets)
+    pairs = pairs[0]
     assert sorted(zip(pairs.images.tolist(), pairs.objects.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 1)]
 
 

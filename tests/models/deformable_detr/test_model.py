@@ -144,7 +144,7 @@ def test_crowds_are_no_targets():
     targets = model.targets(samples, images(2))
     assert (targets.state == 1).sum() == (whole.state == 1).sum() - 2
     outputs = model.decode(*_decoder_input(model))
-    matched, _ = model.criterion.match(outputs, [], targets)
+    (matched,) = model.criterion.match([outputs], targets)
     assert matched[-1].objects.tolist() and 0 not in matched[-1].objects.tolist()
 
 

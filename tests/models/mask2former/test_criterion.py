@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from vislab.errors import DataError
 from vislab.models.mask2former import Mask2FormerLoss, Target
@@ -49,3 +50,31 @@ def test_all_states_open_and_none_a_target():
 def test_a_class_out_of_range_is_named():
     with pytest.raises(DataError, match="num_classes"):
         losses([target(1, -1), target(1)])
+
+
+def test_costs_of_all_outputs_are_those_of_each(monkeypatch):
+    """By a loop over outputs and images, at the same points; in parts, and together as on an accelerator."""
+    logits, embeddings, features = outputs()
+    logits, embeddings = torch.stack(logits), torch.stack(embeddings)
+    targets = [target(None, None, None), target(None)]
+    for points in (64, 400):  # more and fewer than pixels: samples of logits and of features
+        criterion = Mask2FormerLoss(num_points=points)
+        torch.manual_seed(1)
+        drawn = torch.rand(2, 2, points, 2)
+        for elements in (1, 1 << 24):
+            monkeypatch.setattr("vislab.models.mask2former.criterion._ELEMENTS", (elements, elements))
+            torch.manual_seed(1)
+            costs = criterion.costs(logits, embeddings, features, targets)
+            assert costs.shape == (2, 2, QUERIES, 3)
+            for output in range(2):
+                for image, one in enumerate(targets):
+                    grid = 2 * drawn[output, image][None, None] - 1
+                    masks = embeddings[output, image] @ features[image].flatten(1)
+                    x = F.grid_sample(masks.view(1, -1, SIDE, SIDE), grid, align_corners=False)[0, :, 0][:, None]
+                    truth = F.grid_sample(one.masks[None].float(), grid, align_corners=False)[0, :, 0][None]
+                    bce = F.binary_cross_entropy_with_logits(*torch.broadcast_tensors(x, truth), reduction="none")
+                    p = x.sigmoid()
+                    dice = 1 - (2 * (p * truth).sum(2) + 1) / (p.sum(2) + truth.sum(2) + 1)
+                    expected = 5 * bce.mean(2) + 5 * dice - 2 * logits[output, image].softmax(1)[:, one.labels]
+                    found = costs[output, image, :, : len(one.labels)]
+                    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

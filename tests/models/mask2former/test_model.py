@@ -126,8 +126,8 @@ def test_bad_labels_are_named(change, message):
 def test_large_logits_keep_the_cost_finite():
     model, samples = small(), labeled(1)
     target = model.targets(samples, torch.rand(1, 3, 64, 64))[0]
-    cost = model.criterion._cost(
-        torch.randn(6, 6) * 1e4, torch.randn(6, 32) * 1e3, torch.randn(32, 16, 16) * 1e3, target
+    cost = model.criterion.costs(
+        torch.randn(2, 1, 6, 6) * 1e4, torch.randn(2, 1, 6, 32) * 1e3, torch.randn(1, 32, 16, 16) * 1e3, [target]
     )
     assert cost.isfinite().all()
 

@@ -1,7 +1,7 @@
 """Losses of Deformable DETR: all outputs of a step are matched together, with one copy to the host."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -25,17 +25,8 @@ from vislab.models.deformable_detr.denoising import Noised
 from vislab.models.deformable_detr.heads import Detections
 from vislab.models.deformable_detr.refinement import wide
 from vislab.models.deformable_detr.targets import Targets
-from vislab.models.set_criterion import match_outputs, mean_count, name_outputs
+from vislab.models.set_criterion import Matches, match_outputs, mean_count, name_outputs
 from vislab.registry import MODELS, TASK_UTILS
-
-
-@dataclass(frozen=True)
-class Matches:
-    """Matched pairs of one output: indices (N,) int64 of images, queries, and objects among the T of the targets."""
-
-    images: Tensor
-    queries: Tensor
-    objects: Tensor
 
 
 @MODELS.register_module()
@@ -106,19 +97,18 @@ class DetectionLoss(nn.Module):
             loss_cls and the losses of pairs (loss_bbox, ...) of the last layer, of layer i as d<i>.loss_cls etc., and
             those of proposals and denoising queries with the prefixes "enc." and "dn.".
         """
-        matched, matched_proposals = self.match(outputs, [] if proposals is None else [proposals], targets)
-        losses = self.output_losses(outputs, targets, matched)
+        groups = [outputs] if proposals is None else [outputs, [proposals]]
+        matched = self.match(groups, targets)
+        losses = self.output_losses(outputs, targets, matched[0])
         if proposals is not None:
-            losses |= self.proposal_losses(proposals, targets, matched_proposals[0])
+            losses |= self.proposal_losses(proposals, targets, matched[1])
         if noised is not None:
-            losses |= self.denoising_losses(denoised, targets, noised, len(matched[-1].images))
+            losses |= self.denoising_losses(denoised, targets, noised, matched[0].images.shape[1])
         return losses
 
     @torch.no_grad()
-    def match(
-        self, outputs: Sequence[Detections], proposals: Sequence[Detections], targets: Targets
-    ) -> tuple[list[Matches], list[Matches]]:
-        """Match each output and each of the proposals to the targets; proposals are matched by objectness.
+    def match(self, groups: Sequence[Sequence[Detections]], targets: Targets, proposals_from: int = 1) -> list[Matches]:
+        """Match each output of some groups to the targets; groups from `proposals_from` are matched by objectness.
 
         All costs are copied from the device together.
 
@@ -127,56 +117,40 @@ class DetectionLoss(nn.Module):
             TrainingError: A cost is not finite.
         """
         with torch.autocast(targets.boxes.device.type, enabled=False):
-            costs = list(self._cost(stack(outputs), targets)) if outputs else []
-            for one in proposals:
-                costs += list(self._cost(stack([one]), objects_only(targets)))
-        states = [state[:count] for state, count in zip(targets.state, targets.counts, strict=True)]
-        columns = [[c[:, :count] for c, count in zip(cost, targets.counts, strict=True)] for cost in costs]
-        classes = (outputs or proposals)[0].logits.shape[2]
-        kept, pairs = match_outputs(columns, states, classes)
-        device = targets.boxes.device
-        complete = all(len(rows) == count for rows, count in zip(kept, targets.counts, strict=True))
-        rows = None if complete else [torch.from_numpy(r).to(device, non_blocking=True) for r in kept]
-        found = [_join(one, rows) for one in pairs]
-        return found[: len(outputs)], found[len(outputs) :]
+            costs = [
+                self._cost(stack(outputs), objects_only(targets) if i >= proposals_from else targets)
+                for i, outputs in enumerate(groups)
+            ]
+        return match_outputs(costs, targets.state, targets.counts, groups[0][0].logits.shape[2])[1]
 
     def _cost(self, outputs: Outputs, targets: Targets) -> Tensor:
         """Return the costs (L, B, Q, T)."""
         return sum(cost(outputs, targets) for cost in self.costs)
 
-    def output_losses(
-        self, outputs: Sequence[Detections], targets: Targets, matched: Sequence[Matches]
-    ) -> dict[str, Tensor]:
+    def output_losses(self, outputs: Sequence[Detections], targets: Targets, matched: Matches) -> dict[str, Tensor]:
         """Return the losses of the outputs by name."""
         return name_outputs(self._losses(outputs, targets, matched))
 
     def proposal_losses(self, proposals: Detections, targets: Targets, matched: Matches) -> dict[str, Tensor]:
         """Return the losses of the proposals, with the prefix "enc."."""
-        losses = self._losses([proposals], objects_only(targets), [matched])[0]
+        losses = self._losses([proposals], objects_only(targets), matched)[0]
         return {f"enc.{name}": value for name, value in losses.items()}
 
-    def _losses(
-        self, outputs: Sequence[Detections], targets: Targets, matched: Sequence[Matches]
-    ) -> list[dict[str, Tensor]]:
+    def _losses(self, outputs: Sequence[Detections], targets: Targets, matched: Matches) -> list[dict[str, Tensor]]:
         stacked = stack(outputs)
         with torch.autocast(stacked.boxes.device.type, enabled=False):
-            layers = torch.cat([torch.full_like(m.images, i) for i, m in enumerate(matched)])
-            images, queries, objects = (
-                torch.cat([getattr(m, name) for m in matched]) for name in ("images", "queries", "objects")
-            )
-            place = (layers, images, queries)
-            count = mean_count(len(matched[0].images), layers.device)
-            angle_logits = stacked.angle_logits
+            images, objects = matched.images.flatten(), matched.objects.flatten()  # (L * N,)
+            count = mean_count(matched.images.shape[1], images.device)
+            angles = stacked.angle_logits
             pairs = _pairs(
-                stacked.boxes[place],
-                None if angle_logits is None else angle_logits[place],
+                matched.of(stacked.boxes).flatten(0, 1),
+                None if angles is None else matched.of(angles).flatten(0, 1),
                 targets,
                 (images, objects),
             )
             classes = self._negatives(stacked.logits).flatten(1).sum(1)  # all queries as background
-            classes = classes + self._corrections(
-                stacked.logits[(*place, targets.labels[images, objects])], len(matched)
-            )
+            chosen = matched.of(stacked.logits).flatten(0, 1).gather(1, targets.labels[images, objects][:, None])[:, 0]
+            classes = classes + self._corrections(chosen, len(matched))
             return self._by_layer(classes, pairs, None, count, len(matched))
 
     def denoising_losses(
@@ -242,12 +216,6 @@ def stack(outputs: Sequence[Detections]) -> Outputs:
 def objects_only(targets: Targets) -> Targets:
     """Return targets with the class 0 for all objects."""
     return replace(targets, labels=torch.zeros_like(targets.labels))
-
-
-def _join(pairs: Sequence[tuple[Tensor, Tensor]], rows: Sequence[Tensor] | None) -> Matches:
-    images = torch.cat([torch.full_like(queries, i) for i, (queries, _) in enumerate(pairs)])
-    objects = [o if rows is None else rows[i][o] for i, (_, o) in enumerate(pairs)]
-    return Matches(images, torch.cat([queries for queries, _ in pairs]), torch.cat(objects))
 
 
 def _pairs(boxes: Tensor, angle_logits: Tensor | None, targets: Targets, place: tuple[Tensor, Tensor]) -> Pairs:

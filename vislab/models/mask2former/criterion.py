@@ -11,13 +11,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from vislab.layers.recompute import recompute
-from vislab.models.set_criterion import Pairs, class_loss, match_outputs, mean_count, name_outputs
-from vislab.ops.point_sample import point_sample, point_sample_rows
+from vislab.models.set_criterion import Matches, class_losses, match_outputs, mean_count, name_outputs
+from vislab.ops.point_sample import point_sample, point_sample_maps, point_sample_rows
 from vislab.registry import MODELS
 
-_ROWS = 16  # number of masks whose candidate points are processed together
+# on the CPU, and on an accelerator, where few large operations are faster
+_ROWS = (16, 128)  # number of masks whose candidate points are processed together
+_ELEMENTS = (1 << 20, 1 << 24)  # of the matching costs (L, Q, P) that are computed together
 
 
 @dataclass(frozen=True)
@@ -84,103 +87,113 @@ class Mask2FormerLoss(nn.Module):
             Weighted loss_cls, loss_mask and loss_dice of the final output, and of output i as d<i>.loss_cls etc.
         """
         with torch.autocast(mask_features.device.type, enabled=False):
-            logits = [_wide(x) for x in class_logits]
-            embeddings = torch.stack([_wide(x) for x in embeddings], dim=1)  # (B, L, Q, D)
+            logits = torch.stack([_wide(x) for x in class_logits])  # (L, B, Q, C + 1)
+            embeddings = torch.stack([_wide(x) for x in embeddings])  # (L, B, Q, D)
             features = _wide(mask_features)
-            targets, pairs = self.assign(logits, embeddings, features, targets)
-            labels = [target.labels for target in targets]
-            class_losses = [
-                class_loss(x, labels, matched, no_object_weight=self.no_object_weight)
-                for x, matched in zip(logits, pairs, strict=True)
-            ]
-            mask_losses, dice_losses = self._mask_losses(embeddings, features, targets, pairs)
-        return name_outputs(
-            [
-                {
-                    "loss_cls": self.class_weight * class_losses[i],
-                    "loss_mask": self.mask_weight * mask_losses[i],
-                    "loss_dice": self.dice_weight * dice_losses[i],
-                }
-                for i in range(len(logits))
-            ]
-        )
+            kept, matches = self.assign(logits, embeddings, features, targets)
+            labels = pad_sequence([target.labels for target in targets], batch_first=True)  # (B, T)
+            classes = class_losses(logits, labels, matches, no_object_weight=self.no_object_weight)
+            bce, dice = self._mask_losses(embeddings, features, targets, kept, matches)
+        parts = {"loss_cls": self.class_weight * classes, "loss_mask": self.mask_weight * bce}
+        parts = {name: values.unbind() for name, values in (parts | {"loss_dice": self.dice_weight * dice}).items()}
+        return name_outputs([{name: values[i] for name, values in parts.items()} for i in range(len(logits))])
 
     @torch.no_grad()
     def assign(
-        self, logits: Sequence[Tensor], embeddings: Tensor, features: Tensor, targets: Sequence[Target]
-    ) -> tuple[list[Target], list[Pairs]]:
-        """Return the targets without skipped entries, and matched (queries, targets) in lists by output and image.
+        self, logits: Tensor, embeddings: Tensor, features: Tensor, targets: Sequence[Target]
+    ) -> tuple[list[np.ndarray], Matches]:
+        """Return the indices of the objects among the targets of each image, and the matched pairs.
 
         All costs and states are copied from the device together.
         """
-        costs = [
-            [self._cost(x[i], embeddings[i, output], features[i], target) for i, target in enumerate(targets)]
-            for output, x in enumerate(logits)
-        ]
         states = [t.labels.new_ones(len(t.labels)) if t.state is None else t.state for t in targets]
-        kept, pairs = match_outputs(costs, states, logits[0].shape[2] - 1)
-        return [_only(target, rows) for target, rows in zip(targets, kept, strict=True)], pairs
+        costs = self.costs(logits, embeddings, features, targets)
+        counts = [len(state) for state in states]
+        kept, (matches,) = match_outputs([costs], pad_sequence(states, batch_first=True), counts, logits.shape[3] - 1)
+        return kept, matches
 
-    def _cost(self, logits: Tensor, embeddings: Tensor, features: Tensor, target: Target) -> Tensor:
-        """Return the matching costs (Q, T) of one output of one image."""
-        if len(target.labels) == 0:
-            return logits.new_zeros(len(logits), 0)
-        points = torch.rand(1, self.num_points, 2, device=logits.device).to(logits.dtype)
-        truth = point_sample(target.masks, points).to(logits.dtype)  # (T, P)
-        x = self._at_points(embeddings, features, points[0])  # (Q, P)
-        probability = x.sigmoid()
+    def costs(self, logits: Tensor, embeddings: Tensor, features: Tensor, targets: Sequence[Target]) -> Tensor:
+        """Return the matching costs (L, B, Q, T), T the largest number of targets of an image, others with any cost.
+
+        Args:
+            logits: (L, B, Q, C + 1).
+            embeddings: (L, B, Q, D).
+            features: (B, D, h, w).
+            targets: B targets.
+        """
+        outputs, images, queries, _ = logits.shape
+        counts = [len(target.labels) for target in targets]
+        costs = logits.new_zeros(outputs, images, queries, max(counts))
+        filled = [i for i, count in enumerate(counts) if count]
+        points = torch.rand(outputs * len(filled), self.num_points, 2, device=logits.device).to(logits.dtype)
+        points = points.view(outputs, len(filled), *points.shape[1:])
+        together = max(1, _ELEMENTS[logits.device.type != "cpu"] // (queries * self.num_points))
+        for place, i in enumerate(filled):
+            for start in range(0, outputs, together):
+                part = slice(start, start + together)
+                found = self._cost(logits[part, i], embeddings[part, i], features[i], targets[i], points[part, place])
+                costs[part, i, :, : counts[i]] = found
+        return costs
+
+    def _cost(self, logits: Tensor, embeddings: Tensor, features: Tensor, target: Target, points: Tensor) -> Tensor:
+        """Return the matching costs (L, Q, T) of the outputs of one image at their points (L, P, 2)."""
+        outputs, count, _ = points.shape
+        truth = point_sample(target.masks, points.reshape(1, -1, 2)).to(logits.dtype).view(-1, outputs, count)
+        truth = truth.permute(1, 2, 0)  # (L, P, T)
+        x = self._at_points(embeddings, features, points)  # (L, Q, P)
         # sum of BCE = softplus(x) - x * t; divided by P before the product to keep values small
-        bce = F.softplus(x).mean(1)[:, None] - (x / x.shape[1]) @ truth.T
-        overlap = 2 * (probability @ truth.T) + 1
-        dice = 1 - overlap / (probability.sum(1)[:, None] + truth.sum(1) + 1)
-        chosen = logits.softmax(-1)[:, target.labels]
+        bce = F.softplus(x).mean(2, keepdim=True) - (x / count) @ truth
+        probability = x.sigmoid_()
+        overlap = 2 * (probability @ truth) + 1
+        dice = 1 - overlap / (probability.sum(2, keepdim=True) + truth.sum(1, keepdim=True) + 1)
+        chosen = logits.softmax(-1)[:, :, target.labels]
         return self.mask_weight * bce + self.dice_weight * dice - self.class_weight * chosen
 
     @staticmethod
     def _at_points(embeddings: Tensor, features: Tensor, points: Tensor) -> Tensor:
-        """Return mask logits (Q, P), by sampling before or after the product, whichever is faster."""
-        if features.shape[1] * features.shape[2] < len(points):
-            masks = (embeddings @ features.flatten(1)).unflatten(1, features.shape[1:])
-            return point_sample_rows(masks, points).T
-        return embeddings @ point_sample_rows(features, points).T
+        """Return mask logits (L, Q, P), by sampling before or after the product, whichever is faster."""
+        outputs, count, _ = points.shape
+        if features.shape[1] * features.shape[2] < count:
+            masks = (embeddings @ features.flatten(1)).unflatten(2, features.shape[1:])  # (L, Q, h, w)
+            return point_sample_maps(masks, points)
+        rows = point_sample_rows(features, points.flatten(0, 1)).view(outputs, count, -1)  # (L, P, D)
+        return embeddings @ rows.mT
 
     def _mask_losses(
-        self, embeddings: Tensor, features: Tensor, targets: Sequence[Target], pairs: list
+        self,
+        embeddings: Tensor,
+        features: Tensor,
+        targets: Sequence[Target],
+        kept: Sequence[np.ndarray],
+        matches: Matches,
     ) -> tuple[Tensor, Tensor]:
         """Return BCE and dice losses (L,), summed over masks and divided by the mean number of masks per process."""
-        outputs = len(pairs)
-        count = mean_count(sum(len(t.labels) for t in targets), features.device)
+        outputs, queries = len(matches), embeddings.shape[2]
+        count = mean_count(sum(len(rows) for rows in kept), features.device)
         # without masks the losses are 0, with zero gradients for all parameters
-        bce = embeddings.new_zeros(outputs) + 0 * (embeddings.sum() + features.sum())
-        dice = bce
-        for image, target in enumerate(targets):
-            matched = [pairs[output][image] for output in range(outputs)]
-            if matched[0][0].numel() == 0:
-                continue
-            chosen = torch.cat([embeddings[image, output, rows] for output, (rows, _) in enumerate(matched)])
-            x = (chosen @ features[image].flatten(1)).unflatten(1, features.shape[2:])  # (L * T, h, w)
-            points = self._choose_points(x.detach())
-            truth = self._truth(target, [columns for _, columns in matched], points, x.dtype)
-            x = point_sample(x, points)  # (L * T, P)
-            row_bce, row_dice = recompute(_row_losses, x, truth)
-            bce = bce + row_bce.view(outputs, -1).sum(1)
-            dice = dice + row_dice.view(outputs, -1).sum(1)
-        return bce / count, dice / count
-
-    @torch.no_grad()
-    def _truth(self, target: Target, columns: list[Tensor], points: Tensor, dtype: torch.dtype) -> Tensor:
-        masks = target.masks
-        if masks.numel() <= 1 << 24:
-            masks = masks.to(dtype)  # once for all outputs
-        parts = points.view(len(columns), -1, *points.shape[1:])
-        return torch.cat([point_sample(masks[c], p).to(dtype) for c, p in zip(columns, parts, strict=True)])
+        nothing = embeddings.new_zeros(outputs) + 0 * (embeddings.sum() + features.sum())
+        sizes = [min(queries, len(rows)) for rows in kept]
+        chosen = matches.of(embeddings).split(sizes, dim=1)  # B of (L, N, D)
+        logits, truths = [], []
+        for image, objects in enumerate(matches.objects.split(sizes, dim=1)):
+            if sizes[image]:
+                x = chosen[image].flatten(0, 1) @ features[image].flatten(1)  # (L * N, h * w)
+                x = x.unflatten(1, features.shape[2:])
+                points = self._choose_points(x.detach())
+                truths.append(_truth(targets[image].masks, objects.flatten(), points))
+                logits.append(point_sample(x, points).view(outputs, sizes[image], -1))  # (L, N, P)
+        if not logits:
+            return nothing, nothing
+        x, truth = (torch.cat([part.view(outputs, -1, self.num_points) for part in x], 1) for x in (logits, truths))
+        bce, dice = recompute(_row_losses, x, truth)
+        return (nothing + bce.sum(1)) / count, (nothing + dice.sum(1)) / count
 
     @torch.no_grad()
     def _choose_points(self, x: Tensor) -> Tensor:
         """Return points (R, num_points, 2) for logits (R, h, w), mostly at uncertain positions with logits near 0."""
         certain = int(self.importance_sample_ratio * self.num_points)
         chosen = []
-        for rows in x.split(_ROWS):
+        for rows in x.split(_ROWS[x.device.type != "cpu"]):
             candidates = torch.rand(len(rows), int(self.num_points * self.oversample_ratio), 2, device=x.device).to(
                 x.dtype
             )
@@ -191,18 +204,19 @@ class Mask2FormerLoss(nn.Module):
         return torch.cat(chosen)
 
 
-def _only(target: Target, rows: np.ndarray) -> Target:
-    if len(rows) == len(target.labels):
-        return Target(target.labels, target.masks)
-    index = torch.from_numpy(rows).to(target.labels.device, non_blocking=True)
-    return Target(target.labels[index], target.masks[index])
+@torch.no_grad()
+def _truth(masks: Tensor, objects: Tensor, points: Tensor) -> Tensor:
+    """Return the values (R, P) of the masks (T, H, W) of `objects` (R,) at points (R, P, 2)."""
+    step = max(1, (1 << 24) // masks[0].numel())
+    parts = zip(objects.split(step), points.split(step), strict=True)
+    return torch.cat([point_sample(masks[rows].to(place.dtype), place) for rows, place in parts])
 
 
 def _row_losses(x: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Return BCE and dice losses (R,) of logits and targets (R, P)."""
+    """Return BCE and dice losses (...) of logits and targets (..., P)."""
     probability = x.sigmoid()
-    dice = 1 - (2 * (probability * truth).sum(1) + 1) / (probability.sum(1) + truth.sum(1) + 1)
-    return F.binary_cross_entropy_with_logits(x, truth, reduction="none").mean(1), dice
+    dice = 1 - (2 * (probability * truth).sum(-1) + 1) / (probability.sum(-1) + truth.sum(-1) + 1)
+    return F.binary_cross_entropy_with_logits(x, truth, reduction="none").mean(-1), dice
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ from vislab.errors import ConfigError
 from vislab.layers.mlp import MLP
 from vislab.models.base import build_part
 from vislab.models.deformable_detr import BoxInference, DeformableDETR, DetectionLoss
-from vislab.models.deformable_detr.criterion import Matches
 from vislab.models.deformable_detr.decoder import DeformableDecoder, Queries
 from vislab.models.deformable_detr.denoising import Denoising, Noised
 from vislab.models.deformable_detr.encoder import DeformableEncoder
@@ -21,6 +20,7 @@ from vislab.models.deformable_detr.neck import Levels, Neck
 from vislab.models.deformable_detr.proposals import Candidates, ProposalHead, gather_rows
 from vislab.models.deformable_detr.targets import Targets
 from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.set_criterion import Matches
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.systems.mutdet.alignment import ContrastiveAlignment
@@ -184,24 +184,23 @@ class MutDet(DeformableDETR):
         features: Tensor | None,
     ) -> dict[str, Tensor]:
         """Return the losses of the branches; all outputs are matched together, with one copy to the host."""
-        outputs = [found for _, layers, _ in branches.values() for found in layers]
-        matched, matched_proposals = self.criterion.match(outputs, [b[0] for b in branches.values()], targets)
+        groups = [layers for _, layers, _ in branches.values()] + [[proposals] for proposals, *_ in branches.values()]
+        matched = self.criterion.match(groups, targets, proposals_from=len(branches))
         losses = {}
-        depth = len(self.decoder.layers)
         for i, (prefix, (proposals, found, denoised)) in enumerate(branches.items()):
-            own = matched[i * depth : (i + 1) * depth]
+            own, own_proposals = matched[i], matched[len(branches) + i]
             values = self.criterion.output_losses(found, targets, own)
-            values |= self.criterion.proposal_losses(proposals, targets, matched_proposals[i])
+            values |= self.criterion.proposal_losses(proposals, targets, own_proposals)
             if noised is not None:
-                values |= self.criterion.denoising_losses(denoised, targets, noised, len(own[-1].images))
+                values |= self.criterion.denoising_losses(denoised, targets, noised, own.images.shape[1])
             if self.alignment is not None:
                 values["loss_align"] = self._align(found[-1].states, own[-1], objects, self.pretext["embed"])
                 if noised is not None:
-                    pairs = Matches(own[-1].images, own[-1].objects, own[-1].objects)  # positives of the first group
+                    pairs = replace(own[-1], queries=own[-1].objects)  # positives of the first group
                     values["dn.loss_align"] = self._align(denoised[-1].states, pairs, objects, self.pretext["embed"])
             if prefix and self.align_proposals:
                 embed = self.pretext["enhancement"].embed
-                values["enc.loss_align"] = self._align(features, matched_proposals[i], objects, embed)
+                values["enc.loss_align"] = self._align(features, own_proposals[-1], objects, embed)
             losses |= {prefix + name: value for name, value in values.items()}
         return losses
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vislab.layers.position import encode_sine, pixel_centers, sincos_table, sine_position
+from vislab.layers.position import encode_sine, pixel_centers, sincos_table, sine_divisors, sine_position
 
 
 def test_sine_position_by_its_formula():
@@ -61,6 +61,6 @@ def test_positions_of_a_padded_map_are_those_of_the_map_inside():
 
 
 def test_sine_of_any_angles():
-    found = encode_sine(torch.tensor([[0.5, math.pi]], dtype=torch.float64), 4)
+    found = encode_sine(torch.tensor([[0.5, math.pi]], dtype=torch.float64), sine_divisors(4, dtype=torch.float64))
     expected = [math.sin(0.5), math.cos(0.5), math.sin(0.005), math.cos(0.005)]
     assert found.shape == (1, 2, 4) and found[0, 0].tolist() == pytest.approx(expected)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from vislab.layers.recompute import recompute
 from vislab.layers.softmax import short_softmax
+from vislab.layers.tables import Tables
 from vislab.ops.ms_deform_attn import ms_deform_attn
 
 Shapes = Sequence[tuple[int, int]]
@@ -31,6 +32,7 @@ class MSDeformAttention(nn.Module):
         self.sampling_offsets = nn.Linear(dim, num_heads * num_levels * num_points * 2)
         self.attention_weights = nn.Linear(dim, num_heads * num_levels * num_points)
         self.value_proj = nn.Linear(dim, dim)
+        self.tables = Tables(1 << 16)
         self.output_proj = nn.Linear(dim, dim)
         self._init()
 
@@ -81,7 +83,9 @@ class MSDeformAttention(nn.Module):
         offsets = recompute(lambda x: self._offsets(_add(x, position)), query)
         weights = recompute(lambda x: self.attention_weights(_add(x, position)), query)
         offsets = offsets.view(b, n, heads, levels, points, 2)
-        locations = sampling_locations(reference, offsets, shapes)
+        wide = torch.float64 if offsets.dtype == torch.float64 else torch.float32
+        key = (tuple(map(tuple, shapes)), offsets.device, wide)
+        locations = sampling_locations(reference, offsets, shapes, self.tables.get(lambda: pixel_sides(*key), *key))
         weights = short_softmax(weights.view(b, n, heads, levels * points).to(offsets.dtype))
         out = ms_deform_attn(maps, shapes, locations, weights.view(b, n, heads, levels, points))
         return self.output_proj(out.to(query.dtype))
@@ -140,7 +144,12 @@ class DeformableEncoderLayer(nn.Module):
         return tokens, self.linear1(tokens.flatten(0, 1))
 
 
-def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Tensor:
+def pixel_sides(shapes: Shapes, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the width and height (levels, 2) of a pixel of each level, relative to the map."""
+    return torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=dtype).to(device, non_blocking=True)
+
+
+def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes, sides: Tensor | None = None) -> Tensor:
     """Return the sampling locations in float32 or float64.
 
     References are in relative coordinates, with x and y in [0, 1] over the width and height of the maps:
@@ -154,6 +163,7 @@ def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Te
         reference: (N, K), (B, N, K) or, with one reference per level, (B, N, levels, K); K = 2, 4 or 5 as above.
         offsets: (B, N, heads, levels, points, 2), x first.
         shapes: (height, width) of each level.
+        sides: Result of `pixel_sides`, if it is there.
 
     Returns:
         (B, N, heads, levels, points, 2): (x, y) in [0, 1] from edge to edge of a map.
@@ -174,8 +184,8 @@ def sampling_locations(reference: Tensor, offsets: Tensor, shapes: Shapes) -> Te
     start = center[..., None, :].expand(*center.shape[:-2], levels, points, 2).flatten(-3).unsqueeze(-2)
     offsets = offsets.flatten(3)
     if kind == 2:
-        inverse = torch.tensor([(1 / w, 1 / h) for h, w in shapes], dtype=wide).to(offsets.device, non_blocking=True)
-        locations = torch.addcmul(start, offsets, inverse[:, None].expand(-1, points, -1).flatten())
+        sides = pixel_sides(shapes, offsets.device, wide) if sides is None else sides
+        locations = torch.addcmul(start, offsets, sides[:, None].expand(-1, points, -1).flatten())
     else:
         locations = start + offsets
     return locations.unflatten(3, (levels, points, 2))

@@ -9,10 +9,17 @@ from torch import Tensor
 Shapes = Sequence[tuple[int, int]]
 
 
-def encode_sine(angles: Tensor, dim: int, temperature: float = 10000.0) -> Tensor:
-    """Return sine and cosine, alternating, of angles (...) at `dim` / 2 frequencies: (..., dim)."""
-    index = torch.arange(dim, dtype=angles.dtype, device=angles.device)
-    angles = angles[..., None] / temperature ** (2 * (index // 2) / dim)
+def sine_divisors(
+    dim: int, temperature: float = 10000.0, *, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return the divisors (dim,) of the angles in `encode_sine`: each of the `dim` / 2 wavelengths twice."""
+    index = torch.arange(dim, dtype=dtype, device=device)
+    return temperature ** (2 * (index // 2) / dim)
+
+
+def encode_sine(angles: Tensor, divisors: Tensor) -> Tensor:
+    """Return sine and cosine, alternating, of angles (...) at the frequencies of `sine_divisors`: (..., dim)."""
+    angles = angles[..., None] / divisors
     return torch.stack((angles[..., 0::2].sin(), angles[..., 1::2].cos()), dim=-1).flatten(-2)
 
 
@@ -44,13 +51,14 @@ def sine_position(
             is (B, height * width, 2 * dim).
     """
     with torch.autocast(torch.device(device).type, enabled=False):
+        divisors = sine_divisors(dim, temperature, device=device, dtype=dtype)
 
         def encode(size: int, end: Tensor | None) -> Tensor:
             place = torch.arange(1, size + 1, dtype=dtype, device=device)
             if end is None:
-                return encode_sine((place + offset) / (size + 1e-6) * scale, dim, temperature)
+                return encode_sine((place + offset) / (size + 1e-6) * scale, divisors)
             end = end[:, None].to(dtype)
-            return encode_sine((place.minimum(end) + offset) / (end + 1e-6) * scale, dim, temperature)
+            return encode_sine((place.minimum(end) + offset) / (end + 1e-6) * scale, divisors)
 
         rows, columns = (None, None) if valid is None else valid.unbind(1)
         y, x = encode(height, rows)[..., None, :], encode(width, columns)[..., None, :, :]

@@ -6,19 +6,20 @@ from torch import Tensor
 
 def xyxy_to_cxcywh(boxes: Tensor) -> Tensor:
     """Convert (..., 4) boxes from corners to center, width and height."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    return torch.stack(((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1), dim=-1)
+    low, high = boxes[..., :2], boxes[..., 2:]
+    return torch.cat(((low + high) / 2, high - low), dim=-1)
 
 
 def cxcywh_to_xyxy(boxes: Tensor) -> Tensor:
     """Convert (..., 4) boxes from center, width and height to corners."""
-    cx, cy, w, h = boxes.unbind(-1)
-    return torch.stack((cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2), dim=-1)
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat((center - half, center + half), dim=-1)
 
 
 def box_area(boxes: Tensor) -> Tensor:
     """Return the areas (...) of (..., 4) xyxy boxes; boxes with negative width or height have area 0."""
-    return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
+    width, height = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).unbind(-1)
+    return width * height
 
 
 def _overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ import torch
 
 from tests.helpers.deformable_detr import images, small
 from vislab.errors import ConfigError
+from vislab.layers.tables import Tables
 from vislab.models.deformable_detr.decoder import DeformableDecoder, Queries, encode_boxes
 
 
@@ -60,7 +61,7 @@ def test_hidden_queries_change_nothing():
 
 
 def test_box_encoding_by_its_formula():
-    found = encode_boxes(torch.tensor([0.25, 0.5]), 4)
+    found = encode_boxes(torch.tensor([0.25, 0.5]), 4, Tables())
     expected = [1, 0, 0.0157, 0.9999, 0, -1, 0.0314, 0.9995]
     assert found.tolist() == pytest.approx(expected, abs=1e-4)
 

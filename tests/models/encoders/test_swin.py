@@ -6,8 +6,10 @@ import random
 
 import pytest
 import torch
+from timm.models.swin_transformer import SwinTransformerBlock
 from torch import Tensor
 
+from vislab.layers.tables import Tables
 from vislab.models.encoders import swin
 from vislab.models.mask2former import Mask2Former
 
@@ -46,7 +48,7 @@ def test_blocks_recompute_what_is_cheap():
 
 
 def test_windows_of_a_shifted_map_see_their_own_region_alone():
-    mask = swin._shift_mask(14, 21, (7, 7), (3, 3), torch.device("cpu"))  # 2 x 3 windows
+    mask = swin._shift_mask(14, 21, (7, 7), (3, 3), torch.device("cpu"), torch.float32)  # 2 x 3 windows
     weights = (torch.randn(6, 49, 49) + mask).softmax(-1)
     assert (weights[mask == float("-inf")] == 0).all()  # not 1e-44, which would be slow
     torch.testing.assert_close(weights.sum(-1), torch.ones(6, 49))
@@ -63,7 +65,7 @@ def test_the_mask_is_that_of_the_regions(shift):
         for size, step in ((height, shift[0]), (width, shift[1]))
     ]
     region = (regions[0][:, None] * 3 + regions[1]).view(2, 7, 3, 7).transpose(1, 2).reshape(6, 49)
-    mask = swin._shift_mask(height, width, (7, 7), shift, torch.device("cpu"))
+    mask = swin._shift_mask(height, width, (7, 7), shift, torch.device("cpu"), torch.float32)
     assert torch.equal(mask == 0, region[:, :, None] == region[:, None])
 
 
@@ -80,12 +82,20 @@ def test_a_model_runs_as_before_after_it_was_exported():
 @torch.inference_mode()
 def test_memory_does_not_grow_with_the_number_of_image_sizes():
     model = mask2former().eval()
+    for tables in tables_of(model):
+        tables.limit = 1 << 13
     draw = random.Random(0)
     model(torch.rand(1, 3, 100, 100))
     before = held_bytes()
     for _ in range(100):
         model(torch.rand(1, 3, draw.randrange(32, 100), draw.randrange(32, 100)))
     assert held_bytes() - before < 1 << 16
+    assert all(tables.size <= tables.limit for tables in tables_of(model))
+
+
+def tables_of(model: torch.nn.Module) -> list[Tables]:
+    found = [module.tables for module in model.modules() if hasattr(module, "tables")]
+    return found + [block.forward.args[1] for block in model.modules() if isinstance(block, SwinTransformerBlock)]
 
 
 def held_bytes() -> int:

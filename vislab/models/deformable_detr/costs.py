@@ -75,7 +75,7 @@ class ClassCost:
         self.weight, self.alpha, self.gamma = weight, alpha, gamma
 
     def __call__(self, outputs: Outputs, targets: Targets) -> Tensor:
-        positive, negative = focal_terms(outputs.logits, self.alpha, self.gamma)
+        positive, negative = (f(outputs.logits, self.alpha, self.gamma) for f in (focal_positive, focal_negative))
         index = targets.labels[:, None].expand(*outputs.logits.shape[:-1], -1)  # (L, B, Q, T)
         return self.weight * (positive - negative).gather(-1, index)
 
@@ -174,9 +174,11 @@ class AngleLoss(nn.Module):
 # --- classification --------------------------------------------------------------------------------------------------
 
 
-def focal_terms(logits: Tensor, alpha: float, gamma: float) -> tuple[Tensor, Tensor]:
-    """Return the focal losses of logits (...) for the targets 1 and 0."""
-    probability = logits.sigmoid()
-    positive = alpha * (1 - probability) ** gamma * F.softplus(-logits)
-    negative = (1 - alpha) * probability**gamma * F.softplus(logits)
-    return positive, negative
+def focal_positive(logits: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Return the focal losses of logits (...) for the target 1."""
+    return alpha * (1 - logits.sigmoid()) ** gamma * F.softplus(-logits)
+
+
+def focal_negative(logits: Tensor, alpha: float, gamma: float) -> Tensor:
+    """Return the focal losses of logits (...) for the target 0."""
+    return (1 - alpha) * logits.sigmoid() ** gamma * F.softplus(logits)

@@ -1,7 +1,6 @@
 """Losses of Deformable DETR: all outputs of a step are matched together, with one copy to the host."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,8 @@ from vislab.models.deformable_detr.costs import (
     L1Cost,
     Outputs,
     Pairs,
-    focal_terms,
+    focal_negative,
+    focal_positive,
 )
 from vislab.models.deformable_detr.denoising import Noised
 from vislab.models.deformable_detr.heads import Detections
@@ -118,7 +118,7 @@ class DetectionLoss(nn.Module):
         """
         with torch.autocast(targets.boxes.device.type, enabled=False):
             costs = [
-                self._cost(stack(outputs), objects_only(targets) if i >= proposals_from else targets)
+                self._cost(stack(outputs), targets.objects_only if i >= proposals_from else targets)
                 for i, outputs in enumerate(groups)
             ]
         return match_outputs(costs, targets.state, targets.counts, groups[0][0].logits.shape[2])[1]
@@ -133,7 +133,7 @@ class DetectionLoss(nn.Module):
 
     def proposal_losses(self, proposals: Detections, targets: Targets, matched: Matches) -> dict[str, Tensor]:
         """Return the losses of the proposals, with the prefix "enc."."""
-        losses = self._losses([proposals], objects_only(targets), matched)[0]
+        losses = self._losses([proposals], targets.objects_only, matched)[0]
         return {f"enc.{name}": value for name, value in losses.items()}
 
     def _losses(self, outputs: Sequence[Detections], targets: Targets, matched: Matches) -> list[dict[str, Tensor]]:
@@ -186,11 +186,11 @@ class DetectionLoss(nn.Module):
         return {f"dn.{name}": value for name, value in name_outputs(losses).items()}
 
     def _negatives(self, logits: Tensor) -> Tensor:
-        return recompute(lambda x: focal_terms(x, self.alpha, self.gamma)[1], logits)
+        return recompute(lambda x: focal_negative(x, self.alpha, self.gamma), logits)
 
     def _corrections(self, chosen: Tensor, outputs: int, filled: Tensor | None = None) -> Tensor:
         """Return the change of the focal loss (L,) if the chosen logits (L * N,) have the target 1 instead of 0."""
-        positive, negative = focal_terms(chosen, self.alpha, self.gamma)
+        positive, negative = (f(chosen, self.alpha, self.gamma) for f in (focal_positive, focal_negative))
         change = positive - negative
         return (change if filled is None else change * filled).view(outputs, -1).sum(1)
 
@@ -211,11 +211,6 @@ def stack(outputs: Sequence[Detections]) -> Outputs:
     """Return the predictions of L layers in float32 or float64."""
     angles = None if outputs[0].angle_logits is None else torch.stack([wide(x.angle_logits) for x in outputs])
     return Outputs(torch.stack([wide(x.logits) for x in outputs]), torch.stack([x.boxes for x in outputs]), angles)
-
-
-def objects_only(targets: Targets) -> Targets:
-    """Return targets with the class 0 for all objects."""
-    return replace(targets, labels=torch.zeros_like(targets.labels))
 
 
 def _pairs(boxes: Tensor, angle_logits: Tensor | None, targets: Targets, place: tuple[Tensor, Tensor]) -> Pairs:

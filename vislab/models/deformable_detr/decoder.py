@@ -11,7 +11,8 @@ from vislab.errors import ConfigError
 from vislab.layers.attention import MultiheadAttention
 from vislab.layers.deformable_attention import MSDeformAttention, Shapes
 from vislab.layers.mlp import MLP
-from vislab.layers.position import encode_sine
+from vislab.layers.position import encode_sine, sine_divisors
+from vislab.layers.tables import Tables
 from vislab.models.deformable_detr.angles import decode_angles
 from vislab.models.deformable_detr.heads import DetectionHead, Detections
 from vislab.models.deformable_detr.neck import Levels
@@ -142,6 +143,7 @@ class DeformableDecoder(nn.Module):
             for i in range(num_layers if box_refine else 1)
         )
         self.norm = nn.LayerNorm(dim) if output_norm else None
+        self.tables = Tables()
         self.position = MLP(dim=2 * dim, hidden_dim=dim, out_dim=dim, num_layers=2) if box_position else None
 
     def forward(self, queries: Queries, memory: Tensor, levels: Levels) -> list[Detections]:
@@ -170,7 +172,8 @@ class DeformableDecoder(nn.Module):
         """Return query positions (B, Q, dim) from references on the maps; those on the finest map are used."""
         box = reference[:, :, 0] if reference.ndim == 4 else reference
         cx, cy, w, h = box[..., :4].unbind(-1)
-        encoded = encode_boxes(torch.stack((cy, cx, w, h), dim=-1), self.position.layers[0].in_features // 4)
+        boxes, dim = torch.stack((cy, cx, w, h), dim=-1), self.position.layers[0].in_features // 4
+        encoded = encode_boxes(boxes, dim, self.tables)
         return self.position(encoded.to(self.position.layers[0].weight.dtype)).to(dtype)
 
     @staticmethod
@@ -182,7 +185,8 @@ class DeformableDecoder(nn.Module):
         return torch.cat((boxes, theta), dim=-1)
 
 
-def encode_boxes(boxes: Tensor, dim: int) -> Tensor:
+def encode_boxes(boxes: Tensor, dim: int, tables: Tables) -> Tensor:
     """Return sine encodings (..., 4 * dim) of boxes (..., 4) in relative coordinates, computed in float32."""
+    divisors = tables.get(lambda: sine_divisors(dim, device=boxes.device), dim, boxes.device)
     with torch.autocast(boxes.device.type, enabled=False):
-        return encode_sine(boxes.float() * (2 * math.pi), dim).flatten(-2)
+        return encode_sine(boxes.float() * (2 * math.pi), divisors).flatten(-2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from vislab.errors import ConfigError
 from vislab.layers.convolution import pointwise
 from vislab.layers.position import pixel_centers, sine_position
+from vislab.layers.tables import Tables
 from vislab.models.deformable_detr.refinement import wide
 
 
@@ -78,6 +80,7 @@ class Neck(nn.Module):
             nn.init.zeros_(conv.bias)
         self.input_proj = nn.ModuleList(nn.Sequential(conv, nn.GroupNorm(norm_groups, dim)) for conv in convs)
         self.level_embed = nn.Parameter(torch.randn(num_levels, dim))
+        self.tables = Tables()
 
     def forward(
         self, maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]] | None, padded: tuple[int, int]
@@ -101,14 +104,8 @@ class Neck(nn.Module):
         if any(tuple(size) != tuple(padded) for size in sizes or ()):
             valid = torch.tensor([_valid(shape, sizes, padded) for shape in shapes])
             valid = valid.to(tokens.device, non_blocking=True)  # (levels, B, 2)
-        position = [
-            sine_position(
-                h, w, dim=tokens.shape[2] // 2, offset=-0.5, valid=None if valid is None else valid[i], **kind
-            )
-            + self.level_embed[i]
-            for i, (h, w) in enumerate(shapes)
-        ]
-        centers = pixel_centers(shapes, **kind)
+        *sine, centers = self._positions(shapes, valid, tuple(kind.items()))
+        position = [x + self.level_embed[i] for i, x in enumerate(sine)]
         if valid is None:
             return Levels(tokens, torch.cat(position, -2), centers, shapes)
         ratios, mask, parts = [], [], centers.split([h * w for h, w in shapes])
@@ -123,6 +120,21 @@ class Neck(nn.Module):
         return Levels(
             tokens, torch.cat(position, -2), torch.cat(placed, 1), shapes, torch.cat(mask, 1), torch.stack(ratios, 1)
         )
+
+    def _positions(
+        self, shapes: tuple[tuple[int, int], ...], valid: Tensor | None, kind: tuple[tuple[str, Any], ...]
+    ) -> tuple[Tensor, ...]:
+        """Return the position encodings of each level and the centers of all."""
+        settings = dict(kind)
+
+        def sine() -> tuple[Tensor, ...]:
+            ends = [None] * len(shapes) if valid is None else valid
+            dim = self.level_embed.shape[1] // 2
+            sizes = zip(shapes, ends, strict=True)
+            return tuple(sine_position(h, w, dim=dim, offset=-0.5, valid=end, **settings) for (h, w), end in sizes)
+
+        encodings = sine() if valid is not None else self.tables.get(sine, "sine", shapes, kind)
+        return *encodings, self.tables.get(lambda: pixel_centers(shapes, **settings), "centers", shapes, kind)
 
 
 def _valid(shape: tuple[int, int], sizes: Sequence[tuple[int, int]], padded: tuple[int, int]) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from vislab.layers.tables import Tables
 from vislab.models.deformable_detr.decoder import Queries, encode_boxes
 
 
@@ -37,6 +38,7 @@ class BoxQueries(nn.Module):
         super().__init__()
         self.num_queries = num_queries
         self.content = nn.Embedding(num_queries, dim) if learned_content else None
+        self.tables = Tables()
         self.from_box = None if learned_content else nn.Sequential(nn.Linear(2 * dim, 2 * dim), nn.LayerNorm(2 * dim))
 
     def forward(self, reference: Tensor) -> Queries:
@@ -45,6 +47,6 @@ class BoxQueries(nn.Module):
         if self.from_box is None:
             return Queries(self.content.weight[: reference.shape[1]].expand(reference.shape[0], -1, -1), reference)
         linear = self.from_box[0]
-        encoded = encode_boxes(reference[..., :4], linear.in_features // 4).to(linear.weight.dtype)
+        encoded = encode_boxes(reference[..., :4], linear.in_features // 4, self.tables).to(linear.weight.dtype)
         position, content = self.from_box(encoded).chunk(2, dim=2)
         return Queries(content, reference, position)

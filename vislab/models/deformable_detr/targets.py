@@ -1,7 +1,7 @@
 """Labels of a batch as padded tensors, in the form that matching, losses and denoising use."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -50,6 +50,14 @@ class Targets:
         """Weights (B, T) of the angle losses."""
         return elongation_weight(self.sides)
 
+    @cached_property
+    def objects_only(self) -> "Targets":
+        """The same targets with the class 0 for all objects."""
+        found = replace(self, labels=torch.zeros_like(self.labels))
+        if self.theta is not None:  # computed once
+            vars(found).update(sides=self.sides, angles=self.angles, elongation=self.elongation)
+        return found
+
 
 def collect(
     samples: Sequence[DataSample] | None, inputs: Tensor, *, num_classes: int, rotated: bool, model: str
@@ -84,7 +92,7 @@ def collect(
         valid = (instances.labels >= 0) & (instances.labels < num_classes)
         labels.append(instances.labels.clamp(0, num_classes - 1))
         boxes.append(torch.where(wanted[:, None], wide(instances[key]), 0))  # entries to skip may be anything
-        states.append(wanted * torch.where(valid, 1, -1))
+        states.append(wanted * (2 * valid.long() - 1))
         height, width = sample.get("img_shape", inputs.shape[-2:])
         sizes.append((width, height))
         if instances.labels.device.type == "cpu":

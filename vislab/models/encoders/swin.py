@@ -13,36 +13,38 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vislab.layers.recompute import recompute
+from vislab.layers.tables import Tables
 
 
 def use_dense_windows(model: torch.nn.Module) -> None:
     """Change a timm SwinTransformer in place; other models are unchanged."""
     if not isinstance(model, SwinTransformer):
         return
+    tables = Tables()  # of all blocks: those of a stage have the same
     for module in model.modules():
         if isinstance(module, SwinTransformerBlock):
             size = tuple(module.attn.window_size)
             shifted = any(module.target_shift_size)
             module.shift_size = tuple(n // 2 for n in size) if shifted else (0, 0)
-            module.forward = functools.partial(block, module)
+            module.forward = functools.partial(block, module, tables)
         elif isinstance(module, PatchMerging):
             module.forward = functools.partial(recompute, module.forward)
 
 
-def block(self: SwinTransformerBlock, x: Tensor) -> Tensor:
+def block(self: SwinTransformerBlock, tables: Tables, x: Tensor) -> Tensor:
     """Apply a block to a map (B, H, W, C).
 
     Norms and activations, a third of the stored tensors, are recomputed in backward, which is cheap compared to the
     matrix products. Attention weights are stored, since they are smaller and twice as expensive.
     """
-    x = x + self.drop_path1(window_attention(self, x))
+    x = x + self.drop_path1(window_attention(self, tables, x))
     mlp = self.mlp
     hidden = recompute(lambda x: mlp.fc1(self.norm2(x)), x)
     random = mlp.training and mlp.drop1.p > 0
     return x + self.drop_path2(mlp.drop2(recompute(lambda h: mlp.fc2(mlp.drop1(mlp.act(h))), hidden, random=random)))
 
 
-def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
+def window_attention(self: SwinTransformerBlock, tables: Tables, x: Tensor) -> Tensor:
     """Apply norm and window attention of a block to a map (B, H, W, C)."""
     b, h, w, c = x.shape
     attn, (wh, ww), shift = self.attn, self.window_size, self.shift_size
@@ -63,8 +65,8 @@ def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
     q, k, v = qkv.unbind(0)  # (B, windows, heads, area, d)
     bias = attn._get_rel_pos_bias()  # (1, heads, area, area)
     if any(shift):
-        mask = _shift_mask(h + below, w + right, (wh, ww), tuple(shift), x.device)
-        bias = bias + mask.to(bias.dtype)[:, None]  # (windows, heads, area, area)
+        key = (h + below, w + right, (wh, ww), tuple(shift), x.device, bias.dtype)
+        bias = bias + tables.get(lambda: _shift_mask(*key)[:, None], *key)  # (windows, heads, area, area)
     weights = torch.matmul(q * attn.scale, k.transpose(3, 4)) + bias
     out = torch.matmul(attn.attn_drop(weights.softmax(-1)), v)
     out = attn.proj_drop(attn.proj(out.transpose(2, 3).reshape(b, rows * columns, area, c)))
@@ -74,14 +76,14 @@ def window_attention(self: SwinTransformerBlock, x: Tensor) -> Tensor:
     return x[:, :h, :w]
 
 
-def _shift_mask(height: int, width: int, window: tuple[int, int], shift: tuple[int, int], device) -> Tensor:
+def _shift_mask(height: int, width: int, window: tuple[int, int], shift: tuple[int, int], device, dtype) -> Tensor:
     """Return the attention mask (windows, area, area): 0 within a region, -inf between regions.
 
     The usual value of -100 leads to weights near 1e-44, which are ten times slower to multiply on a CPU than zeros.
     """
     (wh, ww), (below, right) = window, (window[0] - shift[0], window[1] - shift[1])
     rows, columns = height // wh, width // ww
-    mask = torch.zeros(rows, columns, wh, ww, wh, ww, device=device)
+    mask = torch.zeros(rows, columns, wh, ww, wh, ww, device=device, dtype=dtype)
     # the shift moves rows from the top below those of the last windows, and columns likewise
     mask[-1, :, :below, :, below:] = mask[-1, :, below:, :, :below] = float("-inf")
     mask[:, -1, :, :right, :, right:] = mask[:, -1, :, right:, :, :right] = float("-inf")

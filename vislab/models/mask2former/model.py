@@ -198,7 +198,7 @@ class Mask2Former(VisionModel):
                 wanted = wanted & ~instances.ignore
             valid = (labels >= 0) & (labels < self.num_classes)
             if labels.device.type != "cpu":  # checked by the criterion, without another synchronization
-                state = wanted * torch.where(valid, 1, -1)
+                state = wanted * (2 * valid.long() - 1)
                 found.append(Target(labels.clamp(0, self.num_classes - 1), masks, state))
                 continue
             if not bool(wanted.all()):

@@ -16,6 +16,7 @@ from vislab.layers.convolution import pointwise
 from vislab.layers.deformable_attention import DeformableEncoderLayer
 from vislab.layers.position import pixel_centers, sine_position
 from vislab.layers.recompute import recompute
+from vislab.layers.tables import Tables
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,7 @@ class PixelDecoder(nn.Module):
             nn.Sequential(nn.Conv2d(channels, dim, 1), nn.GroupNorm(groups, dim)) for channels in in_channels[:0:-1]
         )
         self.level_embed = nn.Parameter(torch.randn(3, dim))
+        self.tables = Tables()
         self.layers = nn.ModuleList(
             DeformableEncoderLayer(dim=dim, num_heads=num_heads, num_levels=n, num_points=num_points, ffn_dim=ffn_dim)
             for n in levels
@@ -115,9 +117,14 @@ class PixelDecoder(nn.Module):
         shapes = tuple((x.shape[2], x.shape[3]) for x in coarse_to_fine)
         tokens = torch.cat([x.permute(0, 2, 3, 1).flatten(1, 2) for x in coarse_to_fine], dim=1)
         device, dim = tokens.device, tokens.shape[2] // 2
-        sine = tuple(sine_position(h, w, dim=dim, device=device) for h, w in shapes)
+
+        def make() -> tuple[Tensor, ...]:
+            sine = (sine_position(h, w, dim=dim, device=device) for h, w in shapes)
+            return *sine, pixel_centers(shapes, device=device)
+
+        *sine, centers = self.tables.get(make, shapes, dim, device)
         position = [x + self.level_embed[i] for i, x in enumerate(sine)]
-        return Tokens(tokens, torch.cat(position), pixel_centers(shapes, device=device), shapes, sine)
+        return Tokens(tokens, torch.cat(position), centers, shapes, tuple(sine))
 
     def layer(self, state: Tokens, index: int) -> Tokens:
         """Apply layer `index` (0-based)."""

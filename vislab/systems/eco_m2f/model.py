@@ -195,10 +195,13 @@ class EcoM2F(Mask2Former):
             losses: dict[str, Tensor] = {}
             for k, tokens in self.pixel_decoder.walk(state, self.exits):
                 share = self.alpha(k) / len(self.exits)
-                losses |= {f"e{k}.{name}": share * v for name, v in self.loss(finest, tokens, targets).items()}
+                found = self.loss(finest, tokens, targets)
+                scaled = (share * torch.stack(list(found.values()))).unbind()
+                losses |= {f"e{k}.{name}": value for name, value in zip(found, scaled, strict=True)}
             return losses
         if num_layers is None:
             num_layers = self.train_exit if self.exit_mode == "sample" and self.train_exit else last
         weight = 1.0 if self.exit_mode == "full" else self.alpha(int(num_layers))
         state = self.pixel_decoder.encode(state, int(num_layers))
-        return {name: weight * value for name, value in self.loss(finest, state, targets).items()}
+        losses = self.loss(finest, state, targets)
+        return dict(zip(losses, (weight * torch.stack(list(losses.values()))).unbind(), strict=True))

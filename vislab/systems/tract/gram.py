@@ -143,37 +143,45 @@ def _patches(x: Tensor, layer: nn.Conv2d) -> Tensor:
 def _row_blocks(x: Tensor, layer: nn.Conv2d) -> Tensor:
     """Return blocks A[u, v], u <= v, of the kernel rows: (kh, kh, G, K, K) with K = C/G * kw.
 
-    Blocks with u >= stride contain the difference to A[u - stride, v - stride], which `_resolve` adds.
+    Blocks with u >= stride contain the difference to A[u - stride, v - stride], which `_resolve` adds. Blocks of one u
+    whose v differ by the stride are one batched product of overlapping views.
     """
     kh, s = layer.kernel_size[0], layer.stride[0]
     columns = _windows(_padded(x, layer), 1, layer)  # (B, G, C/G, Hp, Wo, kw)
     height = (columns.shape[3] - kh) // s + 1
-    columns = columns.permute(3, 1, 0, 4, 2, 5).flatten(4).flatten(2, 3)  # (Hp, G, B * Wo, K): image rows first
-    phases = [columns[first::s].contiguous() for first in range(s)]
-
-    def seen(u: int, first: int, last: int) -> Tensor:
-        """Return the input of kernel row u at output rows first..last-1: (G, rows * B * Wo, K)."""
-        return phases[u % s][u // s + first : u // s + last].transpose(0, 1).flatten(1, 2)
-
-    blocks = columns.new_zeros(kh, kh, layer.groups, columns.shape[-1], columns.shape[-1])
-    for u in range(kh):
-        for v in range(u, kh):
-            if u < s:
-                blocks[u, v] = seen(u, 0, height).mT @ seen(v, 0, height)
-            else:
-                enters = seen(u - s, height, height + 1).mT @ seen(v - s, height, height + 1)
-                blocks[u, v] = enters - seen(u - s, 0, 1).mT @ seen(v - s, 0, 1)
+    columns = columns.permute(1, 3, 0, 4, 2, 5).flatten(4).flatten(2, 3)  # (G, Hp, B * Wo, K)
+    blocks = columns.new_zeros(kh, kh, len(columns), columns.shape[-1], columns.shape[-1])
+    phases = [columns[:, first::s].contiguous() for first in range(s)]  # image rows that a kernel row sees
+    for group in range(len(columns)):
+        for u in range(s):
+            seen = _output_rows(phases[u][group], 0, 1, height)  # (1, height * B * Wo, K)
+            for r in range(s):
+                v = u + (r - u) % s  # the first kernel row from u on in phase r
+                if v < kh:  # this and every s-th after it, whose inputs overlap
+                    others = _output_rows(phases[r][group], v // s, len(range(v, kh, s)), height)
+                    blocks[u, v::s, group] = torch.bmm(seen.mT.expand(len(others), -1, -1), others)
+    # what kernel rows see at the output row after the last, and at the first
+    ends = torch.stack([columns[:, start : start + kh - s] for start in (s * height, 0)])
+    ends = ends.transpose(2, 3).flatten(3)  # (2, G, B * Wo, (kh - s) * K)
+    enters, leaves = ends.mT @ ends
+    change = (enters - leaves).unflatten(2, (kh - s, -1)).unflatten(1, (kh - s, -1))  # (G, kh - s, K, kh - s, K)
+    blocks[s:, s:] = change.permute(1, 3, 0, 2, 4)
     return blocks
+
+
+def _output_rows(rows: Tensor, start: int, count: int, height: int) -> Tensor:
+    """Return views (count, height * n, K) of image rows (R, n, K): rows i to i + height - 1 for i from `start` on."""
+    _, n, k = rows.shape
+    return rows.as_strided((count, height * n, k), (n * k, k, 1), rows.storage_offset() + start * n * k)
 
 
 def _resolve(blocks: Tensor, layer: nn.Conv2d) -> Tensor:
     """Evaluate the recurrence, mirror the lower blocks and order rows and columns as (c, kh, kw): (G, n, n)."""
     (kh, kw), s = layer.kernel_size, layer.stride[0]
-    for u in range(s, kh):
-        for v in range(u, kh):
-            blocks[u, v] += blocks[u - s, v - s]
-    for u in range(kh):
-        for v in range(u):
-            blocks[u, v] = blocks[v, u].mT
+    for u in range(s, kh, s):
+        stop = min(u + s, kh)
+        blocks[u:stop, u:] += blocks[u - s : stop - s, u - s : kh - s]
+    upper = torch.ones(kh, kh, dtype=torch.bool, device=blocks.device).triu_()[:, :, None, None, None]
+    blocks = torch.where(upper, blocks, blocks.transpose(0, 1).mT)
     blocks = blocks.unflatten(4, (-1, kw)).unflatten(3, (-1, kw))  # (kh, kh', G, C, kw, C', kw')
     return blocks.permute(2, 3, 0, 4, 5, 1, 6).flatten(4).flatten(1, 3)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError
 from vislab.models.encoders.frozen_norm import freeze
+from vislab.models.encoders.response_norm import use_lean_norms
 from vislab.models.encoders.timm_models import (
     create_model,
     enable_grad_checkpointing,
@@ -90,6 +91,7 @@ class TimmEncoder(nn.Module):
         args.update({"drop_path_rate": drop_path_rate} if drop_path_rate is not None else {})
         self.model = create_model(name, args, owner="TimmEncoder", download=pretrained is True, alternatives=ANY_SIZE)
         _check_intermediates(self.model, name)
+        use_lean_norms(self.model)
         info = list(self.model.feature_info)
         strides, channels = [f["reduction"] for f in info], [f["num_chs"] for f in info]
         self.out_indices = _choose_outputs(name, strides, out_indices)

@@ -1,12 +1,17 @@
 """Test the preprocessor: values, memory layout, and padding of labels in training only."""
 
+import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData, LabelData, PixelData
 
+from tests.helpers.pretended_gpu import CUDA, pretended_gpu
 from vislab.datasets.scenes import Scenes
 from vislab.datasets.transforms import LoadImage, PackInputs
 from vislab.errors import DataError
-from vislab.models.preprocessor import ImagePreprocessor
+from vislab.models import preprocessor
+from vislab.models.preprocessor import ImagePreprocessor, move_samples
+from vislab.structures import DataSample
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -107,3 +112,50 @@ def test_statistics():
     found = ImagePreprocessor(mean=mean, std=std).statistics
     assert found == (list(mean), list(std))
     assert ImagePreprocessor().statistics is None
+
+
+COPIES = {((5,), torch.int64), ((20,), torch.float32), ((1, 30, 40), torch.int64)}  # labels, boxes, and each map
+
+
+def test_samples_are_moved_with_one_copy_a_dtype(monkeypatch):
+    """Values, shapes, metainfo and what is no tensor stay; tensors that are large are copied alone."""
+    monkeypatch.setattr(preprocessor, "_SMALL", 64)
+    samples = []
+    for count in (2, 0, 3):
+        sample = DataSample(metainfo={"img_path": f"{count}.png"})
+        labels = torch.arange(count)
+        areas = np.ones(count)
+        sample.gt_instances = InstanceData(labels=labels, bboxes=torch.rand(count, 4), ids=labels, areas=areas)
+        sample.gt_sem_seg = PixelData(data=torch.ones(1, 30, 40, dtype=torch.int64), metainfo={"kind": count})
+        samples.append(sample)
+    for moved, sample in zip(move_samples(samples, torch.device("cpu")), samples, strict=True):
+        assert moved is not sample and moved.gt_instances.labels.equal(sample.gt_instances.labels)
+    copies, to = [], torch.Tensor.to
+    with pretended_gpu() as waits:
+        monkeypatch.setattr(torch.Tensor, "to", lambda x, device, **how: (copies.append(x), to(x, device, **how))[1])
+        moved = move_samples(samples, CUDA)
+        assert {(tuple(x.shape), x.dtype) for x in copies} == COPIES and not waits
+    for found, sample in zip(moved, samples, strict=True):
+        assert type(found) is DataSample and found.metainfo == sample.metainfo
+        assert found.gt_sem_seg.data.device == found.gt_instances.bboxes.device == CUDA
+        assert found.gt_instances.bboxes.shape == sample.gt_instances.bboxes.shape
+        assert found.gt_instances.areas is sample.gt_instances.areas
+        assert found.gt_sem_seg.metainfo == sample.gt_sem_seg.metainfo and len(found.gt_instances) == len(
+            sample.gt_instances
+        )
+
+
+def test_moved_values(monkeypatch):
+    """The CPU stands in for a device: each tensor gets its own part."""
+
+    class Device:
+        type = "elsewhere"
+
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, device, **_: self.clone())
+    samples = [DataSample(), DataSample()]
+    for i, sample in enumerate(samples):
+        sample.gt_instances = InstanceData(labels=torch.tensor([i, 7]), bboxes=torch.full((2, 4), float(i)))
+        sample.gt_label = LabelData(label=torch.tensor([10 + i]))
+    for i, moved in enumerate(move_samples(samples, Device())):
+        assert moved.gt_instances.labels.tolist() == [i, 7] and moved.gt_label.label.tolist() == [10 + i]
+        assert moved.gt_instances.bboxes.tolist() == [[i] * 4] * 2

@@ -1,10 +1,11 @@
 """Data preprocessor: batching and normalization of uint8 images on the device of the model."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseDataPreprocessor
-from mmengine.structures import PixelData
+from mmengine.structures import BaseDataElement, PixelData
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -12,6 +13,8 @@ from vislab.errors import DataError
 from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.structures.data_sample import MAP_FILL
+
+_SMALL = 1 << 16  # bytes of a tensor that is copied to the device together with others
 
 
 @MODELS.register_module()
@@ -87,7 +90,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         """
         images = list(data["inputs"])
         samples = data.get("data_samples")
-        samples = None if samples is None else self.cast_data(samples)
+        samples = None if samples is None else move_samples(samples, self.device, self._non_blocking)
         height, width = self._batch_shape(images)
         inputs = self._batch(images, height, width)
         for image, sample in zip(images, samples or (), strict=False):
@@ -127,6 +130,44 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if self.gain is None:
             return images.div_(255)
         return images.mul_(self.gain).add_(self.shift)
+
+
+def move_samples(
+    samples: Sequence[BaseDataElement], device: torch.device, non_blocking: bool = True
+) -> list[BaseDataElement]:
+    """Return copies of samples with their tensors on a device. Small tensors of a dtype are copied together."""
+    if device.type == "cpu":
+        return [sample.to(device) for sample in samples]
+    small: dict[torch.dtype, dict[int, Tensor]] = {}
+    for sample in samples:
+        for tensor in _tensors(sample):
+            if tensor.device.type == "cpu" and tensor.numel() * tensor.element_size() <= _SMALL:
+                small.setdefault(tensor.dtype, {})[id(tensor)] = tensor
+    moved = {}
+    for tensors in small.values():
+        joined = torch.cat([tensor.flatten() for tensor in tensors.values()]).to(device, non_blocking=non_blocking)
+        parts = joined.split([tensor.numel() for tensor in tensors.values()])
+        for (key, tensor), part in zip(tensors.items(), parts, strict=True):
+            moved[key] = part.view(tensor.shape)
+
+    def there(value: Any) -> Any:
+        if isinstance(value, BaseDataElement):
+            copy = value.new()
+            copy.set_data({key: there(part) for key, part in value.items()})
+            return copy
+        if id(value) in moved:
+            return moved[id(value)]
+        return value.to(device, non_blocking=non_blocking) if isinstance(value, Tensor) else value
+
+    return [there(sample) for sample in samples]
+
+
+def _tensors(sample: BaseDataElement) -> Iterator[Tensor]:
+    for value in sample.values():
+        if isinstance(value, BaseDataElement):
+            yield from _tensors(value)
+        elif isinstance(value, Tensor):
+            yield value
 
 
 def _pad_labels(sample: DataSample, shape: tuple[int, int], size: tuple[int, int]) -> None:

@@ -6,7 +6,7 @@ JOBS   ?= 2
 BIN    := .venv/bin
 MARKS  := not slow and not gpu and not peer$(if $(VISLAB_DATA),, and not data)
 
-.PHONY: train test lint bench clean
+.PHONY: train test test-gpu lint bench bench-gpu clean
 
 .venv/installed: requirements.txt setup.cfg pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -19,6 +19,16 @@ train: .venv/installed  ## train a config: make train CONFIG=configs/... ARGS="-
 
 test: .venv/installed   ## the default tests: no GPU, no network; `data` tests as well where VISLAB_DATA is set
 	$(BIN)/python -m pytest -n $(JOBS) -m "$(MARKS)" $(ARGS)
+
+# GPU_PYTHON=python3 uses an environment that is there, on a machine without network, instead of .venv
+GPU_PYTHON ?= $(BIN)/python
+GPU_NEEDS  := $(if $(filter $(BIN)/python,$(GPU_PYTHON)),.venv/installed)
+
+test-gpu: $(GPU_NEEDS)   ## the tests that need a GPU; each that is skipped is listed with its reason
+	PYTHONPATH=. $(GPU_PYTHON) -m pytest -m gpu -rs $(ARGS)
+
+bench-gpu: $(GPU_NEEDS)  ## time and memory on a GPU, one table; ARGS=--quick tries the script on a CPU
+	PYTHONPATH=. $(GPU_PYTHON) benchmarks/gpu.py $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

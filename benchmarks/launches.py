@@ -14,6 +14,9 @@ tensors without content that claim to be on a GPU. Columns:
 Deformable attention counts as on a GPU on which its Triton kernel agrees with the reference, other attention as
 torch's memory-efficient kernel. Configs with mixed precision (`AmpOptimWrapper`) run in bfloat16. `--places N` lists
 the N places with the most launches.
+
+A second table has the memory of one encoder layer with the kernel and with `grid_sample`: kept for backward, and the
+most in use, where nothing is released during backward.
 """
 
 import sys
@@ -99,6 +102,37 @@ def count(name: str, images: int, small: bool = False) -> Step:
     return Step(counter.launches, counter.copies, Counter(waits), counter.allocated, kept[1], counter.places)
 
 
+def encoder_layer(side: int, kernel: bool, dtype: str = "float32") -> tuple[float, float]:
+    """Return MiB kept for backward, and the most in use, by a deformable encoder layer of one image (side x side).
+
+    Three levels of strides 8, 16, 32; 8 heads, 4 points, 256 channels. Its input is not counted.
+    """
+    sys.path.insert(0, str(REPOSITORY))
+    import torch
+    from _launches import Launches
+
+    from tests.helpers.pretended_backward import walked_backward
+    from tests.helpers.pretended_gpu import CUDA, pretended_gpu, to_pretended_gpu
+    from vislab.layers.deformable_attention import DeformableEncoderLayer
+    from vislab.layers.position import pixel_centers
+    from vislab.ops import ms_deform_attn
+
+    shapes = tuple((side // stride, side // stride) for stride in (32, 16, 8))
+    layer = DeformableEncoderLayer(dim=256, num_heads=8, num_levels=3, num_points=4, ffn_dim=1024)
+    counter = Launches()
+    agrees = patch.object(ms_deform_attn, "kernel_agrees", lambda device, dtype: kernel)
+    with pretended_gpu(), walked_backward(), agrees, torch.autocast("cuda", getattr(torch, dtype), dtype != "float32"):
+        to_pretended_gpu(layer)
+        centers = pixel_centers(shapes, device=CUDA)
+        tokens = torch.zeros(1, len(centers), 256, device=CUDA, requires_grad=True)
+        position = torch.zeros(len(centers), 256, device=CUDA)
+        with counter:
+            out = layer(tokens, position, centers, shapes)
+            kept = counter.held
+            out.sum().backward()
+    return kept / 2**20, counter.most / 2**20
+
+
 def _keep(samples: list, labels: list[str]) -> None:
     """Remove all other labels."""
     for sample in samples:
@@ -137,7 +171,15 @@ def main() -> None:
             print(f"{launches:6d}  {place}  {operators(step, place)}")
         for wait in step.waits:
             print(f"{name} waits: {wait.reason}, {wait.place}", flush=True)
-    table = _common.print_table(rows)
+    side = 256 if args.quick else 1024
+    memory = [
+        {"encoder layer": f"{side}x{side}, {dtype}", "form": form, "kept MiB": f"{kept:.0f}", "most MiB": f"{most:.0f}"}
+        for dtype in ("float32", "bfloat16")
+        for form, (kept, most) in (
+            (form, encoder_layer(side, form == "kernel", dtype)) for form in ("grid_sample", "kernel")
+        )
+    ]
+    table = _common.print_table(rows) + "\n\n" + _common.print_table(memory)
     if not args.no_record:
         _common.record(f"batch {IMAGES}\n\n{table}", args.quick)
     _common.result(**values)

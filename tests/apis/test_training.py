@@ -37,6 +37,9 @@ def test_amp():
         cfg = training_config(plain_config(optim_wrapper=section), amp=True)
         assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type) is AmpOptimWrapper
         assert "AmpOptimWrapper" in cfg.pretty_text  # it can be written into the work folder
+        assert "dtype" not in cfg.optim_wrapper
+    cfg = training_config(plain_config(optim_wrapper={"type": "OptimWrapper"}), amp="bfloat16")
+    assert OPTIM_WRAPPERS.get(cfg.optim_wrapper.type) is AmpOptimWrapper and cfg.optim_wrapper.dtype == "bfloat16"
     with pytest.raises(ConfigError, match="optim_wrapper.type is TractOptimWrapper"):
         training_config(plain_config(optim_wrapper={"type": "TractOptimWrapper"}), amp=True)
     with pytest.raises(ConfigError, match="does not have"):

@@ -139,3 +139,11 @@ def test_loops_over_images_do_not_come_back(name):
 
 
 BUDGET: dict[str, int] = {}
+
+
+def test_the_kernel_keeps_no_samples():
+    """Samples of all levels: queries x heads x points x channels of a head, in float32."""
+    (with_kernel, _), (without, most) = (launches.encoder_layer(256, kernel) for kernel in (True, False))
+    queries = 32 * 32 + 16 * 16 + 8 * 8
+    samples = queries * 8 * 12 * 32 * 4 / 2**20
+    assert without - with_kernel >= samples and most > without

@@ -7,13 +7,16 @@ Models are built small: the whole class should take a few seconds.
 """
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from vislab.engine.optim.amp import AmpOptimWrapper
 from vislab.errors import TrainingError
+from vislab.models.preprocessor import move_samples
 from vislab.structures import DataSample
 
 
@@ -120,13 +123,52 @@ class ModelBehavior:
         other.load_state_dict(state, strict=True)
         assert same(expected, self.outputs(other))
 
-    def test_bf16_autocast(self):
+    def test_bf16_step(self):
+        """Losses in float32 and near those of float32; one step leaves finite weights in float32."""
         model = self.make()
         expected = self.total(self.losses(model))
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        losses = self.amp_step(model, "bfloat16", lambda: self.losses(model))
+        assert self.total(losses).item() == pytest.approx(expected.item(), rel=self.bf16_tolerance)
+
+    @pytest.mark.slow
+    def test_float16_losses(self):
+        """No value of a forward pass leaves the range of float16."""
+        model = self.make()
+        expected = self.total(self.losses(model))
+        with torch.autocast("cpu", dtype=torch.float16):
             losses = self.losses(model)
         assert all(value.dtype == torch.float32 for value in losses.values())
         assert self.total(losses).item() == pytest.approx(expected.item(), rel=self.bf16_tolerance)
+
+    @pytest.mark.gpu
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+    def test_mixed_precision_on_a_gpu(self, dtype):
+        device = torch.device("cuda")
+        model = self.make().to(device)
+        inputs, samples = self.inputs(2).to(device), move_samples(self.samples(2), device)
+
+        def losses() -> dict[str, Tensor]:
+            torch.manual_seed(1)
+            return model(inputs, samples, mode="loss")
+
+        expected = self.total(losses())
+        found = self.amp_step(model, dtype, losses)
+        assert self.total(found).item() == pytest.approx(expected.item(), rel=self.bf16_tolerance)
+
+    def amp_step(self, model: BaseModel, dtype: str, losses: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """A training step with AmpOptimWrapper; returns its losses."""
+        before = {name: p.detach().clone() for name, p in model.named_parameters()}
+        trained = [p for p in model.parameters() if p.requires_grad]
+        wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD(trained, lr=1e-3), dtype=dtype, loss_scale=128.0)
+        with wrapper.optim_context(model):
+            found = losses()
+            total, _ = model.parse_losses(found)
+        assert all(value.dtype == torch.float32 for value in found.values())
+        wrapper.update_params(total)
+        after = dict(model.named_parameters())
+        assert all(p.dtype == torch.float32 and p.isfinite().all() for p in after.values())
+        assert any(not torch.equal(p, before[name]) for name, p in after.items())
+        return found
 
     def test_a_prediction_does_not_depend_on_its_batch(self):
         model = self.make()

@@ -14,13 +14,13 @@ from vislab.registry import MODELS
 from vislab.structures import DataSample
 
 
-def build(path: Path, small: bool = True) -> tuple[nn.Module, dict]:
-    """The config's model on the meta device, reduced in size if `small`, and its optimizer's settings."""
+def build(path: Path, small: bool = True, device: str = "meta") -> tuple[nn.Module, dict]:
+    """The config's model with random weights on a device, reduced if `small`, and its optimizer's settings."""
     cfg = load_config(path)._cfg_dict
     if small:
         shrink(cfg)
     _without_weights(cfg.model)
-    with torch.device("meta"):
+    with torch.device(device):
         return MODELS.build(cfg.model), cfg.optim_wrapper
 
 

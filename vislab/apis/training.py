@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process
@@ -15,6 +15,8 @@ from vislab.engine.first_errors import one_message
 from vislab.engine.resume.latest import step_checkpoints
 from vislab.errors import ConfigError, VislabError
 
+AmpDtype = Literal["float16", "bfloat16"]
+
 
 def train(
     config: str | Path | Config,
@@ -22,7 +24,7 @@ def train(
     work_dir: str | Path | None = None,
     resume: bool | str | Path = False,
     load_from: str | Path | None = None,
-    amp: bool = False,
+    amp: bool | AmpDtype = False,
     auto_scale_lr: bool = False,
     seed: int | None = None,
     launcher: Launcher = "none",
@@ -36,7 +38,8 @@ def train(
         resume: True to resume from the latest complete checkpoint in `work_dir`, if there is one; or the path of a
             checkpoint to resume from.
         load_from: Initialize the model with these weights, with a new optimizer; a path, or a name of the catalogue.
-        amp: Use mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU.
+        amp: Use mixed precision: float16 with loss scaling on a GPU, bfloat16 on a CPU; or "float16" or "bfloat16", of
+            which the second needs no loss scaling.
         auto_scale_lr: Scale the learning rate by batch size / `auto_scale_lr.base_batch_size` of the config.
         seed: Random seed of the run.
         launcher: Launcher of the processes; "none" for a single process.
@@ -79,7 +82,7 @@ def training_config(
     *,
     resume: bool | str | Path = False,
     load_from: str | Path | None = None,
-    amp: bool = False,
+    amp: bool | AmpDtype = False,
     auto_scale_lr: bool = False,
     **run: Any,
 ) -> Config:
@@ -97,7 +100,7 @@ def training_config(
     elif load_from:
         cfg.load_from = existing(resolve_weights(load_from))
     if amp:
-        _enable_amp(cfg)
+        _enable_amp(cfg, None if amp is True else amp)
     if auto_scale_lr:
         if not cfg.get("auto_scale_lr", {}).get("base_batch_size"):
             raise ConfigError(
@@ -108,7 +111,7 @@ def training_config(
     return cfg
 
 
-def _enable_amp(cfg: Config) -> None:
+def _enable_amp(cfg: Config, dtype: str | None) -> None:
     if not cfg.get("optim_wrapper"):
         raise ConfigError("amp=True changes `optim_wrapper`, which this config does not have")
     kind = cfg.optim_wrapper.get("type", "OptimWrapper")
@@ -116,6 +119,8 @@ def _enable_amp(cfg: Config) -> None:
     if name not in ("OptimWrapper", "AmpOptimWrapper"):
         raise ConfigError(f"amp=True replaces a plain OptimWrapper; optim_wrapper.type is {name}: set its own option")
     cfg.optim_wrapper.type = "vislab.engine.optim.amp.AmpOptimWrapper"  # as text: it is written to work_dir
+    if dtype is not None:
+        cfg.optim_wrapper.dtype = dtype  # checked with the config
 
 
 def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:

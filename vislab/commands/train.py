@@ -37,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="initialize the model with these weights: a file, or a catalogue name",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (float16 on a GPU, bfloat16 on a CPU)")
+    parser.add_argument(
+        "--amp-dtype", choices=["float16", "bfloat16"], help="mixed precision in this type; bfloat16 is not scaled"
+    )
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
     parser.add_argument("--seed", type=int, help="random seed of the run")
     parser.add_argument(
@@ -72,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
         "work_dir": args.work_dir,
         "resume": args.resume,
         "load_from": args.load_from,
-        "amp": args.amp,
+        "amp": args.amp_dtype or args.amp,
         "auto_scale_lr": args.auto_scale_lr,
         "seed": args.seed,
         "launcher": args.launcher,

@@ -2,7 +2,7 @@
 
     python benchmarks/hnerv_rd.py                        # hours on one core; an interrupted run continues
     python benchmarks/hnerv_rd.py --clips bunny_160x320  # about an hour
-    python benchmarks/hnerv_rd.py --clips bunny_160x320 --methods HNeRV ours --seed 1 --lams 0.005
+    python benchmarks/hnerv_rd.py --clips bunny_160x320 --methods HNeRV ours --seed 1 --bpps 0.14
     python benchmarks/hnerv_rd.py --quick
 
 Every byte of the file counts: the elementary stream of x264 and x265, weights and code table of the published
@@ -45,7 +45,7 @@ PRESETS = ("medium", "veryslow")
 FORMATS = ("yuv420p", "yuv444p")
 BITS = (8, 6, 5, 4)
 METHODS = ("x264", "x265", "HNeRV", "NeRV", "ours")
-LAMS = (0.0025, 0.005, 0.01, 0.02)
+BPPS = (0.14, 0.07, 0.1, 0.2)
 ADAM_RATE = 2e-3
 
 
@@ -232,7 +232,7 @@ def pad(frames, strides):
 
 
 def run_ours(clip: str, frames, args, results: Results, work: Path) -> None:
-    """Fit and compress with each lam; the files stay in `work`."""
+    """Fit and compress to each number of bits per pixel; the files stay in `work`."""
     import numpy as np
     import torch
 
@@ -242,12 +242,12 @@ def run_ours(clip: str, frames, args, results: Results, work: Path) -> None:
     _, strides, _ = CLIPS[clip]
     padded = torch.tensor(pad(frames, strides)).permute(0, 3, 1, 2)  # (T, 3, H, W)
     fitted, fit_seconds = None, 0.0
-    for lam in args.lams:
-        name = f"{clip}/ours lam={lam:g}/s{args.seed}/e{args.our_epochs}"
+    for bpp in args.bpps:
+        name = f"{clip}/ours bpp={bpp:g}/s{args.seed}/e{args.our_epochs}"
         if name in results.rows:
             continue
         torch.manual_seed(args.seed)
-        settings = TrainingSettings(epochs=args.our_epochs, lam=lam, seed=args.seed)
+        settings = TrainingSettings(epochs=args.our_epochs, target_bits=bpp * frames[..., 0].size, seed=args.seed)
         training = SegmentTraining(
             HNeRV(strides=strides, decoder_width=WIDTH), padded, settings, size=tuple(frames.shape[1:3])
         )
@@ -261,7 +261,7 @@ def run_ours(clip: str, frames, args, results: Results, work: Path) -> None:
         training.load_state_dict(fitted)
         while not training.finished:
             training.run_epoch()
-        path = work / f"{clip}_{lam:g}_{args.seed}.hnv"
+        path = work / f"{clip}_{bpp:g}_{args.seed}.hnv"
         write_hnv(path, VideoInfo(size=tuple(frames.shape[1:3])), [training.segment()])
         seconds = fit_seconds + time.process_time() - began
         output = work / "decoded.npy"
@@ -295,7 +295,7 @@ def curves(rows: dict, clip: str) -> dict[str, list[dict]]:
     for name, row in rows.items():
         place, method = name.split("/")[:2]
         if place == clip:
-            kind = method.split(" crf=")[0].split(" lam=")[0]
+            kind = method.split(" crf=")[0].split(" bpp=")[0]
             kind = kind.split()[0] + " as published" if kind.endswith("bit") else kind
             found.setdefault(kind, []).append(row)
     return {kind: sorted(points, key=lambda row: row["bpp"]) for kind, points in found.items()}
@@ -360,7 +360,7 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--prune", type=float, default=0.0, help="share of pruned weights in the published pipeline")
-    parser.add_argument("--lams", type=float, nargs="+", default=LAMS)
+    parser.add_argument("--bpps", type=float, nargs="+", default=BPPS)
     parser.add_argument("--work", type=Path, default=REPOSITORY / "work_dirs" / "hnerv_rd")
     parser.add_argument("--decode", nargs=2, metavar=("FILE", "OUT"), help="used by the script itself")
     args = parser.parse_args()
@@ -370,7 +370,7 @@ def main() -> None:
     args.bits = BITS
     presets, formats, crfs, step = PRESETS, FORMATS, CRFS, 1
     if args.quick:
-        args.clips, args.epochs, args.bits, args.lams, step = ["bunny_160x320"], 3, (8, 4), (0.01,), 22
+        args.clips, args.epochs, args.bits, args.bpps, step = ["bunny_160x320"], 3, (8, 4), (0.5,), 22
         args.our_epochs = 3
         presets, formats, crfs = ("medium",), ("yuv420p",), (26, 38)
         args.work = args.work / "quick"

@@ -4,7 +4,16 @@ import pickle
 
 import pytest
 
-from vislab.errors import CheckpointError, ConfigError, DataError, TrainingError, VislabError, did_you_mean, nearest
+from vislab.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    TrainingError,
+    VislabError,
+    check_choice,
+    did_you_mean,
+    nearest,
+)
 
 
 @pytest.mark.parametrize(
@@ -36,3 +45,10 @@ def test_errors_go_through_a_pickle(kind):
     copy = pickle.loads(pickle.dumps(kind("a message")))
     assert type(copy) is kind and str(copy) == "a message" and isinstance(copy, VislabError)
     assert str(kind(str(kind("a message")))) == "a message"
+
+
+def test_check_choice_lists_the_choices_and_names_the_nearest():
+    check_choice("Pool: kind", "avg", ("avg", "max", None))
+    check_choice("Pool: kind", None, ("avg", "max", None))
+    with pytest.raises(ConfigError, match=r"^Pool: kind='maxx' is not one of avg, max; did you mean 'max'\?$"):
+        check_choice("Pool: kind", "maxx", ("avg", "max", None))

@@ -6,6 +6,7 @@ and mmengine's builders re-create exceptions from their message.
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class VislabError(Exception):
@@ -47,3 +48,16 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return a hint such as "; did you mean 'lr'?" for the end of a message; empty if no candidate is close."""
     close = nearest(name, candidates)
     return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def check_choice(what: str, value: Any, choices: Iterable[Any]) -> None:
+    """Raise ConfigError if `value` is not one of `choices`.
+
+    Args:
+        what: Name of the argument, with its class: "CAE: target_context".
+        value: Its value.
+        choices: The allowed values; None is not listed in the message.
+    """
+    if value not in (known := list(choices)):
+        names = [str(choice) for choice in known if choice is not None]
+        raise ConfigError(f"{what}={value!r} is not one of {', '.join(names)}{did_you_mean(str(value), names)}")

@@ -15,7 +15,7 @@ import vislab.engine  # noqa: F401  the mmengine fixes and the registered engine
 from vislab.engine.config.check import check_config, check_settings
 from vislab.engine.config.load import load_config
 from vislab.engine.device import usable_device
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.paths import expand, expand_path
 from vislab.io.weights import load_state
@@ -51,8 +51,7 @@ def prepare(
     """
     cfg = load(config, cfg_options)
     check_settings(cfg)
-    if launcher not in ("none", "pytorch", "slurm", "mpi"):
-        raise ConfigError(f"launcher={launcher!r} is not one of none, pytorch, slurm, mpi")
+    check_choice("launcher", launcher, ("none", "pytorch", "slurm", "mpi"))
     cfg.launcher = launcher
     if work_dir is not None or cfg.get("work_dir"):
         cfg.work_dir = expand_path(str(work_dir or cfg.work_dir), "work_dir")

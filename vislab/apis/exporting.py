@@ -16,7 +16,7 @@ from vislab.apis.export_check import Difference, check_runs
 from vislab.apis.export_formats import SUFFIX, Format, to_onnx, to_torch, trace
 from vislab.apis.predictor import evaluated_dataset, test_pipeline
 from vislab.engine.class_lists import checkpoint_classes
-from vislab.errors import CheckpointError, ConfigError
+from vislab.errors import CheckpointError, ConfigError, check_choice
 from vislab.io.atomic import write_atomically
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.paths import usable_folder
@@ -146,8 +146,7 @@ def check_target(out: str | Path, format: Format) -> Path:
     Raises:
         ConfigError: The name does not fit the format, or the folder cannot be written to.
     """
-    if format not in SUFFIX:
-        raise ConfigError(f"format={format!r} is not one of {', '.join(get_args(Format))}")
+    check_choice("format", format, SUFFIX)
     path = Path(os.path.expanduser(out))
     if path.suffix != SUFFIX[format]:
         raise ConfigError(f"--out {out}: files of --format {format} are named *{SUFFIX[format]}")

@@ -12,7 +12,7 @@ import torch
 from vislab.apis.inputs import is_address
 from vislab.apis.regions import Regions, boxes_of, import_supervision, regions_of_map
 from vislab.apis.results import to_plain_results, write_image
-from vislab.errors import ConfigError, did_you_mean
+from vislab.errors import ConfigError, check_choice, did_you_mean
 from vislab.structures import DataSample
 from vislab.structures.rotated_boxes import rboxes_to_corners, rboxes_to_hboxes
 from vislab.visualization import Visualizer
@@ -345,8 +345,7 @@ class Prediction:
         Raises:
             ConfigError: There are none of this kind.
         """
-        if kind not in (None, "instances", "panoptic", "semantic"):
-            raise ConfigError(f"kind={kind!r} is not one of 'instances', 'panoptic', 'semantic'")
+        check_choice("kind", kind, (None, "instances", "panoptic", "semantic"))
         parts = {"instances": "boxes", "panoptic": "panoptic", "semantic": "semantic"}
         kinds = [name for name, part in parts.items() if kind in (None, name) and self._has(part)]
         if not kinds:

@@ -16,7 +16,7 @@ from vislab.engine.device import usable_device
 from vislab.engine.features import Extractor, Features, cached_features
 from vislab.engine.head_training import RATES, probe_head
 from vislab.engine.report import write_metrics
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.evaluation.knn import knn_accuracy
 from vislab.evaluation.linear_probe import CS, HELD_OUT, linear_probe
 from vislab.io.paths import usable_folder
@@ -206,8 +206,7 @@ def _describe(source: ProbeEncoder, sets: ProbeData, layer: int | None, features
 
 
 def _feature_names(feature: str, features: Features) -> list[str]:
-    if feature not in ("all", "class", "mean"):
-        raise ConfigError(f"feature={feature!r} is not one of 'all', 'class', 'mean'")
+    check_choice("feature", feature, ("all", "class", "mean"))
     if feature == "class" and "class" not in features.arrays:
         raise ConfigError("feature='class': this encoder has no class token; use 'mean'")
     return [name for name in ("class", "mean") if name in features.arrays] if feature == "all" else [feature]

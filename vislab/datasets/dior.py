@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vislab.datasets.object_boxes import Entry, Problems, check_angle, read_numbers
 from vislab.datasets.oriented import AnnotatedImage, OrientedDataset
 from vislab.datasets.pairs import read_list
-from vislab.errors import ConfigError, DataError
+from vislab.errors import DataError, check_choice
 from vislab.io.listing import choose_images, list_files
 from vislab.registry import DATASETS
 
@@ -67,8 +67,7 @@ class DIOR(OrientedDataset):
         test_mode: bool = False,
         lazy_init: bool = False,
     ) -> None:
-        if boxes not in _FOLDERS:
-            raise ConfigError(f"DIOR: boxes={boxes!r} is not one of {', '.join(map(repr, _FOLDERS))}")
+        check_choice("DIOR: boxes", boxes, _FOLDERS)
         self.split = [split] if isinstance(split, str) else list(split)
         self.boxes = boxes
         self.annotations = annotations or _FOLDERS[boxes]

@@ -9,7 +9,7 @@ from vislab.datasets.base import BaseDataset
 from vislab.datasets.class_list import checked_names, given_classes, loose_name
 from vislab.datasets.label_share import check_share, choose_share
 from vislab.datasets.object_boxes import Entry, Problems, to_instances
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.io.images import read_size
 
 
@@ -68,8 +68,7 @@ class OrientedDataset(BaseDataset):
     ) -> None:
         name = type(self).__name__
         check_share(label_share, name)
-        if difficult not in ("ignore", "use"):
-            raise ConfigError(f"{name}: difficult={difficult!r} is not one of 'ignore', 'use'")
+        check_choice(f"{name}: difficult", difficult, ("ignore", "use"))
         own = self.METAINFO.get("classes") if classes is None else checked_names(classes, f"{name}: classes")
         if own is None:
             raise ConfigError(f"{name} needs classes=[...], the class names in the order of the numbers in the files")

@@ -20,7 +20,7 @@ from vislab.datasets.semantic_classes import (
     CITYSCAPES_PALETTE,
 )
 from vislab.datasets.transforms.loading import refuse_many_classes
-from vislab.errors import DataError
+from vislab.errors import DataError, check_choice
 from vislab.registry import DATASETS
 
 
@@ -168,8 +168,7 @@ class Cityscapes(SemSegFolder):
         test_mode: bool = False,
         lazy_init: bool = False,
     ) -> None:
-        if kind not in ("labelIds", "labelTrainIds"):
-            raise DataError(f"Cityscapes: kind={kind!r} is not labelIds or labelTrainIds")
+        check_choice("Cityscapes: kind", kind, ("labelIds", "labelTrainIds"))
         own = {k: k for k in range(len(CITYSCAPES_CLASSES))}
         super().__init__(
             data_root=data_root,

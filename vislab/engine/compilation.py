@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vislab.errors import ConfigError, did_you_mean
+from vislab.errors import ConfigError, check_choice, did_you_mean
 
 
 def compile_networks(model: nn.Module, settings: bool | Mapping[str, Any] | None) -> list[str]:
@@ -62,6 +62,5 @@ def _checked(settings: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(backend, str):
         from torch._dynamo import list_backends  # takes seconds to import
 
-        if backend not in (backends := list_backends(exclude_tags=())):
-            raise ConfigError(f"compile.backend={backend!r} is not one of {', '.join(backends)}")
+        check_choice("compile.backend", backend, list_backends(exclude_tags=()))
     return dict(settings)

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
-from vislab.errors import ConfigError, DataError
+from vislab.errors import ConfigError, DataError, check_choice
 from vislab.evaluation.average_precision import THRESHOLDS, match_best_free
 from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn, warn_unlabeled
 from vislab.evaluation.details import MIN_SCORE, Details, class_table, detection_f1, image_score, worst_images
@@ -72,8 +72,7 @@ class CocoMetric(BaseMetric):
         self.iou_types = (iou_types,) if isinstance(iou_types, str) else tuple(iou_types)
         if not self.iou_types or set(self.iou_types) - {"bbox", "segm"}:
             raise ConfigError(f"CocoMetric: iou_types={self.iou_types}; expected bbox and segm")
-        if backend not in ("auto", "faster", "pycocotools"):
-            raise ConfigError(f"CocoMetric: backend={backend!r} is not one of auto, faster, pycocotools")
+        check_choice("CocoMetric: backend", backend, ("auto", "faster", "pycocotools"))
         self.max_detections, self.recall = max_detections, recall
         self.classwise = classwise
         self.backend = backend

@@ -16,7 +16,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import MMLogger
 
-from vislab.errors import ConfigError, DataError
+from vislab.errors import ConfigError, DataError, check_choice
 from vislab.evaluation.checks import error_context, require_field, require_results, to_array, warn
 from vislab.evaluation.details import Details, ImageScore, image_score, worst_images
 from vislab.evaluation.frame import require_original_frame
@@ -119,10 +119,8 @@ class DepthMetric(BaseMetric):
         prefix: str | None = None,
     ):
         super().__init__(collect_device=collect_device, prefix=prefix)
-        if crop not in CROPS:
-            raise ConfigError(f"DepthMetric: crop={crop!r} is not one of {', '.join(CROPS)}")
-        if average not in ("image", "pixel"):
-            raise ConfigError(f"DepthMetric: average={average!r} is not image or pixel")
+        check_choice("DepthMetric: crop", crop, CROPS)
+        check_choice("DepthMetric: average", average, ("image", "pixel"))
         if not 0 < min_depth < max_depth:
             raise ConfigError(f"DepthMetric: expected 0 < min_depth < max_depth, got {min_depth} and {max_depth}")
         self.min_depth, self.max_depth = min_depth, max_depth

@@ -18,7 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vislab.errors import ConfigError
+from vislab.errors import check_choice
 from vislab.structures.rotated_boxes import rboxes_to_corners
 
 _SIDE = 1e-7  # smallest side
@@ -69,8 +69,7 @@ def corner_distance(
         reduction: "mean" or "max".
         scale: (..., 2), by which x and y are divided before. Default: pixels are not changed.
     """
-    if reduction not in ("mean", "max"):
-        raise ConfigError(f"corner distance: reduction={reduction!r} is not one of mean, max")
+    check_choice("corner distance: reduction", reduction, ("mean", "max"))
     corners, other = rboxes_to_corners(prediction), rboxes_to_corners(target)
     if scale is not None:
         corners, other = corners / scale[..., None, :], other / scale[..., None, :]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.layers.attention_pool import AttentivePool, EfficientPool
 from vislab.models.base import build_part
 from vislab.models.classifier import BaseClassifier
@@ -61,8 +61,7 @@ def build_pool(kind: str, dim: int, args: dict | None = None) -> nn.Module | Non
     Raises:
         ConfigError: Another kind, or arguments that do not fit.
     """
-    if kind not in POOLS:
-        raise ConfigError(f"pool={kind!r} is not one of {', '.join(POOLS)}")
+    check_choice("pool", kind, POOLS)
     if kind in ("class", "mean"):
         if args:
             raise ConfigError(f"pool_args={args}: pool={kind!r} takes no arguments")
@@ -118,8 +117,7 @@ class EncoderClassifier(BaseClassifier):
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        if norm not in NORMS:
-            raise ConfigError(f"EncoderClassifier: norm={norm!r} is not one of {', '.join(NORMS)}")
+        check_choice("EncoderClassifier: norm", norm, NORMS)
         encoder = build_part(encoder, TimmEncoder)
         if not is_encoder(encoder):
             raise ConfigError(f"EncoderClassifier: encoder is a {type(encoder).__name__}, which returns no tokens")

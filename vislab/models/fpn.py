@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.ops.images import normalize, pad_to_multiple
 from vislab.registry import MODELS
@@ -39,8 +39,7 @@ class FPNNetwork(nn.Module):
         width: int = 128,
     ):
         super().__init__()
-        if kind not in ("fpn", "linear"):
-            raise ConfigError(f"FPNNetwork: kind={kind!r} is not one of fpn, linear")
+        check_choice("FPNNetwork: kind", kind, ("fpn", "linear"))
         self.encoder = MODELS.build({"type": TimmEncoder, **encoder}) if isinstance(encoder, dict) else encoder
         if getattr(self.encoder, "normalize", False):
             raise ConfigError("FPNNetwork.encoder: normalize=True would normalize twice")

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vislab.errors import ConfigError
+from vislab.errors import check_choice
 
 _PAIRS = 8192  # pairs at a time on the CPU: the temporary tensors stay in the cache
 _PAIRS_DEVICE = 1 << 20
@@ -115,8 +115,7 @@ def pair_overlaps(boxes1: Tensor, boxes2: Tensor, first: Tensor, second: Tensor)
 
 
 def _check(boxes1: Tensor, boxes2: Tensor, mode: str) -> None:
-    if mode not in ("iou", "iof"):
-        raise ConfigError(f"rotated IoU: mode={mode!r} is not one of iou, iof")
+    check_choice("rotated IoU: mode", mode, ("iou", "iof"))
     for boxes in (boxes1, boxes2):
         if boxes.shape[-1:] != (5,):
             raise ValueError(f"rotated boxes have shape (..., 5): cx, cy, w, h, theta; given {tuple(boxes.shape)}")

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 import torch
 
+from vislab.errors import check_choice
+
 Array = TypeVar("Array", np.ndarray, torch.Tensor)
 _LOCAL = ((-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5))  # corners in the box's local frame, clockwise
 
@@ -136,8 +138,7 @@ def scale(rboxes: Array, sx: float, sy: float) -> Array:
 
 def flip(rboxes: Array, size: tuple[int, int], direction: str = "horizontal") -> Array:
     """Return boxes of a flipped image. `size` is (height, width); `direction` is horizontal, vertical or diagonal."""
-    if direction not in ("horizontal", "vertical", "diagonal"):
-        raise ValueError(f"flip direction {direction!r} is not one of horizontal, vertical, diagonal")
+    check_choice("flip direction", direction, ("horizontal", "vertical", "diagonal"))
     cx, cy, w, h, theta = _columns(rboxes)
     if direction != "vertical":
         cx, theta = size[1] - cx, -theta

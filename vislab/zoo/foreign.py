@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vislab.errors import CheckpointError, ConfigError
+from vislab.errors import CheckpointError, ConfigError, check_choice
 from vislab.io.array_pickle import read_array_pickle
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.weights import check_types, get_weights, weight_entries
@@ -97,8 +97,7 @@ def load_foreign(
     if converter is None:
         raise ConfigError(f"there is no converter for {type(model).__name__}; expected one of {', '.join(CONVERTERS)}")
     layouts = ("auto", *converter.LAYOUTS, "vislab")
-    if layout not in layouts:
-        raise ConfigError(f"layout={layout!r} is not one of {', '.join(layouts)}")
+    check_choice("layout", layout, layouts)
     name = "the state dict" if isinstance(source, Mapping) else str(source)
     state = _tensors(source if isinstance(source, Mapping) else read_tensors(source), name)
     own = model.state_dict()

@@ -5,7 +5,7 @@ import pytest
 
 from vislab.datasets.transforms import KittiCrop, LoadImage, NYUBorder, RandomFlip
 from vislab.datasets.transforms.depth import kitti_window
-from vislab.errors import DataError
+from vislab.errors import ConfigError, DataError
 
 
 def sample(h: int, w: int) -> dict:
@@ -32,7 +32,7 @@ def test_the_border_of_nyu_is_cut_or_unknown():
 def test_frames_of_other_sizes_and_modes_are_refused():
     with pytest.raises(DataError, match=r"is 427x565 \(h x w\); NYUBorder needs frames of 480x640"):
         NYUBorder()(sample(427, 565))
-    with pytest.raises(ValueError, match="mode='cut' is not 'crop' or 'mask'"):
+    with pytest.raises(ConfigError, match="mode=.cut. is not one of crop, mask"):
         NYUBorder(mode="cut")
 
 

@@ -51,7 +51,7 @@ def test_loss_of_each_token_in_float32(kind, expected):
 
 
 def test_unknown_kind_is_refused():
-    with pytest.raises(ConfigError, match="kind='l3' is not one of 'l2', 'l1'"):
+    with pytest.raises(ConfigError, match="kind='l3' is not one of l2, l1"):
         NormPixelTarget(kind="l3")
 
 

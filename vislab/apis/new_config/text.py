@@ -10,7 +10,7 @@ from vislab.apis.build import load
 from vislab.apis.new_config import surveys
 from vislab.apis.new_config.surveys import Source, Survey
 from vislab.engine.config.check import check_config
-from vislab.errors import ConfigError, DataError, did_you_mean
+from vislab.errors import ConfigError, DataError, check_choice
 from vislab.io.atomic import write_text_atomically
 from vislab.registry import DATASETS
 
@@ -160,8 +160,7 @@ def new_config(task: str, data: str | Path, out: str | Path, *, weights: bool | 
         ConfigError: Unknown task, or `out` exists or is not a name for a config.
         DataError: The folder does not contain what the task needs, or a file is damaged; no config is written.
     """
-    if task not in TASKS:
-        raise ConfigError(f"task {task!r} is not one of {', '.join(TASKS)}{did_you_mean(task, TASKS)}")
+    check_choice("task", task, TASKS)
     root, out = Path(data).expanduser().resolve(), Path(out)
     if not root.is_dir():
         raise DataError(f"{data} is not a folder")

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from vislab.datasets.transforms import functional
-from vislab.errors import DataError
+from vislab.errors import DataError, check_choice
 from vislab.registry import TRANSFORMS
 
 # rows and columns of a 480x640 NYU frame in which color and depth are both valid
@@ -25,8 +25,7 @@ class NYUBorder:
     """
 
     def __init__(self, *, mode: Literal["crop", "mask"] = "crop") -> None:
-        if mode not in ("crop", "mask"):
-            raise ValueError(f"mode={mode!r} is not 'crop' or 'mask'")
+        check_choice("NYUBorder: mode", mode, ("crop", "mask"))
         self.mode = mode
 
     def __call__(self, results: dict) -> dict:

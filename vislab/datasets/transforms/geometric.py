@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vislab.datasets.transforms import functional
+from vislab.errors import check_choice
 from vislab.registry import TRANSFORMS
 
 Size = int | tuple[int, int] | list[int]
@@ -29,8 +30,7 @@ def _range(values: Sequence[float], name: str) -> tuple[float, float]:
 
 
 def _check_interpolation(name: str) -> str:
-    if name not in functional.INTERPOLATIONS:
-        raise ValueError(f"interpolation={name!r} is not one of {', '.join(functional.INTERPOLATIONS)}")
+    check_choice("interpolation", name, functional.INTERPOLATIONS)
     return name
 
 

@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from vislab.datasets.base import seeded
 from vislab.engine.distributed import unwrap
 from vislab.engine.features import Extractor, Features, extract
-from vislab.errors import ConfigError, DataError
+from vislab.errors import ConfigError, DataError, check_choice
 from vislab.evaluation.knn import knn_accuracy
 from vislab.evaluation.linear_probe import linear_probe
 from vislab.models.encoders.tokens import encoder_preprocessor, find_encoder
@@ -58,8 +58,8 @@ class ProbeHook(Hook):
         part: str | None = None,
         batch_size: int = 256,
     ) -> None:
-        if kind not in ("knn", "linear") or feature not in ("class", "mean"):
-            raise ConfigError(f"ProbeHook: kind={kind!r}, feature={feature!r}: expected knn or linear, class or mean")
+        check_choice("ProbeHook: kind", kind, ("knn", "linear"))
+        check_choice("ProbeHook: feature", feature, ("class", "mean"))
         if min(train, test, interval, batch_size) < 1:
             raise ConfigError("ProbeHook: train, test, interval and batch_size must be at least 1")
         self.datasets = (train_dataset, test_dataset)

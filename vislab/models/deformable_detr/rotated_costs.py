@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.losses.rotated import bounded, corner_distance, kld, normalized_gwd
 from vislab.models.deformable_detr.angles import decode_angles
 from vislab.models.deformable_detr.costs import Outputs, Pairs
@@ -32,8 +32,7 @@ def _pixels(outputs: Outputs, targets: Targets) -> tuple[Tensor, Tensor]:
 
 
 def _check_gaussian(distance: str) -> None:
-    if distance not in _GAUSSIAN:
-        raise ConfigError(f"distance={distance!r} is not one of {', '.join(_GAUSSIAN)}")
+    check_choice("distance", distance, _GAUSSIAN)
 
 
 @TASK_UTILS.register_module()
@@ -105,8 +104,7 @@ class CornerLoss(nn.Module):
 
 
 def _check_reduction(reduction: str) -> None:
-    if reduction not in ("mean", "max"):
-        raise ConfigError(f"reduction={reduction!r} is not one of mean, max")
+    check_choice("reduction", reduction, ("mean", "max"))
 
 
 def _require_angles(pairs: Pairs) -> None:

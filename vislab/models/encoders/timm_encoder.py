@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import CheckpointError, ConfigError
+from vislab.errors import CheckpointError, ConfigError, check_choice
 from vislab.models.encoders.frozen_norm import freeze
 from vislab.models.encoders.response_norm import use_lean_norms
 from vislab.models.encoders.timm_models import (
@@ -84,8 +84,7 @@ class TimmEncoder(nn.Module):
         model_args: dict | None = None,
     ) -> None:
         super().__init__()
-        if out_norm not in ("none", "final", "layer"):
-            raise ConfigError(f"TimmEncoder: out_norm={out_norm!r} is not one of 'none', 'final', 'layer'")
+        check_choice("TimmEncoder: out_norm", out_norm, ("none", "final", "layer"))
         args = dict(model_args or {}, in_chans=in_channels, num_classes=0)
         args.update({"img_size": img_size} if img_size is not None else {})
         args.update({"drop_path_rate": drop_path_rate} if drop_path_rate is not None else {})

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.io.atomic import write_atomically
 from vislab.models.encoders.timm_models import ARCHITECTURE_KEY
 from vislab.models.encoders.vit import ViT
@@ -68,8 +68,7 @@ def timm_state(encoder: ViT, *, fold: bool = False, pool: Pool = "token") -> dic
     """
     if encoder.rel_pos_bias:
         raise ConfigError("timm's VisionTransformer has no relative position bias: export an encoder without it")
-    if pool not in ("token", "avg"):
-        raise ConfigError(f"pool={pool!r} is not one of 'token', 'avg'")
+    check_choice("pool", pool, ("token", "avg"))
     state = {"cls_token": encoder.cls_token, "pos_embed": encoder.pos_embed}
     state |= {f"patch_embed.{key}": value for key, value in encoder.patch_embed.state_dict().items()}
     for index, block in enumerate(encoder.blocks):

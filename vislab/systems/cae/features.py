@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vislab.errors import CheckpointError, ConfigError
+from vislab.errors import CheckpointError, ConfigError, check_choice
 from vislab.models.encoders.timm_models import create_model, exported_facts, load_weights
 from vislab.models.encoders.vit import ViT
 from vislab.ops.images import normalize
@@ -52,8 +52,7 @@ class FeatureTarget(Target):
         tokens: Literal["all", "masked"] = "all",
     ) -> None:
         super().__init__()
-        if tokens not in ("all", "masked"):
-            raise ConfigError(f"FeatureTarget: tokens={tokens!r} is not one of 'all', 'masked'")
+        check_choice("FeatureTarget: tokens", tokens, ("all", "masked"))
         args = {} if project else {"num_classes": 0}
         options = ({"dynamic_img_size": True}, {})
         network = create_model(teacher, args, owner="FeatureTarget", download=pretrained is True, alternatives=options)

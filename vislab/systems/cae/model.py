@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import ConfigError, DataError
+from vislab.errors import ConfigError, DataError, check_choice
 from vislab.models.base import VisionModel, build_part, require_finite
 from vislab.models.encoders.vit import ViT
 from vislab.models.export_graph import ExportGraph
@@ -82,8 +82,7 @@ class CAE(VisionModel):
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         if not 0 <= ema_decay < 1:
             raise ConfigError(f"CAE: ema_decay={ema_decay} is not in [0, 1); 0 shares the weights of the encoder")
-        if target_context not in ("masked", "full"):
-            raise ConfigError(f"CAE: target_context={target_context!r} is not one of 'masked', 'full'")
+        check_choice("CAE: target_context", target_context, ("masked", "full"))
         if min(alignment_weight, reconstruction_weight) < 0 or alignment_weight + reconstruction_weight <= 0:
             raise ConfigError(
                 f"CAE: alignment_weight={alignment_weight}, reconstruction_weight={reconstruction_weight}: expected "

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vislab.errors import ConfigError
+from vislab.errors import check_choice
 from vislab.models.encoders.vit import ViT
 from vislab.models.preprocessor import ImagePreprocessor
 from vislab.ops.patches import take_rows
@@ -127,8 +127,7 @@ class PixelTarget(Target):
 
     def __init__(self, *, kind: Literal["l2", "l1"] = "l2") -> None:
         super().__init__()
-        if kind not in ("l2", "l1"):
-            raise ConfigError(f"{type(self).__name__}: kind={kind!r} is not one of 'l2', 'l1'")
+        check_choice(f"{type(self).__name__}: kind", kind, ("l2", "l1"))
         self.kind = kind
 
     def fit(self, encoder: ViT, latent_dim: int) -> int:

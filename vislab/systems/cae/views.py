@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from vislab.datasets.transforms import RandomResizedCrop
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.registry import TRANSFORMS
 
 _FILTERS = {"lanczos": Image.Resampling.LANCZOS, "bicubic": Image.Resampling.BICUBIC}
@@ -44,11 +44,7 @@ class RandomResizedCropTwice(RandomResizedCrop):
         pair = (target_size, target_size) if isinstance(target_size, int) else tuple(target_size)
         if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
             raise ConfigError(f"RandomResizedCropTwice: target_size={target_size!r} is no size: one integer or (h, w)")
-        if target_interpolation not in _FILTERS:
-            raise ConfigError(
-                f"RandomResizedCropTwice: target_interpolation={target_interpolation!r} is not one of "
-                f"{', '.join(_FILTERS)}"
-            )
+        check_choice("RandomResizedCropTwice: target_interpolation", target_interpolation, _FILTERS)
         self.target_size = pair
         self.target_interpolation = target_interpolation
 

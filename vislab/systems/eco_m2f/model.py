@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.models.export_graph import ExportGraph
 from vislab.models.mask2former import Mask2Former, Mask2FormerLoss, MaskDecoder, PixelDecoder
@@ -74,10 +74,8 @@ class EcoM2F(Mask2Former):
             raise ConfigError(f"EcoM2F: exits={list(exits)} must be rising numbers of layers, at least 1")
         if self.exits[-1] > layers:
             raise ConfigError(f"EcoM2F: exit {self.exits[-1]} is deeper than the encoder, which has {layers} layers")
-        if exit_mode not in ("sample", "all", "full"):
-            raise ConfigError(f"EcoM2F: exit_mode={exit_mode!r} is not one of sample, all, full")
-        if alpha not in _ALPHA:
-            raise ConfigError(f"EcoM2F: alpha={alpha!r} is not one of {', '.join(_ALPHA)}")
+        check_choice("EcoM2F: exit_mode", exit_mode, ("sample", "all", "full"))
+        check_choice("EcoM2F: alpha", alpha, _ALPHA)
         self.exit_mode = exit_mode
         self.alpha = _ALPHA[alpha]
         self.train_exit: int | None = None

@@ -7,7 +7,7 @@ from mmengine.dist import all_gather, get_rank, get_world_size
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.models.deformable_detr.refinement import wide
 from vislab.registry import MODELS
 
@@ -57,8 +57,7 @@ class EmbeddingRegression(nn.Module):
 
     def __init__(self, *, weight: float = 1.0, distance: Literal["l1", "mse"] = "l1") -> None:
         super().__init__()
-        if distance not in ("l1", "mse"):
-            raise ConfigError(f"EmbeddingRegression: distance={distance!r} is not one of l1, mse")
+        check_choice("EmbeddingRegression: distance", distance, ("l1", "mse"))
         self.weight, self.distance = weight, distance
 
     def forward(self, queries: Tensor, objects: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.layers.mlp import MLP
 from vislab.models.base import build_part
 from vislab.models.deformable_detr import BoxInference, DeformableDETR, DetectionLoss
@@ -101,8 +101,7 @@ class MutDet(DeformableDETR):
         )  # fmt: skip
         if not two_stage:
             raise ConfigError("MutDet: two_stage=True is needed: the enhanced features choose the queries")
-        if proposal_score not in ("monotone", "published"):
-            raise ConfigError(f"MutDet: proposal_score={proposal_score!r} is not one of monotone, published")
+        check_choice("MutDet: proposal_score", proposal_score, ("monotone", "published"))
         if prompted and denoising is not None:
             raise ConfigError("MutDet: prompted=True tells the queries their objects already: set denoising=None")
         self.enhanced = enhancement is not None and enhance_features

@@ -15,7 +15,7 @@ import torch
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.ops.images import normalize, pad_to_multiple
 from vislab.registry import MODELS
@@ -70,10 +70,8 @@ class TimesNet(nn.Module):
         head_width: int = 64,
     ):
         super().__init__()
-        if mix not in MIXES:
-            raise ConfigError(f"TimesNet: mix={mix!r} is not one of {', '.join(MIXES)}")
-        if pyramid not in ("all", "finest", "coarsest"):
-            raise ConfigError(f"TimesNet: pyramid={pyramid!r} is not one of all, finest, coarsest")
+        check_choice("TimesNet: mix", mix, MIXES)
+        check_choice("TimesNet: pyramid", pyramid, ("all", "finest", "coarsest"))
         if encoder is None and mix != "image":
             raise ConfigError(f"TimesNet: mix={mix!r} needs an encoder; only mix='image' goes without one")
         if mix == "image" and encoder_skips:

@@ -12,7 +12,7 @@ from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 
 Kind = Literal["shuffle", "transposed", "bilinear"]
 KINDS = ("shuffle", "transposed", "bilinear")
@@ -145,8 +145,7 @@ class MapHead(nn.Sequential):
         width: int = 64,
         kind: Literal["shuffle", "bilinear"] = "shuffle",
     ):
-        if kind not in ("shuffle", "bilinear"):
-            raise ConfigError(f"TimesNet: head={kind!r} is not one of shuffle, bilinear")
+        check_choice("TimesNet: head", kind, ("shuffle", "bilinear"))
         shuffled = kind == "shuffle"
         super().__init__(
             LayerNorm2d(in_channels, eps=1e-6),

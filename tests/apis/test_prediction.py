@@ -107,7 +107,8 @@ def test_objects_as_arrays():
     assert found.boxes.dtype == np.float32 and found.labels.dtype == np.int64 and found.masks.dtype == bool
     assert found.boxes[1].tolist() == [20, 10, 30, 30] and found.names == ["person", "dog", "person"]
     assert found.masks.sum(axis=(1, 2)).tolist() == [200, 200, 16]
-    assert found.summary() == "2 person, 1 dog"
+    assert found.summary() == "1 person, 1 dog" and found.filter(0.05).summary() == "2 person, 1 dog"
+    assert found.filter(0.95).summary() == "no objects"
     coded = objects(masks=[coco.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in found.masks])
     np.testing.assert_array_equal(coded.masks, found.masks)
     none = prediction(pred_instances=InstanceData(labels=torch.zeros(0, dtype=torch.int64), masks=[]))

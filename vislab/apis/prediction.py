@@ -283,14 +283,15 @@ class Prediction:
         return self._regions(kind).to_supervision(self.name_of)
 
     def summary(self) -> str:
-        """Return what was found in one line, such as "2 person, 1 dog"."""
+        """Return what was found in one line, such as "2 person, 1 dog"; of the objects, those that `plot` draws."""
         parts = []
         if self._has("label"):
             scored = self._has("probabilities")
             parts.append(", ".join(f"{name} {score:.2f}" for _, name, score in self.top()) if scored else self.name)
         if self._has("boxes"):
-            labels = self.labels.tolist() if self._has("labels") else []
-            parts.append(self._counted(labels, len(self.sample.pred_instances), "objects"))
+            drawn = self.scores >= self._threshold if self._has("scores") else np.ones(len(self.boxes), bool)
+            labels = self.labels[drawn].tolist() if self._has("labels") else []
+            parts.append(self._counted(labels, int(drawn.sum()), "objects"))
         if self._has("panoptic"):
             segments = [segment["category"] for segment in self.segments]
             parts.append(self._counted(segments, len(segments), "segments"))

@@ -14,14 +14,14 @@ from vislab.datasets.transforms import CenterCrop, LoadImage, PackInputs, Resize
 from vislab.models.classifier import ImageClassifier
 
 with read_base():
-    from .._base_.datasets.imagenet import train_set, val_set
+    from .._base_.datasets.imagenet import size, train_set, val_set
     from .._base_.start.classification import *
 
 # as the weights were evaluated
 test_pipeline = [
     dict(type=LoadImage),
-    dict(type=ResizeShortestEdge, short_edge_length=256, interpolation="antialiased", round_down=True),
-    dict(type=CenterCrop, size=224),
+    dict(type=ResizeShortestEdge, short_edge_length=size + 32, interpolation="antialiased", round_down=True),
+    dict(type=CenterCrop, size=size),
     dict(type=PackInputs),
 ]
 model = dict(type=ImageClassifier, name="tf_efficientnet_lite0", num_classes=1000)

@@ -16,13 +16,13 @@ def test_better_and_not_larger():
     run(one)
     segment = one.segment()
     rng = np.random.default_rng(0)
-    noise = rng.integers(-3, 4, segment.embeddings.symbols.shape).astype(np.int32)
+    noise = rng.integers(-6, 7, segment.embeddings.symbols.shape).astype(np.int32)
     worse = Quantized(segment.embeddings.symbols + noise, segment.embeddings.step)
     segment = dataclasses.replace(segment, embeddings=worse)
-    found = polish(segment, frames(), epochs=20, lr=0.3, lam=0.05)
+    found = polish(segment, frames(), epochs=40, lr=0.1, lam=0.05)
     info = VideoInfo(size=(40, 80))
     assert coded_size(info, found) <= coded_size(info, segment)
-    assert psnr(found) > psnr(segment) + 0.05
+    assert psnr(found) > psnr(segment) + 0.3
     for name, tensor in segment.weights.items():
         assert found.weights[name] is tensor
 

@@ -36,11 +36,13 @@ class Exported(NamedTuple):
         path: The file.
         metadata: What the file says about itself: classes, size, input and outputs.
         differences: Largest difference of each output to the model, for each checked input.
+        choices: Number of discrete choices of the model (ops/choices.py), which were compared up to ties.
     """
 
     path: Path
     metadata: dict[str, str]
     differences: list[Difference]
+    choices: int
 
     @property
     def largest(self) -> Difference:
@@ -137,7 +139,8 @@ def export_model(
     differences = check_runs(graph, run, check_cases(graph, size, dynamic), tolerance)
     content = finish()
     write_atomically(path, lambda file: file.write(content))
-    return Exported(path, metadata, differences)
+    choices = len(program.graph_signature.user_outputs) - len(graph.outputs)
+    return Exported(path, metadata, differences, choices)
 
 
 def check_target(out: str | Path, format: Format) -> Path:

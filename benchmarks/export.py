@@ -5,8 +5,8 @@
 Models have random weights, which take as long as trained ones; the batch is one image. "difference" is the largest one
 of any output for three inputs, as a part of the range of the output; "choices" is the number of discrete decisions
 (masks, best tokens, angles) that are compared up to ties. Times are medians of interleaved runs with the same number of
-threads; "ratio" is onnxruntime's time divided by that of the model in inference mode: below 1, it is faster. "export" is
-the time of tracing, conversion and check.
+threads; "ratio" is onnxruntime's time divided by that of the model in inference mode: below 1, it is faster. "export"
+is the time of tracing, conversion and check.
 """
 
 import gc

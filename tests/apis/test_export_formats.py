@@ -46,7 +46,7 @@ def graph(**settings) -> ExportGraph:
 def onnx_file():
     """A file with free axes, and the function that runs it with its choices."""
     one = graph()
-    run, finish = to_onnx(trace(one, (8, 12), ("batch", "size"), record=True), one, {"task": "test"})
+    run, finish = to_onnx(trace(one, (8, 12), ("batch", "size"), "onnx"), one, {"task": "test"})
     return one, run, finish()
 
 
@@ -83,7 +83,7 @@ def test_onnx_has_no_paths_of_this_computer(onnx_file):
 
 def test_torch_file():
     one = graph()
-    programs = [trace(one, (8, 12), ("batch",), record=record) for record in (True, False)]
+    programs = [trace(one, (8, 12), ("batch",), "torch", record=record) for record in (True, False)]
     run, finish = to_torch(*programs, one, {"task": "test"})
     images = one.example(3, (8, 12), seed=0)
     assert len(run(images.numpy())) == 3
@@ -98,5 +98,5 @@ def test_torch_file():
 
 def test_models_that_cannot_be_traced():
     with pytest.raises(ExportError, match="cannot be traced with free batch: .*batch"):
-        trace(graph(batch_of_two=True), (8, 12), ("batch",), record=True)
-    assert trace(graph(batch_of_two=True), (8, 12), (), record=True) is not None
+        trace(graph(batch_of_two=True), (8, 12), ("batch",), "torch")
+    assert trace(graph(batch_of_two=True), (8, 12), (), "torch") is not None

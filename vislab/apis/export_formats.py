@@ -6,13 +6,14 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from vislab.apis.export_check import Run
 from vislab.errors import ConfigError, ExportError
@@ -51,13 +52,16 @@ class _Traced(nn.Module):
         return (*outputs, *(choice.clone() for choice in choices))
 
 
-def trace(graph: ExportGraph, size: tuple[int, int], dynamic: Collection[str], *, record: bool) -> ExportedProgram:
+def trace(
+    graph: ExportGraph, size: tuple[int, int], dynamic: Collection[str], format: Format, *, record: bool = True
+) -> ExportedProgram:
     """Return the graph as a program of torch.export.
 
     Args:
         graph: The model, in eval mode.
         size: (height, width) of the frames.
         dynamic: Free axes, of "batch" and "size".
+        format: Format that the program will have.
         record: Return a tuple of the outputs followed by the choices (ops/choices.py), instead of a dict of outputs.
 
     Raises:
@@ -74,12 +78,12 @@ def trace(graph: ExportGraph, size: tuple[int, int], dynamic: Collection[str], *
     example = graph.example(2 if "batch" in dynamic else 1, size, 0)  # torch.export takes an axis of length 1 as fixed
     traced = _Traced(graph, divisor=divisor, record=record).eval()
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), _quiet(), _plain_attention(format == "onnx"):
             return torch.export.export(traced, (example,), dynamic_shapes=(axes,) if axes else None, strict=False)
     except Exception as error:  # of any kind
         free = f" with free {' and '.join(dynamic)}" if dynamic else ""
         hint = ". Export it with fixed sizes: --dynamic batch" if "size" in dynamic else ""
-        raise ExportError(f"the model cannot be traced{free}: {_first_line(error)}{hint}") from error
+        raise ExportError(f"the model cannot be traced{free}: {_reason(error)}{hint}") from error
 
 
 def to_onnx(program: ExportedProgram, graph: ExportGraph, metadata: Mapping[str, str]) -> tuple[Run, Finish]:
@@ -98,7 +102,7 @@ def to_onnx(program: ExportedProgram, graph: ExportGraph, metadata: Mapping[str,
     count = len(program.graph_signature.user_outputs) - len(graph.outputs)
     names = [*graph.outputs, *(f"choice_{i}" for i in range(count))]
     try:
-        with _quiet():
+        with _quiet(), _plain_attention(True):
             model = torch.onnx.export(
                 program,
                 dynamo=True,
@@ -115,7 +119,7 @@ def to_onnx(program: ExportedProgram, graph: ExportGraph, metadata: Mapping[str,
     except ExportError:
         raise
     except Exception as error:  # of any kind
-        raise ExportError(f"the model has no form in ONNX: {_first_line(error)}") from error
+        raise ExportError(f"the model has no form in ONNX: {_reason(error)}") from error
 
     def finish() -> bytes:
         del model.graph.output[len(graph.outputs) :]
@@ -173,8 +177,16 @@ def _clean(model: Any) -> None:
         part.doc_string = ""
 
 
-def _first_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
+    """Return the first line of the message of the innermost cause."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:300]
+
+
+def _plain_attention(active: bool) -> AbstractContextManager:
+    """Trace attention as matrix products. The fused kernels' memory layout does not survive the conversion to ONNX."""
+    return sdpa_kernel(SDPBackend.MATH) if active else nullcontext()
 
 
 @contextmanager

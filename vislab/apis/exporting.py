@@ -131,11 +131,11 @@ def export_model(
     size = check_size(graph, size)
     dynamic = check_dynamic(graph, dynamic)
     metadata = {**_describe(graph, size, dynamic, exit, classes), **(facts or {})}
-    program = trace(graph, size, dynamic, record=True)
+    program = trace(graph, size, dynamic, format)
     if format == "onnx":
         run, finish = to_onnx(program, graph, metadata)
     else:
-        run, finish = to_torch(program, trace(graph, size, dynamic, record=False), graph, metadata)
+        run, finish = to_torch(program, trace(graph, size, dynamic, format, record=False), graph, metadata)
     differences = check_runs(graph, run, check_cases(graph, size, dynamic), tolerance)
     content = finish()
     write_atomically(path, lambda file: file.write(content))

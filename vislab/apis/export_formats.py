@@ -133,21 +133,27 @@ def to_torch(
 ) -> tuple[Run, Finish]:
     """Return a function that runs a recorded program, and one that returns the file of the final one, as in `to_onnx`.
 
-    Both have been through a file.
+    Both programs are loaded from their files, and must agree exactly in each run.
     """
-
-    def saved(program: ExportedProgram) -> bytes:
-        buffer = io.BytesIO()
-        torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(dict(metadata))})
-        return buffer.getvalue()
-
-    module = torch.export.load(io.BytesIO(saved(program))).module()
+    recorded, (content, module) = _loaded(program, metadata)[1], _loaded(final, metadata)
 
     def run(inputs: np.ndarray) -> Sequence[np.ndarray]:
         with torch.no_grad():
-            return [value.numpy() for value in module(torch.from_numpy(inputs))]
+            values, named = recorded(torch.from_numpy(inputs)), module(torch.from_numpy(inputs))
+        for name, value in zip(graph.outputs, values, strict=False):  # choices follow
+            if not torch.equal(named[name], value):
+                raise ExportError(f"{name} of two exports of the model differs: it is not finite, or random")
+        return [value.numpy() for value in values]
 
-    return run, lambda: saved(final)
+    return run, lambda: content
+
+
+def _loaded(program: ExportedProgram, metadata: Mapping[str, str]) -> tuple[bytes, nn.Module]:
+    """Return the file of a program, and the module that it contains."""
+    buffer = io.BytesIO()
+    with _quiet():
+        torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(dict(metadata))})
+        return buffer.getvalue(), torch.export.load(io.BytesIO(buffer.getvalue())).module()
 
 
 def _session(content: bytes):

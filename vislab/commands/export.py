@@ -10,6 +10,7 @@ is compared with the model on three inputs and written only if no output differs
 """
 
 import argparse
+import json
 
 from vislab.cli import add_cfg_options, parse_cfg_options
 from vislab.errors import ConfigError
@@ -51,8 +52,12 @@ def main(args: argparse.Namespace) -> None:
         exit=args.exit,
         cfg_options=parse_cfg_options(args.cfg_options),
     )
-    for name in ("task", "input", "outputs", "size", "dynamic"):
-        print(f"{name:<10}{done.metadata[name]}")
+    facts = {name: json.loads(done.metadata[name]) for name in ("input", "outputs", "size", "dynamic")}
+    print(f"task      {done.metadata['task']}")
+    for kind in ("input", "outputs"):
+        for name, about in facts[kind].items():
+            print(f"{kind.removesuffix('s'):<10}{name}: {about}")
+    print(f"size      {facts['size'][0]}x{facts['size'][1]}, free: {' and '.join(facts['dynamic']) or 'nothing'}")
     for difference in done.differences:
         print(f"difference {difference} of its range")
     print(f"wrote {done.path} ({done.path.stat().st_size / 2**20:.1f} MiB); largest difference {done.largest}")

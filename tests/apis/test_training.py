@@ -50,3 +50,14 @@ def test_auto_scale_lr():
     assert training_config(plain_config(auto_scale_lr={"base_batch_size": 16}), auto_scale_lr=True).auto_scale_lr.enable
     with pytest.raises(ConfigError, match="base_batch_size"):
         training_config(plain_config(), auto_scale_lr=True)
+
+
+def test_trackers_are_added_to_the_visualizer():
+    assert "visualizer" not in training_config(plain_config())
+    cfg = training_config(plain_config(), log=["tensorboard"])
+    assert [backend.type.rpartition(".")[2] for backend in cfg.visualizer.vis_backends] == [
+        "LocalVisBackend",
+        "TensorboardVisBackend",
+    ]
+    with pytest.raises(ConfigError, match="log='comet' is not one of"):
+        training_config(plain_config(), log=["comet"])

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.helpers import REPOSITORY
+from vislab.engine.config.source import shipped_configs
 from vislab.errors import ConfigError
 from vislab.zoo.catalogue import catalogue_page, find_entry, list_models, read_catalogue, read_metafile
 from vislab.zoo.foreign import CONVERTERS
@@ -30,6 +31,10 @@ def test_published_figures_stand_in_the_configs():
             assert all(str(value) in text for value in result["Metrics"].values()), entry.name
 
 
+def test_each_config_is_listed():
+    assert read_catalogue().keys() == shipped_configs().keys()
+
+
 def test_layouts_are_those_of_the_converters():
     layouts = {layout for converter in CONVERTERS.values() for layout in converter.LAYOUTS} | {"vislab"}
     assert {weights.layout for entry in read_catalogue().values() for weights in entry.weights} <= layouts
@@ -51,6 +56,10 @@ def test_names_are_found_and_suggested():
         ("    Weights: [{Hub: a/b, URL: http://c, Layout: vislab, License: MIT}]", "one of Hub, Package and URL"),
         ("    Weights: [{URL: http://c, Layout: vislab, License: MIT}]", "need SHA256 and Size"),
         ("    Weights: [{Hub: a/b, Licence: MIT}]", "unknown key 'Licence'; did you mean 'License'"),
+        ("    Results: []", "small has no Results"),
+        ("    Results: [{Task: T, Dataset: D, Metrics: {}, Source: here}]", "those that are not run have none"),
+        ("    Results: [{Task: T, Dataset: D, Metrics: {AP: 1}, Source: not run}]", "those that are not run have none"),
+        ("    Results: [{Task: T, Dataset: D, Metrics: {AP: 1}, Source: paper}]", "a Source of"),
     ],
 )
 def test_wrong_entries_are_refused(tmp_path, line, message):

@@ -1,7 +1,7 @@
 """Train a model from a config; `dry_run` stops after the first step."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from vislab.apis.published import resolve_weights
 from vislab.engine.first_errors import one_message
 from vislab.engine.resume.latest import step_checkpoints
 from vislab.errors import ConfigError, VislabError
+from vislab.visualization.trackers import add_tracker
 
 AmpDtype = Literal["float16", "bfloat16"]
 
@@ -27,6 +28,7 @@ def train(
     amp: bool | AmpDtype = False,
     auto_scale_lr: bool = False,
     seed: int | None = None,
+    log: Sequence[str] = (),
     launcher: Launcher = "none",
     cfg_options: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
@@ -42,6 +44,7 @@ def train(
             which the second needs no loss scaling.
         auto_scale_lr: Scale the learning rate by batch size / `auto_scale_lr.base_batch_size` of the config.
         seed: Random seed of the run.
+        log: Trackers of experiments, beside the files in `work_dir`: "tensorboard", "wandb", "mlflow".
         launcher: Launcher of the processes; "none" for a single process.
         cfg_options: Changes of the config by dotted key.
 
@@ -50,7 +53,7 @@ def train(
     """
     cfg = training_config(
         config, work_dir=work_dir, resume=resume, load_from=load_from, amp=amp, auto_scale_lr=auto_scale_lr, seed=seed,
-        launcher=launcher, cfg_options=cfg_options,
+        log=log, launcher=launcher, cfg_options=cfg_options,
     )  # fmt: skip
     from vislab.engine.runner import Runner
 
@@ -84,6 +87,7 @@ def training_config(
     load_from: str | Path | None = None,
     amp: bool | AmpDtype = False,
     auto_scale_lr: bool = False,
+    log: Sequence[str] = (),
     **run: Any,
 ) -> Config:
     """Return the config that `train` passes to the Runner; arguments as in `train`."""
@@ -99,6 +103,8 @@ def training_config(
             cfg.resume, cfg.load_from = True, existing(resume)
     elif load_from:
         cfg.load_from = existing(resolve_weights(load_from))
+    for name in log:
+        cfg.visualizer = add_tracker(cfg.get("visualizer") or {"type": "Visualizer"}, name)
     if amp:
         _enable_amp(cfg, None if amp is True else amp)
     if auto_scale_lr:

@@ -29,10 +29,11 @@ def main(args: argparse.Namespace) -> None:
         for pattern in args.names or ["*"]:
             for name in list_models(pattern):
                 entry = find_entry(name)
-                result, weights = entry.results[0], entry.weights[0]
-                figures = ", ".join(f"{value} {key}" for key, value in result["Metrics"].items())
+                weights = entry.weights[0]
                 source = weights.place
-                print(f"{name:<40} {result['Dataset']:<11} {figures:<32} {source} ({weights.license})")
+                print(
+                    f"{name:<40} {entry.results[0]['Dataset']:<11} {entry.figures():<32} {source} ({weights.license})"
+                )
         return
     if not args.names:
         raise ConfigError("name the models to download; `vislab download --list` lists them")

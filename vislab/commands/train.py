@@ -3,6 +3,7 @@
     vislab train configs/hnerv/hnerv_bunny_160x320_cpu.py
     vislab train hnerv_bunny_160x320_cpu               # a shipped config by its name
     vislab train CONFIG --resume                       # continue an interrupted run
+    vislab train CONFIG --log wandb                    # or tensorboard, mlflow
     vislab train CONFIG --check                        # stop after the first step
     vislab train CONFIG --cfg-options train_cfg.max_epochs=3 optim_wrapper.optimizer.lr=1e-3
 
@@ -43,6 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--auto-scale-lr", action="store_true", help="scale the learning rate by the batch size")
     parser.add_argument("--seed", type=int, help="random seed of the run")
     parser.add_argument(
+        "--log", action="append", choices=["tensorboard", "wandb", "mlflow"], default=[],
+        help="send the curves to this tracker, too; may be given several times (WANDB_MODE=offline needs no network)",
+    )  # fmt: skip
+    parser.add_argument(
         "--check", action="store_true", help="run the first step and one validation batch; write nothing"
     )
     add_cfg_options(parser)
@@ -78,6 +83,7 @@ def main(args: argparse.Namespace) -> None:
         "amp": args.amp_dtype or args.amp,
         "auto_scale_lr": args.auto_scale_lr,
         "seed": args.seed,
+        "log": args.log,
         "launcher": args.launcher,
         "cfg_options": parse_cfg_options(args.cfg_options),
     }

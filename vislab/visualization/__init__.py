@@ -1,5 +1,6 @@
-"""Visualization of samples: drawing functions (draw.py) and a visualizer for DataSample."""
+"""Visualization of samples: drawing functions (draw.py), a visualizer for DataSample, and trackers of experiments."""
 
+from vislab.visualization.trackers import MLflowBackend, WandbBackend
 from vislab.visualization.visualizer import Visualizer
 
-__all__ = ["Visualizer"]
+__all__ = ["MLflowBackend", "Visualizer", "WandbBackend"]

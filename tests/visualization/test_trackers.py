@@ -1,5 +1,7 @@
 """Test trackers of experiments: added once, one message without the package, and with the real packages offline."""
 
+import time
+
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -74,7 +76,9 @@ def test_wandb_offline(tmp_path, monkeypatch):
     (tmp_path / "secret.py").write_text("password = 1")
     send(trackers.WandbBackend(save_dir=str(tmp_path / "vis")), tmp_path)
     (file,) = (tmp_path / "vis").rglob("*.wandb")
-    rows = history(file.read_bytes())
+    until = time.monotonic() + 30
+    while len(rows := history(file.read_bytes())) < 4 and time.monotonic() < until:  # written by another process
+        time.sleep(0.1)
     assert [(row["step"], row["loss"]) for row in rows if "loss" in row] == [("10", "0.1"), ("20", "0.05")]
     assert [row["step"] for row in rows if "val/psnr" in row] == ["2"]
     assert not list((tmp_path / "vis").rglob("secret.py"))

@@ -1,12 +1,18 @@
 """Test what all datasets with rotated boxes share: classes by name, label shares, difficult objects, empty images."""
 
+import inspect
+import typing
+
 import numpy as np
 import pytest
 
 from tests.helpers.aerial_trees import BOX, make_hit_uav
+from vislab.datasets.corner_text import DOTA, CornerText
+from vislab.datasets.dior import DIOR
 from vislab.datasets.hit_uav import HITUAV
-from vislab.datasets.oriented import OrientedDataset
+from vislab.datasets.oriented import OrientedArguments, OrientedDataset
 from vislab.datasets.transforms import Albu, LoadAnnotations, LoadImage, PackInputs, RandomFlip
+from vislab.engine.config.schema import arguments_of
 from vislab.errors import ConfigError, DataError
 from vislab.structures import rotated_boxes as rb
 
@@ -97,3 +103,16 @@ def _bright_box(root, step) -> tuple[np.ndarray, np.ndarray]:
     np.testing.assert_allclose(box[:4], seen[:4], atol=2)
     assert abs((box[4] - seen[4] + np.pi / 2) % np.pi - np.pi / 2) < 0.1
     return np.array(BOX), box
+
+
+@pytest.mark.parametrize("kind", [CornerText, DIOR, DOTA, HITUAV])
+def test_subclasses_take_and_check_the_common_arguments(kind):
+    signature = inspect.signature(OrientedDataset.__init__).parameters
+    hints = typing.get_type_hints(OrientedDataset.__init__)
+    common = {name: hints[name] for name in OrientedArguments.__annotations__}
+    assert typing.get_type_hints(OrientedArguments) == common
+    assert set(signature) == {*common, "self", "data_root", "ann_file", "data_prefix"}
+    known = arguments_of(kind)
+    assert common.items() <= known.kinds.items() and not known.open
+    with pytest.raises(TypeError, match="lable_share"):
+        kind(data_root="", **({"ann_file": ""} if kind is HITUAV else {}), lable_share=0.1)

@@ -1,12 +1,12 @@
 """Datasets with a text file of four-corner boxes per image: DOTA's format, and corners as fractions (YOLO-OBB)."""
 
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+
+from typing_extensions import Unpack
 
 from vislab.datasets.object_boxes import Entry, Problems, is_number, read_numbers
-from vislab.datasets.oriented import AnnotatedImage, OrientedDataset
+from vislab.datasets.oriented import AnnotatedImage, OrientedArguments, OrientedDataset
 from vislab.datasets.pairs import pair_by_pattern
 from vislab.io.images import read_size
 from vislab.registry import DATASETS
@@ -33,8 +33,8 @@ class CornerText(OrientedDataset):
         images: Pattern of the images below data_root with one "*" for the name.
         labels: Pattern of the text files with the same wildcard; an image without objects has an empty file. "" for
             images without labels: their records have no instances.
-        classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices, test_mode, lazy_init:
-            See OrientedDataset.
+        common: classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices, test_mode and
+            lazy_init; see OrientedDataset.
 
     Raises:
         DataError: There are no images, an image has no text file, or lines are invalid.
@@ -46,31 +46,10 @@ class CornerText(OrientedDataset):
         data_root: str,
         images: str = "images/*.png",
         labels: str = "labelTxt/*.txt",
-        classes: Sequence[str] | None = None,
-        label_share: float = 1.0,
-        label_seed: int = 0,
-        difficult: Literal["ignore", "use"] = "ignore",
-        filter_empty: bool = False,
-        pipeline: Sequence[dict | Callable] = (),
-        metainfo: dict[str, Any] | None = None,
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
+        **common: Unpack[OrientedArguments],
     ) -> None:
         self.images, self.labels = images, labels
-        super().__init__(
-            data_root=data_root,
-            classes=classes,
-            label_share=label_share,
-            label_seed=label_seed,
-            difficult=difficult,
-            filter_empty=filter_empty,
-            pipeline=pipeline,
-            metainfo=metainfo,
-            indices=indices,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=data_root, **common)
 
     def read_annotations(self, problems: Problems) -> list[AnnotatedImage]:
         result = []
@@ -131,8 +110,7 @@ class DOTA(CornerText):
 
     Args:
         data_root: Folder of a split, with images/ and labelTxt/; may contain `$VISLAB_DATA`.
-        images, labels, classes, label_share, label_seed, difficult: See CornerText.
-        filter_empty, pipeline, metainfo, indices, test_mode, lazy_init: See CornerText.
+        images, labels, common: See CornerText.
     """
 
     METAINFO = {"classes": DOTA_CLASSES}

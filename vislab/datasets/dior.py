@@ -2,12 +2,14 @@
 
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
+
+from typing_extensions import Unpack
 
 from vislab.datasets.object_boxes import Entry, Problems, check_angle, read_numbers
-from vislab.datasets.oriented import AnnotatedImage, OrientedDataset
+from vislab.datasets.oriented import AnnotatedImage, OrientedArguments, OrientedDataset
 from vislab.datasets.pairs import read_list
 from vislab.errors import DataError, check_choice
 from vislab.io.listing import choose_images, list_files
@@ -40,8 +42,8 @@ class DIOR(OrientedDataset):
         split: List or lists below ImageSets/Main: "train", "val", "test"; "trainval" is both of the first.
         boxes: "oriented" or "horizontal".
         annotations: Folder of the XML files below data_root. Default: that of the published set for `boxes`.
-        classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices, test_mode, lazy_init:
-            See OrientedDataset.
+        common: classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices, test_mode and
+            lazy_init; see OrientedDataset.
 
     Raises:
         DataError: A list, image or XML file is missing, or an XML file is invalid or of neither dialect.
@@ -56,34 +58,13 @@ class DIOR(OrientedDataset):
         split: str | Sequence[str] = "trainval",
         boxes: Literal["oriented", "horizontal"] = "oriented",
         annotations: str = "",
-        classes: Sequence[str] | None = None,
-        label_share: float = 1.0,
-        label_seed: int = 0,
-        difficult: Literal["ignore", "use"] = "ignore",
-        filter_empty: bool = False,
-        pipeline: Sequence[dict | Callable] = (),
-        metainfo: dict[str, Any] | None = None,
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
+        **common: Unpack[OrientedArguments],
     ) -> None:
         check_choice("DIOR: boxes", boxes, _FOLDERS)
         self.split = [split] if isinstance(split, str) else list(split)
         self.boxes = boxes
         self.annotations = annotations or _FOLDERS[boxes]
-        super().__init__(
-            data_root=data_root,
-            classes=classes,
-            label_share=label_share,
-            label_seed=label_seed,
-            difficult=difficult,
-            filter_empty=filter_empty,
-            pipeline=pipeline,
-            metainfo=metainfo,
-            indices=indices,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=data_root, **common)
 
     def read_annotations(self, problems: Problems) -> list[AnnotatedImage]:
         images = self._image_paths()

@@ -1,12 +1,13 @@
 """HIT-UAV: thermal aerial images of 640x512 with rotated boxes in a COCO-like JSON file."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+
+from typing_extensions import Unpack
 
 from vislab.datasets import coco_entries
 from vislab.datasets.object_boxes import Entry, Problems, check_angle, read_numbers
-from vislab.datasets.oriented import AnnotatedImage, OrientedDataset
+from vislab.datasets.oriented import AnnotatedImage, OrientedArguments, OrientedDataset
 from vislab.datasets.pairs import require_files
 from vislab.errors import DataError
 from vislab.registry import DATASETS
@@ -27,8 +28,8 @@ class HITUAV(OrientedDataset):
         ann_file: JSON file relative to data_root, such as annotations/train.json.
         data_prefix: Folder of the images relative to data_root, as `img`.
         dont_care: Category of regions that are ignored for all classes.
-        classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices, test_mode, lazy_init:
-            See OrientedDataset.
+        common: classes, label_share, label_seed, difficult, filter_empty, pipeline, metainfo, indices, test_mode and
+            lazy_init; see OrientedDataset.
     """
 
     METAINFO = {"classes": CLASSES}
@@ -40,33 +41,10 @@ class HITUAV(OrientedDataset):
         ann_file: str,
         data_prefix: Mapping[str, str] | None = None,
         dont_care: str = "DontCare",
-        classes: Sequence[str] | None = None,
-        label_share: float = 1.0,
-        label_seed: int = 0,
-        difficult: Literal["ignore", "use"] = "ignore",
-        filter_empty: bool = False,
-        pipeline: Sequence[dict | Callable] = (),
-        metainfo: dict[str, Any] | None = None,
-        indices: int | Sequence[int] | None = None,
-        test_mode: bool = False,
-        lazy_init: bool = False,
+        **common: Unpack[OrientedArguments],
     ) -> None:
         self.dont_care = dont_care
-        super().__init__(
-            data_root=data_root,
-            ann_file=ann_file,
-            data_prefix=data_prefix or {"img": ""},
-            classes=classes,
-            label_share=label_share,
-            label_seed=label_seed,
-            difficult=difficult,
-            filter_empty=filter_empty,
-            pipeline=pipeline,
-            metainfo=metainfo,
-            indices=indices,
-            test_mode=test_mode,
-            lazy_init=lazy_init,
-        )
+        super().__init__(data_root=data_root, ann_file=ann_file, data_prefix=data_prefix or {"img": ""}, **common)
 
     def read_annotations(self, problems: Problems) -> list[AnnotatedImage]:
         content = coco_entries.read_json(self.ann_file, ("images", "categories"))

@@ -1,7 +1,7 @@
 """Base class of datasets with rotated or horizontal boxes in files of their own: aerial images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 from mmengine.logging import print_log
 
@@ -23,6 +23,21 @@ class AnnotatedImage(NamedTuple):
     path: str
     size: tuple[int, int] | None
     entries: list[Entry] | None
+
+
+class OrientedArguments(TypedDict, total=False):
+    """Arguments of OrientedDataset that its subclasses pass on; see there."""
+
+    classes: Sequence[str] | None
+    label_share: float
+    label_seed: int
+    difficult: Literal["ignore", "use"]
+    filter_empty: bool
+    pipeline: Sequence[dict | Callable]
+    metainfo: dict[str, Any] | None
+    indices: int | Sequence[int] | None
+    test_mode: bool
+    lazy_init: bool
 
 
 class OrientedDataset(BaseDataset):

@@ -9,6 +9,7 @@ from torchvision.ops import box_iou
 from vislab.models.deformable_detr.angles import (
     angle_targets,
     decode_angles,
+    decode_angles_with_gradient,
     elongation_weight,
     encode_angles,
     self_rotation_iou,
@@ -52,3 +53,23 @@ def test_long_boxes_have_narrow_targets():
 def test_elongation():
     found = elongation_weight(torch.tensor([[2.0, 2.0], [1.0, 3.0], [9.0, 0.0]]))
     assert found.tolist() == pytest.approx([1, 1.5, 2])
+
+
+def test_mean_angle_gives_the_gradient():
+    logits = torch.randn(5, 180, dtype=torch.float64)
+    theta = decode_angles_with_gradient(logits)
+    torch.testing.assert_close(theta, decode_angles(logits).double())
+    peak = torch.zeros(1, 180, dtype=torch.float64)
+    peak[0, 179] = 5.0  # 89.5 degrees
+    peak.requires_grad_()
+    decode_angles_with_gradient(peak).sum().backward()
+    assert peak.grad[0, 5] > 0 > peak.grad[0, 170]  # -84.5 is 6 degrees beyond 89.5, 80.5 is 9 degrees before it
+    assert abs(peak.grad.sum()) < 1e-12
+
+
+def test_gradient_of_the_mean_angle_is_finite_without_a_direction():
+    logits = torch.zeros(2, 180, requires_grad=True)
+    two = torch.zeros(180)
+    two[[10, 100]] = 8.0  # both directions of a square
+    (decode_angles_with_gradient(logits + two)).sum().backward()
+    assert logits.grad.isfinite().all() and logits.grad.abs().max() < 4

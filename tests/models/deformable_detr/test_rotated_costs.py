@@ -85,3 +85,21 @@ def test_upright_models_and_unknown_choices_are_refused():
     for kind in (CornerCost, CornerLoss):
         with pytest.raises(ConfigError, match="reduction='sum'"):
             kind(reduction="sum")
+
+
+@pytest.mark.parametrize("loss", [GaussianLoss(), GaussianLoss(distance="gwd"), CornerLoss(), CornerLoss(reduction="max")])
+@pytest.mark.parametrize(("start", "end"), [(45.5, 60.5), (80.5, -85.5)])  # the second pair crosses 90 degrees
+def test_losses_alone_turn_the_angle(loss, start, end):
+    """From a peak of the angle logits about 15 degrees away, gradient steps on the loss alone reach the object."""
+    boxes, sizes = torch.tensor([[0.5, 0.5, 0.6, 0.3]]), torch.tensor([[96.0, 96]])
+    bins = torch.arange(180) + 0.5 - 90
+    turn = (bins - start + 90).remainder(180) - 90
+    logits = (-((turn / 20) ** 2))[None].requires_grad_()
+    theta = torch.deg2rad(torch.tensor([end]))
+    optimizer = torch.optim.Adam([logits], lr=0.3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss(Pairs(boxes, boxes, sizes, logits, theta, torch.zeros(1, 180), torch.ones(1))).sum().backward()
+        optimizer.step()
+    found = torch.rad2deg(decode_angles(logits.detach()))[0] - end
+    assert abs((found + 90).remainder(180) - 90) <= 3

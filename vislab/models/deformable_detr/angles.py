@@ -23,6 +23,22 @@ def decode_angles(logits: Tensor) -> Tensor:
     return (largest(logits, dim=-1) + 0.5 - 90) * (math.pi / 180)
 
 
+def decode_angles_with_gradient(logits: Tensor) -> Tensor:
+    """Return `decode_angles(logits)`, with the gradient of the mean angle under the softmax of the logits.
+
+    The most likely bin has no gradient. The mean is that of directions at twice the angle, so that angles just below
+    90 and just above -90 degrees are neighbors, taken to first order about the most likely bin. The gradient is limited
+    where the distribution has no direction, as that of a square with two maxima.
+    """
+    theta = decode_angles(logits).to(logits.dtype)  # (...)
+    centers = (torch.arange(NUM_BINS, device=logits.device, dtype=logits.dtype) + 0.5 - 90) * (math.pi / 180)
+    turn = 2 * (centers - theta[..., None])  # (..., 180)
+    share = logits.softmax(-1)
+    length = (share * turn.cos()).sum(-1).detach().clamp(min=0.1)  # of the mean direction, along theta
+    mean = (share * turn.sin()).sum(-1) / (2 * length)
+    return theta + (mean - mean.detach())
+
+
 def self_rotation_iou(sides: Tensor, degrees: Tensor) -> Tensor:
     """Return the IoU of boxes and the same boxes rotated about their centers.
 

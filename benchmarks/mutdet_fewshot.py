@@ -250,7 +250,9 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="arms")
     parser.add_argument("--shares", nargs="+", type=float, help="shares of the labels (default: those of the dataset)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="seeds (default 0 1 2)")
-    parser.add_argument("--work-dir", type=Path, default=ROOT / "work_dirs" / "mutdet_fewshot", help="folder of results")
+    parser.add_argument(
+        "--work-dir", type=Path, default=ROOT / "work_dirs" / "mutdet_fewshot", help="folder of results"
+    )
     args = parser.parse_args()
     if not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA, the folder with hit_uav and weights")

@@ -87,7 +87,9 @@ def test_upright_models_and_unknown_choices_are_refused():
             kind(reduction="sum")
 
 
-@pytest.mark.parametrize("loss", [GaussianLoss(), GaussianLoss(distance="gwd"), CornerLoss(), CornerLoss(reduction="max")])
+@pytest.mark.parametrize(
+    "loss", [GaussianLoss(), GaussianLoss(distance="gwd"), CornerLoss(), CornerLoss(reduction="max")]
+)
 @pytest.mark.parametrize(("start", "end"), [(45.5, 60.5), (80.5, -85.5)])  # the second pair crosses 90 degrees
 def test_losses_alone_turn_the_angle(loss, start, end):
     """From a peak of the angle logits about 15 degrees away, gradient steps on the loss alone reach the object."""

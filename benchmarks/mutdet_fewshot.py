@@ -135,7 +135,7 @@ def finetune_jobs(
 
 
 def best_rates(found: Sequence[dict]) -> dict[tuple[str, str], float]:
-    """Return the rate of the highest AP50, at equal AP50 of the highest AP and then the lowest, for each (data, arm)."""
+    """Return the rate for each (data, arm): that of the highest AP50; among equals, the highest AP, the lowest rate."""
     best: dict[tuple[str, str], dict] = {}
     for run in sorted(found, key=lambda r: r["lr"]):
         place = run["data"], run["arm"]

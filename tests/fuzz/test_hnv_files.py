@@ -1,7 +1,8 @@
 """Fuzz .hnv files: changed ones are refused before a pixel, with a message of one line, in little memory and time.
 
-Some changes come with right checksums, as a program with a fault could write them; those files either are refused or
-have frames. VISLAB_FUZZ sets the number of files in the slow test (default 10000):
+Some changes come with right checksums, as a program with a fault could write them, so that the checks behind the
+checksums are reached; those files either are refused or have frames. VISLAB_FUZZ sets the number of files in the slow
+test (default 10000):
 
     VISLAB_FUZZ=300 python -m pytest tests/fuzz/test_hnv_files.py -m slow
 """
@@ -9,9 +10,14 @@ have frames. VISLAB_FUZZ sets the number of files in the slow test (default 1000
 import os
 import random
 import struct
+import time
 import zlib
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -19,19 +25,35 @@ import pytest
 from tests.helpers.hnv import long_hnv, small_hnv
 from vislab.errors import DataError
 from vislab.io.video import read_frames
+from vislab.systems.hnerv.codec.content import VideoInfo
+from vislab.systems.hnerv.codec.layout import Entry, Part, SegmentHead, pack_header, pack_table
 from vislab.systems.hnerv.codec.reader import HnvFile
+from vislab.systems.hnerv.codec.spec import DecoderSpec
 
 COUNT = int(os.environ.get("VISLAB_FUZZ", "10000"))
 MEMORY = 1 << 30
+SECONDS = 20  # of CPU time for one file
+
+
+class Original(NamedTuple):
+    """A good file and what is in it."""
+
+    data: bytes
+    info: VideoInfo
+    entries: list[Entry]
+    heads: list[SegmentHead]
 
 
 @pytest.fixture(scope="module")
-def originals(tmp_path_factory) -> list[bytes]:
+def originals(tmp_path_factory) -> list[Original]:
     folder = tmp_path_factory.mktemp("hnv")
-    paths = [small_hnv(folder / "a.hnv"), long_hnv(folder / "b.hnv")]
-    for path in paths:  # no good file is refused
-        assert len(list(read_frames(path))) in (7, 15)
-    return [path.read_bytes() for path in paths]
+    found = []
+    for path in (small_hnv(folder / "a.hnv"), long_hnv(folder / "b.hnv")):
+        assert len(list(read_frames(path))) in (7, 15)  # no good file is refused
+        with HnvFile(path) as file:
+            heads = [file.head(i) for i in range(len(file.entries))]
+            found.append(Original(path.read_bytes(), file.info, file.entries, heads))
+    return found
 
 
 def flip(data: bytearray, rng: random.Random) -> bytes:
@@ -81,43 +103,99 @@ def absurd_header(data: bytearray, rng: random.Random) -> bytes:
 MUTATIONS = [flip, flip, overwrite, truncate, cut_out, insert, swap, absurd_header]
 
 
-def resealed(data: bytearray, rng: random.Random) -> bytes:
-    """Change a byte of the file header, the segment table or a segment header, and correct all their checksums."""
-    header = 10 + data[5]
-    table_length = struct.unpack("<I", data[-12:-8])[0]
-    table = len(data) - 12 - table_length
-    head_length = min(700, table - header)
-    start, length = rng.choice([(6, data[5]), (table, table_length - 4), (header, head_length)])
-    position = start + rng.randrange(length)
-    old_head = zlib.crc32(data[header : header + _head_length(data)])
+# ----------------------------------------------------------------------------------------- changes with right checksums
+
+
+def resealed_fields(original: Original, rng: random.Random) -> bytes:
+    """Change a byte of the file header, the segment table or a segment header."""
+    header, entries = bytearray(pack_header(original.info)), list(original.entries)
+    position = len(header)
+    segments = []
+    for entry in entries:
+        segments.append(bytearray(original.data[position : position + entry.length]))
+        position += entry.length
+    place = rng.choice(["header", "table", "head"])
+    if place == "header":
+        spoil(header, 6, len(header) - 4, rng)
+        header[-4:] = struct.pack("<I", zlib.crc32(header[:-4]))
+    number = rng.randrange(len(entries))
+    if place == "head":
+        spoil(segments[number], 0, entries[number].head_length, rng)
+        head = zlib.crc32(segments[number][: entries[number].head_length])
+        entries[number] = replace(entries[number], head_crc=head)
+    table = bytearray(pack_table(entries, bytes(header)))
+    if place == "table":
+        spoil(table, 0, len(table) - 12, rng)
+        checksum = zlib.crc32(bytes(header[:-4]) + table[:-8])
+        table[-8:-4] = struct.pack("<I", checksum)
+    return b"".join([header, *segments, table])
+
+
+def spoil(data: bytearray, start: int, stop: int, rng: random.Random) -> None:
+    position = rng.randrange(start, stop)
     data[position] = rng.choice([0, 1, 127, 128, 255, rng.randrange(256), data[position] ^ 1 << rng.randrange(8)])
-    data[header - 4 : header] = struct.pack("<I", zlib.crc32(data[: header - 4]))
-    new_head = zlib.crc32(data[header : header + _head_length(data)])
-    body = bytes(data[table : table + table_length]).replace(
-        struct.pack("<I", old_head), struct.pack("<I", new_head), 1
-    )
-    data[table : table + table_length] = body
-    checksum = zlib.crc32(bytes(data[: header - 4]) + body + bytes(data[-12:-8]))
-    data[-8:-4] = struct.pack("<I", checksum)
-    return bytes(data)
 
 
-def _head_length(data: bytes) -> int:
-    """Length of the first segment header, from the table: count, frames, length, header length."""
-    table = len(data) - 12 - struct.unpack("<I", data[-12:-8])[0]
-    position = table
-    numbers = []
-    while len(numbers) < 4 and position < len(data):
-        value = shift = 0
-        while position < len(data):
-            byte = data[position]
-            position += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                break
-        numbers.append(value)
-    return numbers[-1]
+def resealed_part(original: Original, rng: random.Random) -> bytes:
+    """Change the coded weights or a section of a segment, and correct all checksums but that of the symbols."""
+
+    def change(head: SegmentHead, parts: list[bytes]) -> SegmentHead:
+        marks = [head.weights, *head.sections]
+        number = rng.randrange(len(parts))
+        if number + 1 < len(parts) and rng.random() < 0.1:
+            parts[number] = parts[number + 1]
+        elif parts[number]:
+            parts[number] = rng.choice([flip, flip, overwrite, truncate, insert])(bytearray(parts[number]), rng)
+        data = parts[number]
+        marks[number] = Part(len(data), zlib.crc32(data), marks[number].symbols_crc)
+        return replace(head, weights=marks[0], sections=tuple(marks[1:]))
+
+    return rebuilt(original, rng.randrange(len(original.heads)), change)
+
+
+def resealed_numbers(original: Original, rng: random.Random) -> bytes:
+    """Give a segment absurd lengths, counts or a network of another shape, with right checksums and the right hash."""
+
+    def change(head: SegmentHead, parts: list[bytes]) -> SegmentHead:
+        size = rng.choice([0, 1, 2, 255, 4096, 1 << 20, 1 << 30])
+        kind = rng.choice(["length", "frames", "section", "network", "network"])
+        if kind == "length":
+            marks = [head.weights, *head.sections]
+            number = rng.randrange(len(marks))
+            marks[number] = replace(marks[number], length=size)
+            return replace(head, weights=marks[0], sections=tuple(marks[1:]))
+        if kind == "frames":
+            return replace(head, frames=size, times=range(max(1, size)))
+        if kind == "section":
+            return replace(head, section=size)
+        values = {name: list(getattr(head.spec, name)) for name in ("strides", "widths", "kernels")}
+        numbers = rng.choice(list(values.values()))
+        numbers[rng.randrange(len(numbers))] = rng.choice([1, 3, 5, 15, 16, 64, 256, 4096])
+        with suppress(DataError):  # not a description that can be written
+            return replace(head, spec=DecoderSpec(head.spec.embed_dim, *map(tuple, values.values())))
+        return replace(head, residual=not head.residual)
+
+    return rebuilt(original, rng.randrange(len(original.heads)), change)
+
+
+def rebuilt(original: Original, chosen: int, change: Callable[[SegmentHead, list[bytes]], SegmentHead]) -> bytes:
+    """Return a file in which `change` returned the header of a segment and changed its parts in place."""
+    header = pack_header(original.info)
+    position, segments, entries = len(header), [], []
+    for number, (entry, head) in enumerate(zip(original.entries, original.heads, strict=True)):
+        start, parts = position + entry.head_length, []
+        for part in (head.weights, *head.sections):
+            parts.append(original.data[start : start + part.length])
+            start += part.length
+        position += entry.length
+        head = change(head, parts) if number == chosen else head
+        packed = head.pack(original.info.interval)
+        segments.append(b"".join([packed, *parts]))
+        entries.append(Entry(head.frames, len(segments[-1]), len(packed), zlib.crc32(packed)))
+    return b"".join([header, *segments, pack_table(entries, header)])
+
+
+RESEALED = [resealed_fields, resealed_part, resealed_part, resealed_numbers]
 
 
 def outcome(path: Path, data: bytes) -> str:
@@ -133,28 +211,40 @@ def outcome(path: Path, data: bytes) -> str:
     return "frames"
 
 
-def check(originals: list[bytes], tmp_path: Path, count: int, limited: Callable) -> None:
+def check(originals: list[Original], tmp_path: Path, count: int, growth: Callable[[], int]) -> None:
+    """Read `count` changed files, a third of which have right checksums; prints how many were refused."""
     path = tmp_path / "changed.hnv"
+    found: Counter[str] = Counter()
     for number in range(count):
         rng = random.Random(number)
         original = rng.choice(originals)
-        changed = rng.choice(MUTATIONS)(bytearray(original), rng)
-        if changed in originals:
+        sealed = number % 3 == 0
+        changed = (
+            rng.choice(RESEALED)(original, rng) if sealed else rng.choice(MUTATIONS)(bytearray(original.data), rng)
+        )
+        if changed == original.data:
+            found["unchanged"] += 1
             continue
-        assert outcome(path, changed) == "refused", number
-        if number % 4 == 0:
-            outcome(path, resealed(bytearray(original), rng))
-    assert limited() < MEMORY
+        began = time.process_time()
+        end = outcome(path, changed)
+        assert time.process_time() - began < SECONDS, number
+        assert sealed or end == "refused", number
+        found[f"{end} with right checksums" if sealed else end] += 1
+    assert growth() < MEMORY
+    assert found["refused with right checksums"] > found["frames with right checksums"] > 0
+    print(f"{dict(found)}, {growth() >> 20} MiB more memory")
 
 
 def peak_memory() -> int:
-    """Return the most memory that this process has used, in bytes."""
+    """Return the most memory that this process has used since its mark was reset, in bytes."""
     with open("/proc/self/status") as file:
         return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM"))
 
 
 @pytest.fixture
 def growth() -> Callable[[], int]:
+    with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # sets the mark to the memory now
     before = peak_memory()
     return lambda: peak_memory() - before
 
@@ -171,7 +261,7 @@ def test_ten_thousand_changed_files_are_refused(originals, tmp_path, growth):
 def test_every_single_bit_counts(originals, tmp_path):
     """Each byte of a file has a bit changed once: opening or verifying notices."""
     path = tmp_path / "changed.hnv"
-    data = originals[0]
+    data = originals[0].data
     for position in range(0, len(data), 1 if len(data) < 1500 else 5):
         changed = bytearray(data)
         changed[position] ^= 1 << position % 8

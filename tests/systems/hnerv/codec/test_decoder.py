@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers.hnv import SMALL_SPEC, long_hnv, small_hnv, small_network
+from tests.helpers.hnv import long_hnv, small_hnv, small_network
 from vislab.errors import DataError
 from vislab.systems.hnerv.codec.content import VideoInfo, dequantize, from_network
-from vislab.systems.hnerv.codec.decoder import HnvDecoder, largest_activation
-from vislab.systems.hnerv.codec.spec import DecoderSpec
+from vislab.systems.hnerv.codec.decoder import HnvDecoder
 from vislab.systems.hnerv.codec.writer import write_hnv
 
 
@@ -100,9 +99,3 @@ def test_infinite_outputs_are_refused(tmp_path):
     write_hnv(tmp_path / "a.hnv", VideoInfo((17, 22)), [segment])
     with HnvDecoder(tmp_path / "a.hnv") as decoder, pytest.raises(DataError, match="NaN"):
         decoder.frame(0)
-
-
-def test_largest_activation():
-    assert largest_activation(SMALL_SPEC, (3, 4)) == 18 * 24 * 6
-    published = DecoderSpec(16, (5, 4, 4, 2, 2), (68, 57, 48, 40, 33, 28), (1, 3, 5, 5, 5))
-    assert largest_activation(published, (2, 4)) == 640 * 1280 * 28

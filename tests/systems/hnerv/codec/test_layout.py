@@ -22,6 +22,7 @@ from vislab.systems.hnerv.codec.layout import (
     unpack_table,
 )
 from vislab.systems.hnerv.codec.numbers import Reader
+from vislab.systems.hnerv.codec.spec import DecoderSpec
 
 INFO = VideoInfo((17, 22), Fraction(1001, 30000), 1, 6)
 MODEL = Model(UNIFORM, -2, 5)
@@ -125,6 +126,13 @@ def test_absurd_sections_are_refused_before_they_are_allocated():
     big = head(frames=1 << 20, times=range(1 << 20), section=1 << 20)
     with pytest.raises(DataError, match="not possible"):
         SegmentHead.unpack(big.pack(1), huge)
+
+
+def test_absurd_layers_are_refused_before_they_are_allocated():
+    wide = DecoderSpec(1, (16, 16), (1, 1, 256), (1, 1))  # 2,309 weights, but 32 GiB for a frame
+    big = head(spec=wide, frames=1, times=range(1), sections=(Part(5, 3, 4),))
+    with pytest.raises(DataError, match="a layer of .* has more than 268435456 values"):
+        SegmentHead.unpack(big.pack(1), VideoInfo((1 << 12, 1 << 13)))
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,13 @@ def test_networks_for_a_target_have_weights_of_a_few_bits():
     assert 0.95 * 800_000 / BITS_PER_WEIGHT <= network.decoder_parameters <= 800_000 / BITS_PER_WEIGHT
 
 
+def test_layers_of_large_frames_stay_within_the_format():
+    width = choose_network(frame_size=(2160, 3840), frames=600)["decoder_width"]
+    assert 50 < width < choose_network(frame_size=(1080, 1920), frames=600)["decoder_width"]
+    with pytest.raises(ConfigError, match="too large for strides"):
+        choose_network(frame_size=(1 << 12, 1 << 13), frames=1, strides=(16, 16))
+
+
 def test_small_targets_get_narrow_networks_and_impossible_ones_are_refused():
     shape = {"frame_size": (40, 60), "frames": 10, "strides": (5, 2)}
     arguments = choose_network(**shape, target_bits=8 * 1500)

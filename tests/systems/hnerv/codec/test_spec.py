@@ -52,3 +52,9 @@ def test_the_hash_is_that_of_the_text():
 def test_descriptions_outside_the_limits_are_refused(change):
     with pytest.raises(DataError, match="limits"):
         DecoderSpec(**{**vars(SMALL), **change})
+
+
+def test_the_largest_output_is_that_of_the_largest_layer():
+    assert SMALL.largest_output((3, 4)) == 18 * 24 * 6
+    published = DecoderSpec(16, (5, 4, 4, 2, 2), (68, 57, 48, 40, 33, 28), (1, 3, 5, 5, 5))
+    assert published.largest_output((2, 4)) == 640 * 1280 * 28

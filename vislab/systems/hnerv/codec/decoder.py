@@ -9,7 +9,6 @@ import torch
 from vislab.errors import DataError
 from vislab.systems.hnerv.codec.content import Quantized, dequantize
 from vislab.systems.hnerv.codec.reader import HnvFile
-from vislab.systems.hnerv.codec.spec import DecoderSpec
 from vislab.systems.hnerv.model import HNeRVDecoder
 
 _BATCH_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}
@@ -142,22 +141,12 @@ class HnvDecoder:
     def _batch_size(self, segment: int) -> int:
         head = self.file.head(segment)
         most = _BATCH_BYTES.get(self.device.type, _BATCH_BYTES["cuda"])
-        return max(1, min(16, most // (4 * largest_activation(head.spec, head.embedding))))
+        return max(1, min(16, most // (4 * head.spec.largest_output(head.embedding))))
 
 
 def to_pixels(images: torch.Tensor) -> np.ndarray:
     """Return images (B, 3, H, W) in [0, 1] as pixels (B, H, W, 3) uint8; halves are rounded to even."""
     return (images * 255).round_().to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
-
-
-def largest_activation(spec: DecoderSpec, embedding: tuple[int, int]) -> int:
-    """Return the most values that a layer of the network puts out for one frame."""
-    pixels = embedding[0] * embedding[1]
-    most = pixels * spec.widths[0]
-    for width, stride in zip(spec.widths[1:], spec.strides, strict=True):
-        pixels *= stride**2
-        most = max(most, pixels * width)
-    return max(most, 3 * pixels)
 
 
 def _same_segment(places: Iterable[tuple[int, int]]) -> Iterator[list[tuple[int, int]]]:

@@ -17,7 +17,7 @@ from vislab.errors import DataError
 from vislab.systems.hnerv.codec.content import MAX_FRAMES, MAX_PIXELS, MAX_SIDE, VideoInfo
 from vislab.systems.hnerv.codec.entropy import Model
 from vislab.systems.hnerv.codec.numbers import Reader, signed, varint
-from vislab.systems.hnerv.codec.spec import MAX_STAGES, MAX_WIDTH, DecoderSpec
+from vislab.systems.hnerv.codec.spec import MAX_OUTPUT, MAX_STAGES, MAX_WIDTH, DecoderSpec
 
 MAGIC = b"HNV1"
 END = b"1VNH"
@@ -221,6 +221,8 @@ class SegmentHead:
             raise DataError(f"sections of {section} embeddings of {spec.embed_dim}x{h}x{w} are not possible")
         if h * w * spec.scale**2 > 4 * MAX_PIXELS:
             raise DataError(f"frames of {h * spec.scale}x{w * spec.scale} pixels are too large")
+        if spec.largest_output((h, w)) > MAX_OUTPUT:
+            raise DataError(f"a layer of {spec} has more than {MAX_OUTPUT} values for a frame of {info.size}")
         shapes = section_shapes(spec, (h, w), min(section, frames))
         coding = Coding.unpack(reader, (1, spec.embed_dim, h, w), shapes)
         weights = Part.unpack(reader)

@@ -5,7 +5,8 @@ from math import ceil, log, prod
 from typing import Any
 
 from vislab.errors import ConfigError
-from vislab.systems.hnerv.size import decoder_parameters, solve_width
+from vislab.systems.hnerv.codec.spec import MAX_OUTPUT, DecoderSpec
+from vislab.systems.hnerv.size import decoder_parameters, solve_width, stage_kernels, stage_widths
 
 _STRIDES = [
     (2,), (3,), (2, 2), (5,), (3, 2), (4, 2), (5, 2), (4, 3), (5, 3), (4, 4), (5, 4), (4, 3, 2), (5, 3, 2), (4, 3, 3),
@@ -87,11 +88,29 @@ def choose_network(
         if parameters >= least or (target_bits is None and min_width == 3):
             parameters = max(parameters, least)
             width = solve_width(decoder_size=parameters, strides=strides, embed_dim=EMBED_DIM, min_width=min_width)
+            width = _limit_width(width, strides, frame_size, min_width)
             return {"strides": strides, "embed_dim": EMBED_DIM, "decoder_width": width, "min_width": min_width}
     raise ConfigError(
         f"{target_bits / 8:.0f} bytes are too few for {frames} frames of {frame_size[0]}x{frame_size[1]} with strides "
         f"{strides}: the smallest network has {least} weights, which take about {least * BITS_PER_WEIGHT / 8:.0f} bytes"
     )
+
+
+def _limit_width(width: int, strides: tuple[int, ...], frame_size: tuple[int, int], min_width: int) -> int:
+    """Return a width of at most `width` whose layers stay within the limit of the format for frames of this size."""
+    scale = prod(strides)
+    embedding = ceil(frame_size[0] / scale), ceil(frame_size[1] / scale)
+
+    def too_large(width: int) -> bool:
+        widths = tuple(stage_widths(width, len(strides), 1.2, min_width))
+        spec = DecoderSpec(EMBED_DIM, strides, widths, tuple(stage_kernels(len(strides), (1, 5))))
+        return spec.largest_output(embedding) > MAX_OUTPUT
+
+    while too_large(width):
+        if width == 1:
+            raise ConfigError(f"frames of {frame_size[0]}x{frame_size[1]} are too large for strides {strides}")
+        width = max(1, width * 15 // 16)
+    return width
 
 
 def split(frames: int, longest: int) -> list[range]:

@@ -12,6 +12,7 @@ MAX_STRIDE = 16
 MAX_WIDTH = 4096
 MAX_KERNEL = 15
 MAX_PARAMETERS = 1 << 25
+MAX_OUTPUT = 1 << 28  # values of a layer for one frame
 """Limits of the format, checked before anything is allocated."""
 
 
@@ -88,6 +89,15 @@ class DecoderSpec:
     def embedding_size(self, frame_size: tuple[int, int]) -> tuple[int, int]:
         """Return the embedding's height and width for frames of (height, width), padded to multiples of `scale`."""
         return -(-frame_size[0] // self.scale), -(-frame_size[1] // self.scale)
+
+    def largest_output(self, embedding: tuple[int, int]) -> int:
+        """Return the most values that a layer puts out for an embedding of (h, w)."""
+        pixels = embedding[0] * embedding[1]
+        most = pixels * self.widths[0]
+        for width, stride in zip(self.widths[1:], self.strides, strict=True):
+            pixels *= stride**2
+            most = max(most, pixels * width)
+        return max(most, 3 * pixels)
 
     def text(self) -> str:
         """Return the canonical description, whose hash is stored in the file."""

@@ -5,6 +5,8 @@
     vislab hnerv decode film.hnv folder                    exact pixels as PNG
     vislab hnerv info film.hnv                             sizes of all parts
     vislab hnerv verify film.hnv                           decode everything but the pixels
+    vislab hnerv encode film.mp4 film.hnv --bpp 0.02 --task CONFIG CKPT
+                                                           keep what a segmentation or depth model sees
     vislab hnerv repack film.hnv small.hnv --bpp 0.05      lower the rate without the video
     vislab hnerv convert quant_vid.pth bunny.hnv           from the paper's quantized videos
 
@@ -30,6 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     length.add_argument("--epochs", type=int, metavar="N", help="passes over the frames instead (default 36)")
     encode.add_argument("--strides", type=int, nargs="+", metavar="S", help="upsampling per stage (default: by size)")
     encode.add_argument("--segment", type=int, default=600, metavar="N", help="most frames of a network (default 600)")
+    encode.add_argument(
+        "--task", nargs=2, metavar=("CONFIG", "CKPT"),
+        help="segmentation or depth model that shall see the decoded frames like the originals",
+    )  # fmt: skip
+    encode.add_argument(
+        "--task-weight", type=float, default=0.01, metavar="W", help="weight of its term in the loss (default 0.01)"
+    )
     encode.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default 0)")
 
     decode = commands.add_parser("decode", help="write frames to an .mp4 file or as images to a folder")
@@ -69,6 +78,7 @@ def main(args: argparse.Namespace) -> None:
             strides=args.strides,
             segment_frames=args.segment,
             seed=args.seed,
+            task=None if args.task is None else _task(*args.task, args.task_weight),
         )
         print("\n".join(lines))
     elif args.command in ("decode", "info", "verify"):
@@ -92,3 +102,13 @@ def main(args: argparse.Namespace) -> None:
 
         convert_file(args.checkpoint, args.target, fps=args.fps)
         print(describe(args.target))
+
+
+def _task(config: str, checkpoint: str, weight: float):
+    """Return a frozen model as a term of the loss."""
+    from vislab.apis.frozen import FrozenDense
+    from vislab.systems.hnerv.codec.task import Task
+
+    model = FrozenDense(config, checkpoint)
+    name = f"{config} ({model.identity()[:12]})"
+    return Task(model.distance, model.measure, name, weight)

@@ -15,6 +15,7 @@
     source.py, plan.py, schedule.py, quality.py    before and after the training of a segment
     encoding.py, encode_video.py                   a whole video, and the command line
     relaxed.py    a network that is trained as it will be stored, and its bits
+    task.py       a frozen network that shall see decoded frames like the originals
     training.py   a segment from frames to content, one epoch at a time
     polish.py     better embeddings of a finished segment, without a byte more
     published.py  the compression of the paper, as a baseline

@@ -4,12 +4,15 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 
 from vislab.errors import ConfigError
+from vislab.systems.hnerv.codec.decoder import HnvDecoder
 from vislab.systems.hnerv.codec.encoding import EncodeOptions, Encoding, Status
 from vislab.systems.hnerv.codec.plan import Target
-from vislab.systems.hnerv.codec.source import open_source
+from vislab.systems.hnerv.codec.source import Source, open_source
+from vislab.systems.hnerv.codec.task import Task, mean_measures
 
 
 def encode(
@@ -24,6 +27,7 @@ def encode(
     strides: Sequence[int] | None = None,
     segment_frames: int = 600,
     seed: int = 0,
+    task: Task | None = None,
     live: Callable[[Status], None] | None = None,
 ) -> list[str]:
     """Encode a video, and return lines about the result.
@@ -39,6 +43,7 @@ def encode(
         strides: See `EncodeOptions`.
         segment_frames: See `EncodeOptions`.
         seed: See `EncodeOptions`.
+        task: A frozen network that shall see the decoded frames like the originals.
         live: Called after each epoch. Default: a line on stderr.
 
     Raises:
@@ -64,14 +69,27 @@ def encode(
         strides=None if strides is None else tuple(strides),
         seed=seed,
     )
-    result = Encoding(source, target, options, live or LiveLine()).run()
+    result = Encoding(source, target, options, live or LiveLine(), task=task).run()
     lines = [f"{target}: {result.size} bytes, {result.bpp:.5f} bits per pixel, {result.psnr:.2f} dB PSNR (mean over "
              f"{source.frames} frames of 8 bits, decoded from the file)"]  # fmt: skip
     if psnr is not None and abs(result.psnr - psnr) > 0.1:
         lines.append(f"{psnr:g} dB could not be reached: allow more time, or give a size")
+    if task is not None:
+        means = _measured(task, source, target)
+        values = ", ".join(f"{name} {value:.4f}" for name, value in means.items())
+        lines.append(f"{task.name} on decoded frames against originals: {values}")
     if source.audio:
         lines.append(f"the audio of {source.path} is not stored; keep the original for it")
     return lines
+
+
+def _measured(task: Task, source: Source, target: str | os.PathLike) -> dict[str, float]:
+    """Return the means of the task's measures over up to 64 frames, evenly distributed."""
+    step = -(-source.frames // 64)
+    with HnvDecoder(target) as decoder:
+        return mean_measures(
+            task, decoder.decode(range(0, source.frames, step)), islice(source.images(), 0, None, step)
+        )
 
 
 class LiveLine:

@@ -30,6 +30,7 @@ from vislab.systems.hnerv.codec.quality import fit_quality, mean_psnr
 from vislab.systems.hnerv.codec.reader import HnvFile
 from vislab.systems.hnerv.codec.schedule import EpochPlanner, time_steps
 from vislab.systems.hnerv.codec.source import Source, store_frames
+from vislab.systems.hnerv.codec.task import Task
 from vislab.systems.hnerv.codec.training import SegmentTraining, TrainingSettings
 from vislab.systems.hnerv.codec.writer import append_segments, code_segment, write_hnv
 from vislab.systems.hnerv.model import HNeRV
@@ -108,6 +109,7 @@ class Encoding:
         target: Path of the .hnv file, which must not exist.
         options: See EncodeOptions.
         report: Called after each epoch.
+        task: A frozen network that shall see the decoded frames like the originals.
 
     Raises:
         ConfigError: The target exists.
@@ -119,8 +121,10 @@ class Encoding:
         target: str | os.PathLike,
         options: EncodeOptions,
         report: Callable[[Status], None] = lambda status: None,
+        *,
+        task: Task | None = None,
     ):
-        self.source, self.options, self.report = source, options, report
+        self.source, self.options, self.report, self.task = source, options, report, task
         self.target = Path(target)
         self.folder = self.target.with_name(f"{self.target.name}.encoding")
         if self.target.exists():
@@ -172,6 +176,7 @@ class Encoding:
         plan = json.loads(json.dumps({
             "source": [str(self.source.path.resolve()), stat.st_size, stat.st_mtime_ns, self.source.frames],
             "options": asdict(self.options),
+            "task": None if self.task is None else self.task.identity(),
         }))  # fmt: skip
         path = self.folder / "plan.json"
         if path.exists() and json.loads(path.read_text()) != plan:
@@ -263,7 +268,7 @@ class Encoding:
                 with contextlib.suppress(RuntimeError):  # a network of another width starts from random weights
                     network.load_state_dict(state["network"])
             size = self.source.info.size
-            return SegmentTraining(network, frames, settings, section=options.section, size=size)
+            return SegmentTraining(network, frames, settings, section=options.section, size=size, task=self.task)
 
         planner = None
         if options.minutes is not None:

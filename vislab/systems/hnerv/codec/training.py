@@ -23,6 +23,7 @@ from vislab.errors import ConfigError, TrainingError
 from vislab.systems.hnerv.codec.content import Segment
 from vislab.systems.hnerv.codec.entropy import Model
 from vislab.systems.hnerv.codec.relaxed import RelaxedSegment, SegmentCosts, noisy_round, straight_through
+from vislab.systems.hnerv.codec.task import Task
 from vislab.systems.hnerv.model import HNeRV
 
 
@@ -111,6 +112,7 @@ class SegmentTraining:
         section: Frames per section of the file.
         size: (height, width) of the frames before they were padded at the bottom and the right; what is beyond does
             not count.
+        task: A frozen network, whose term is added to the loss from the rounding on.
     """
 
     def __init__(
@@ -121,12 +123,14 @@ class SegmentTraining:
         *,
         section: int = 64,
         size: tuple[int, int] | None = None,
+        task: Task | None = None,
     ):
         self.network = network.train()
         self.frames = frames
         self.settings = settings
         self.section = section
         self.size = size or tuple(frames.shape[-2:])
+        self.task = task
         self.pixels = len(frames) * self.size[0] * self.size[1]
         self.epoch = 0
         self.log_lam = math.log(settings.lam) if settings.lam > 0 else -math.inf
@@ -229,14 +233,19 @@ class SegmentTraining:
             image, bits = self._relaxed_frame(number, generator)
             error = self._error(image, target)
             loss = error + math.exp(self.log_lam) * bits / self.pixels
+            if self.task is not None:
+                loss = loss + self.task.loss(self._cropped(image), self._cropped(target))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
         return error.detach()
 
     def _error(self, image: Tensor, target: Tensor) -> Tensor:
+        return torch.nn.functional.mse_loss(self._cropped(image), self._cropped(target))
+
+    def _cropped(self, images: Tensor) -> Tensor:
         height, width = self.size
-        return torch.nn.functional.mse_loss(image[..., :height, :width], target[..., :height, :width])
+        return images[..., :height, :width]
 
     def _relaxed_frame(self, number: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         settings = self.settings
@@ -297,7 +306,9 @@ class SegmentTraining:
         }
         spread = (embeddings - embeddings.mean(dim=0)).std(dim=(0, 2, 3), keepdim=True)  # (1, d, 1, 1)
         spread = spread.nan_to_num(1.0)  # of a single value
-        return RelaxedSegment(network.decoder, embeddings, steps, (spread * 0.2).clamp_min(1e-4), section=self.section)
+        largest = embeddings.abs().amax(dim=(0, 2, 3), keepdim=True)  # of still videos far above the spread over time
+        embedding_steps = torch.maximum(spread * 0.2, largest / 500).clamp_min(1e-4)
+        return RelaxedSegment(network.decoder, embeddings, steps, embedding_steps, section=self.section)
 
     def _optimizer(self, groups: list[dict]) -> Optimizer:
         optimizer = Muon(groups, lr=self.settings.lr, adam_lr=self.settings.adam_lr, fused=True)

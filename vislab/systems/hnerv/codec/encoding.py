@@ -36,6 +36,7 @@ from vislab.systems.hnerv.codec.writer import append_segments, code_segment, wri
 from vislab.systems.hnerv.model import HNeRV
 
 _TABLE_BYTES = 40  # of footer and segment table
+_SEGMENT_BYTES = 165  # of heads and entropy models of a segment with five stages; fewer of those with fewer
 _SAVE_SECONDS = 20
 _PSNR_LAM = 0.002
 
@@ -246,7 +247,7 @@ class Encoding:
         whole = self.options.target.bytes - len(pack_header(self.source.info)) - _TABLE_BYTES
         share = whole * len(numbers) / self.source.frames
         sections = -(-len(numbers) // self.options.section)
-        return 8 * (share - 240 - 12 * sections)
+        return 8 * (share - _SEGMENT_BYTES - 12 * sections)
 
     def _training(
         self, number: int, arguments: dict[str, Any], frames: np.ndarray, bits: float | None, state: dict[str, Any]

@@ -323,7 +323,7 @@ class SegmentTraining:
         self.bits = self.costs.exact_bits(segment)
         if settings.target_bits is None:
             return
-        self.log_lam += float(np.clip(3 * (self.bits / (0.99 * settings.target_bits) - 1), -0.5, 0.5))
+        self.log_lam += float(np.clip(3 * (self.bits / settings.target_bits - 1), -0.5, 0.5))
 
 
 def compress(

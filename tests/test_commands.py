@@ -1,4 +1,4 @@
-"""Test the commands of README and docs: each is accepted by its parser and its tool is run by a test, or has a reason."""
+"""Test the commands of README and docs: their parsers accept them, and a test runs them or there is a reason."""
 
 import argparse
 import importlib
@@ -25,7 +25,7 @@ TESTED_BY = {  # command: test that runs it
     "new": "tests/apis/new_config/test_text.py",
     "predict": "tests/tools/test_tools.py",
     "prepare-data": "tests/apis/test_small_data.py",
-    "print-config": "tests/tools/test_tools.py",
+    "print-config": "tests/test_cli.py",
     "probe": "tests/apis/test_probing.py",
     "pseudo-labels": "tests/tools/test_aerial_tools.py",
     "publish": "tests/apis/test_conversion.py",

@@ -116,3 +116,5 @@ def test_invalid_settings_are_refused(folder):
         checked(config(folder, "run", wrong))
     with pytest.raises(ConfigError, match="probe/knx"):
         checked(config(folder, "run", hook(folder), {"type": "CurveHook", "metrics": ["probe/knx"]}))
+    with pytest.raises(ConfigError, match="probe/linear"):  # the hook adds probe/knn
+        checked(config(folder, "run", hook(folder), {"type": "CurveHook", "metrics": ["probe/linear"]}))

@@ -46,10 +46,10 @@ def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> dict[str, Hook]:
 
 
 def hook_results(cfg: dict[str, Any]) -> list[str]:
-    """Return the names of metrics that custom hooks add to those of the validation, by `RESULTS` of their class."""
-    hooks = cfg.get("custom_hooks", [])
-    named = [hook["type"] for hook in hooks if isinstance(hook, dict) and "type" in hook] if hooks else []
-    return [name for kind in named for name in getattr(resolve(kind, HOOKS), "RESULTS", ())]
+    """Return the names of metrics that custom hooks add to those of a validation, by their `result_names`."""
+    hooks = [hook for hook in cfg.get("custom_hooks", []) or [] if isinstance(hook, dict) and "type" in hook]
+    kinds = [(resolve(hook["type"], HOOKS), hook) for hook in hooks]
+    return [name for kind, hook in kinds if hasattr(kind, "result_names") for name in kind.result_names(hook)]
 
 
 def _check_hook(walk: Walk, hook: Any, place: str, run: Run) -> Hook | None:

@@ -1,7 +1,7 @@
 """Hook that adds the accuracy of a small probe of the encoder to the validation metrics."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,7 +41,6 @@ class ProbeHook(Hook):
         ConfigError: At the start of training: a model without encoder, or another hook needs the accuracy more often.
     """
 
-    RESULTS: ClassVar = ("probe/knn", "probe/linear")  # read by the config check
     needs_whole_model = True  # not supported by FullyShard
     priority = "HIGHEST"  # before the metrics are logged, and with averaged weights in place
 
@@ -67,6 +66,11 @@ class ProbeHook(Hook):
         self.kind, self.feature, self.interval, self.part = kind, feature, interval, part
         self._validations = 0
         self._sets: list[Samples] = []
+
+    @staticmethod
+    def result_names(config: Mapping[str, Any]) -> list[str]:
+        """Return the metric that a hook with this config adds; read by the config check."""
+        return [f"probe/{config.get('kind', 'knn')}"]
 
     def state_dict(self) -> dict[str, int]:
         return {"validations": self._validations}

@@ -2,11 +2,9 @@
 
 Command:  python tools/train.py configs/mutdet/mutdet_finetune_r50_dior_r.py --launcher pytorch
           --load-from work_dirs/mutdet_pretrain_r50_dota/epoch_36.pth
-Data:     the full set in data/DIOR, see data/README.md; with 10 % of the labels:
-          --cfg-options train_dataloader.dataset.label_share=0.1 train_dataloader.dataset.label_seed=0
+Data:     the full set in data/DIOR, see data/README.md
 Hardware: published on 4 GPUs, 8 images per iteration, 36 epochs
-Expected: not run here; published AP50 70.7, AP75 51.2 (ECCV 2024, table 2); with 10, 25, 50 % of the labels AP50 56.9,
-          62.9, 66.7
+Expected: not run here; published AP50 70.7, AP75 51.2 (ECCV 2024, table 2)
 """
 
 from mmengine.config import read_base

@@ -4,7 +4,7 @@ Command:  python tools/train.py configs/mutdet/mutdet_finetune_r50_dior_r_10pct.
           --load-from work_dirs/mutdet_pretrain_r50_dota/epoch_36.pth
 Data:     the full set in data/DIOR, see data/README.md; the images are chosen by the seed below, alike on all machines
 Hardware: published on 4 GPUs, 8 images per iteration, 36 epochs
-Expected: not run here; published AP50 56.9 with 10 % of the labels (ECCV 2024, table 2), for a choice that is not public
+Expected: not run here; published AP50 56.9 with 10 % of the labels (ECCV 2024, table 2), of images that are not known
 """
 
 from mmengine.config import read_base

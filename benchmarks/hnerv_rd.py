@@ -45,7 +45,7 @@ PRESETS = ("medium", "veryslow")
 FORMATS = ("yuv420p", "yuv444p")
 BITS = (8, 6, 5, 4)
 METHODS = ("x264", "x265", "HNeRV", "NeRV", "ours")
-BPPS = (0.142, 0.07, 0.1, 0.2)
+BPPS = (0.142, 0.045, 0.07, 0.1, 0.2)
 ADAM_RATE = 2e-3
 
 

@@ -6,7 +6,7 @@ import torch
 
 from vislab.models.mask2former import Mask2Former
 
-_PARTS = {
+PARTS = {
     "num_classes": 3, "num_queries": 4,
     "pixel_decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 32, "num_layers": 2},
     "decoder": {"dim": 32, "mask_dim": 32, "num_heads": 4, "ffn_dim": 32, "num_layers": 2},
@@ -21,7 +21,7 @@ SWIN = {
 
 def small_model(backbone=SWIN, seed=0, **changes) -> Mask2Former:
     torch.manual_seed(seed)
-    made = Mask2Former(backbone=backbone, **(_PARTS | changes))
+    made = Mask2Former(backbone=backbone, **(PARTS | changes))
     for parameter in made.parameters():
         parameter.data.normal_()
     return made

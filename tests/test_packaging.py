@@ -1,9 +1,10 @@
-"""Test that configs can be inherited from a checkout and from an installed wheel."""
+"""Test that configs can be inherited from a checkout and from an installed wheel, which has all files."""
 
 import os
 import re
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,17 @@ def test_the_former_names_still_lead_to_the_file():
     assert Path(cfg.filename).name == "fpn_lite0_rgbd_kitchen.py"
 
 
+def test_files_that_are_not_python_are_named_in_the_package_data():
+    """Else an installed package lacks them, and only what reads them fails, such as the report of a finished run."""
+    patterns = ConfigParser()
+    patterns.read(REPOSITORY / "setup.cfg")
+    patterns = [pattern.strip() for pattern in patterns["options.package_data"]["*"].split(",")]
+    files = [path for path in (REPOSITORY / "vislab").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    for path in (file for file in files if file.suffix != ".py"):
+        package = next(folder for folder in path.parents if (folder / "__init__.py").is_file())
+        assert any(path in package.glob(pattern) for pattern in patterns), path
+
+
 @pytest.mark.slow
 def test_a_wheel_brings_the_configs(tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -101,6 +113,9 @@ def test_a_wheel_brings_the_configs(tmp_path):
     assert not (target / "configs").exists()
     found = sorted(p.relative_to(target / "vislab/configs") for p in (target / "vislab/configs").rglob("*.py"))
     assert found == sorted([*(p.relative_to(CONFIGS) for p in FILES), Path("__init__.py")])
+
+    data = [path for path in (REPOSITORY / "vislab").rglob("*") if path.suffix in (".j2", ".typed")]
+    assert data and all((target / path.relative_to(REPOSITORY)).is_file() for path in data)
 
     work.mkdir()
     (work / "mine.py").write_text(CHILD.format(module="hnerv.hnerv_bunny_160x320_cpu"))

@@ -5,7 +5,8 @@ Data:     hit_uav (data/README.md), python tools/prepare_data.py weights; VISLAB
           python tools/pseudo_labels.py $VISLAB_DATA/hit_uav/train --out pseudo/hit_uav --dims 128 --clusters 64
           --encoder tf_efficientnet_lite0 --weights $VISLAB_DATA/weights/tf_efficientnet_lite0_timm.safetensors
 Hardware: 2 CPU cores, 2000 iterations
-Result:   not run; AP after fine-tuning counts
+Result:   not run; AP after fine-tuning counts. The objects are the pseudo boxes of the other arms, where UP-DETR draws
+          random patches
 """
 
 from mmengine.config import read_base

@@ -32,7 +32,8 @@ def make_published(data: Path) -> None:
     _ade20k(data / "ADEChallengeData2016", rng)
     _cityscapes(data / "cityscapes", rng)
     _depth_lists(data, rng)
-    _cifar(data / "cifar10", rng)
+    for name in ("cifar10", "cifar100"):
+        _cifar(data / name, rng)
     for split in ("train", "val"):
         for synset in imagenet_classes():
             _image(data / f"imagenet/{split}/{synset}/0.JPEG", (32, 32), rng)

@@ -30,6 +30,8 @@ from vislab.errors import did_you_mean
 _KEYWORD = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _EMPTY = inspect.Parameter.empty
 _STRICT = ConfigDict(strict=True, arbitrary_types_allowed=True)
+# not for list[int], which inspect takes for a class in Python 3.10
+_is_a = lambda kind, base: inspect.isclass(kind) and get_origin(kind) is None and issubclass(kind, base)
 # Bounds and choices of arguments that are common to many classes of mmengine, torch and vislab
 _FROM_1 = """
 max_epochs max_iters val_interval batch_size accumulative_counts window_size times T_max step_size total_steps
@@ -301,7 +303,7 @@ def out_of_bounds(name: str, value: Any) -> str | None:
 
 def parts_of(kind: Any) -> tuple[Callable | None, Callable | None]:
     """Return the class whose arguments a plain dict contains, and the class for each value of the dict."""
-    if inspect.isclass(kind) and issubclass(kind, BaseModel):
+    if _is_a(kind, BaseModel):
         return kind, None
     if get_origin(kind) is Annotated:
         return next((m for m in get_args(kind)[1:] if inspect.isclass(m)), None), None
@@ -340,11 +342,11 @@ def _judged(kind: Any) -> Any:
         return kind
     if kind is bool:
         return bool | Literal[0, 1]
-    if inspect.isclass(kind) and issubclass(kind, (os.PathLike, enum.Enum)):
+    if _is_a(kind, (os.PathLike, enum.Enum)):
         return str | kind
     if kind is torch.Tensor:
         return typing.NoReturn
-    if inspect.isclass(kind) and issubclass(kind, BaseModel):
+    if _is_a(kind, BaseModel):
         return dict
     container = origin or kind
     if container in (dict, Mapping, typing.Mapping):
@@ -376,7 +378,7 @@ def in_words(kind: Any) -> str:
         return " or ".join(dict.fromkeys(in_words(arg) for arg in args if arg is not torch.Tensor))
     if kind in (None, type(None)):
         return "None"
-    if inspect.isclass(kind) and issubclass(kind, BaseModel):
+    if _is_a(kind, BaseModel):
         return f"a dict of {', '.join(kind.model_fields)}"
     if origin in (Sequence, list) and args:
         return f"a list of {in_words(args[0])}"

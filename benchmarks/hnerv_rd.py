@@ -343,11 +343,12 @@ def report(results: Results, clips: list[str], args, work: Path) -> None:
                     difference = bd_rate(found[anchor], found["ours"])
                     differences.append(f"- {clip}: BD-rate of ours against {anchor}: {difference}")
     draw(results.rows, clips, work / "rd.png")
+    print(f"picture: {work / 'rd.png'}")
     table = _common.print_table(rows)
     print("\n".join(differences))
     if not args.no_record:
         _common.record("\n".join([table, "", *differences]), args.quick)
-    _common.result(rows=len(rows), picture=work / "rd.png")
+    _common.result(rows=len(rows))
 
 
 def main() -> None:

@@ -10,31 +10,11 @@ Result:   not run: top-1 accuracy 77.6 as published with the weights (tensorflow
 
 from mmengine.config import read_base
 
-from vislab.datasets.transforms import (
-    CenterCrop,
-    LoadImage,
-    PackInputs,
-    RandomFlip,
-    RandomResizedCrop,
-    ResizeShortestEdge,
-)
-
 with read_base():
     from .efficientnet_lite0_imagenet import *
 
 size = 260
-train_pipeline = [
-    dict(type=LoadImage),
-    dict(type=RandomResizedCrop, size=size),
-    dict(type=RandomFlip, prob=0.5),
-    dict(type=PackInputs),
-]
-test_pipeline = [
-    dict(type=LoadImage),
-    dict(type=ResizeShortestEdge, short_edge_length=size + 32, interpolation="antialiased", round_down=True),
-    dict(type=CenterCrop, size=size),
-    dict(type=PackInputs),
-]
-train_dataloader["dataset"].update(pipeline=train_pipeline)
-val_dataloader["dataset"].update(pipeline=test_pipeline)
+train_dataloader["dataset"]["pipeline"][1].update(size=size)
+val_dataloader["dataset"]["pipeline"][1].update(short_edge_length=size + 32)
+val_dataloader["dataset"]["pipeline"][2].update(size=size)
 model.update(name="tf_efficientnet_lite2")

@@ -7,11 +7,12 @@ from mmengine.config import Config
 from tests.helpers.redness import config as redness
 from vislab.apis.frozen import FrozenDense
 from vislab.datasets.image_folder import ImageFolder
-from vislab.datasets.transforms import LoadImage, PackInputs, Resize
-from vislab.errors import CheckpointError, ConfigError
+from vislab.datasets.transforms import CenterCrop, LoadImage, PackInputs, Pad, Resize
+from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.io.checkpoint import save_checkpoint
 from vislab.models.dense import DepthEstimator, SemanticSegmentor
 from vislab.models.preprocessor import ImagePreprocessor
+from vislab.registry import TRANSFORMS
 
 
 class Channels(torch.nn.Module):
@@ -69,6 +70,14 @@ def test_the_network_gets_images_of_the_size_and_range_of_the_pipeline(tmp_path,
     assert (
         small.mean().item() == pytest.approx(images[0].mean().item(), abs=0.02) and 0 <= small.min() <= small.max() <= 1
     )
+
+
+@pytest.mark.parametrize("step", [{"type": CenterCrop, "size": 12}, {"type": Pad, "size": (32, 48)}])
+def test_pipelines_that_do_more_than_resize_are_refused(tmp_path, images, step):
+    one = frozen(tmp_path)
+    one.predictor.pipeline.transforms.insert(1, TRANSFORMS.build(step))
+    with pytest.raises(DataError, match="task: frame went through (crop|pad) in the test pipeline"):
+        one.distance(*images)
 
 
 def test_normalization_is_that_of_the_preprocessor(tmp_path, images):

@@ -38,6 +38,13 @@ def test_a_damaged_file_is_one_line_and_status_2(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.hnv"]
 
 
+def test_a_weight_without_a_task_is_refused(tmp_path):
+    small_hnv(tmp_path / "a.hnv")
+    done = run("encode", "a.hnv", "b.hnv", "--epochs", "3", "--task-weight", "0.1", cwd=tmp_path)
+    assert done.returncode == 2 and done.stderr.startswith("error: --task-weight 0.1 is the weight of --task")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.hnv"]
+
+
 @pytest.mark.slow
 def test_info_verify_and_repack(tmp_path):
     path = small_hnv(tmp_path / "a.hnv", frames=20)

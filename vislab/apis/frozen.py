@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from vislab.apis.predictor import Predictor
 from vislab.errors import ConfigError
+from vislab.evaluation.frame import require_original_frame
 from vislab.models.dense import DepthEstimator, SemanticSegmentor
 
 
@@ -23,6 +24,7 @@ class FrozenDense:
 
     Raises:
         ConfigError: Another kind of model.
+        DataError: At the first image of a size: the test pipeline crops, flips or pads it.
         CheckpointError: The weights are missing or do not fit.
     """
 
@@ -82,5 +84,7 @@ class FrozenDense:
         if size not in self._sizes:
             record = {"img": np.zeros((*size, 3), np.uint8), "img_path": "frame", "ori_shape": size, "img_shape": size,
                       "scale_factor": (1.0, 1.0), "sample_idx": 0}  # fmt: skip
-            self._sizes[size] = tuple(self.predictor.pipeline(record)["inputs"].shape[-2:])
+            packed = self.predictor.pipeline(record)
+            require_original_frame(packed["data_samples"], "task")
+            self._sizes[size] = tuple(packed["inputs"].shape[-2:])
         return self._sizes[size]

@@ -16,6 +16,8 @@ An encoding that was stopped goes on when the same command is run again. Format:
 
 import argparse
 
+from vislab.errors import ConfigError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -36,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--task", nargs=2, metavar=("CONFIG", "CKPT"),
         help="segmentation or depth model that shall see the decoded frames like the originals",
     )  # fmt: skip
-    encode.add_argument(
-        "--task-weight", type=float, default=0.01, metavar="W", help="weight of its term in the loss (default 0.01)"
-    )
+    encode.add_argument("--task-weight", type=float, metavar="W", help="weight of its term in the loss (default 0.01)")
     encode.add_argument("--seed", type=int, default=0, metavar="N", help="seed (default 0)")
 
     decode = commands.add_parser("decode", help="write frames to an .mp4 file or as images to a folder")
@@ -78,7 +78,7 @@ def main(args: argparse.Namespace) -> None:
             strides=args.strides,
             segment_frames=args.segment,
             seed=args.seed,
-            task=None if args.task is None else _task(*args.task, args.task_weight),
+            task=_task(args.task, args.task_weight),
         )
         print("\n".join(lines))
     elif args.command in ("decode", "info", "verify"):
@@ -104,11 +104,15 @@ def main(args: argparse.Namespace) -> None:
         print(describe(args.target))
 
 
-def _task(config: str, checkpoint: str, weight: float):
-    """Return a frozen model as a term of the loss."""
+def _task(names: list[str] | None, weight: float | None):
+    """Return a frozen model (config, checkpoint) as a term of the loss; None without one."""
+    if names is None:
+        if weight is not None:
+            raise ConfigError(f"--task-weight {weight:g} is the weight of --task CONFIG CKPT, which is not given")
+        return None
     from vislab.apis.frozen import FrozenDense
     from vislab.systems.hnerv.codec.task import Task
 
-    model = FrozenDense(config, checkpoint)
-    name = f"{config} ({model.identity()[:12]})"
-    return Task(model.distance, model.measure, name, weight)
+    model = FrozenDense(*names)
+    name = f"{names[0]} ({model.identity()[:12]})"
+    return Task(model.distance, model.measure, name, 0.01 if weight is None else weight)

@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.visualization import MLflowVisBackend, TensorboardVisBackend, WandbVisBackend
 from mmengine.visualization.vis_backend import force_init_env
 
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, check_choice
 from vislab.registry import VISBACKENDS
 
 
@@ -115,8 +115,7 @@ def add_tracker(visualizer: Mapping[str, Any], name: str) -> dict[str, Any]:
     Raises:
         ConfigError: Another name, or the package of the tracker is not installed.
     """
-    if name not in TRACKERS:
-        raise ConfigError(f"log={name!r} is not one of {', '.join(TRACKERS)}")
+    check_choice("log", name, TRACKERS)
     _require(name)
     kind = TRACKERS[name]
     backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])

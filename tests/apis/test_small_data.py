@@ -153,6 +153,22 @@ def test_coco(site, tmp_path, monkeypatch):
     assert len(json.loads((tmp_path / "coco_panoptic/annotations/panoptic_val.json").read_text())["images"]) == 30
 
 
+@pytest.mark.parametrize("place", ["images", "annotations"])
+def test_names_in_the_annotations_that_lead_out_of_the_folder(site, tmp_path, place):
+    content = {"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": [{"image_id": 1, "file_name": "1.png"}]}
+    content[place][0]["file_name"] = "../../evil.png"
+    inner, outer = io.BytesIO(), io.BytesIO()
+    with zipfile.ZipFile(inner, "w") as archive:
+        archive.writestr("panoptic_train2017/../../evil.png", b"evil")
+    with zipfile.ZipFile(outer, "w") as archive:
+        archive.writestr("annotations/panoptic_train2017.json", json.dumps(content))
+        archive.writestr("annotations/panoptic_train2017.zip", inner.getvalue())
+    site.files = {"/coco.zip": outer.getvalue(), "/1.jpg": b"photo", "/../../evil.png": b"evil", "/evil.png": b"evil"}
+    with pytest.raises(DataError, match=r"refused: its file '\.\./\.\./evil\.png'"):
+        prepare("coco", tmp_path / "deep/root")
+    assert not [*tmp_path.rglob("evil.png")]
+
+
 def test_weights(site, tmp_path, monkeypatch):
     state = timm.create_model("tf_efficientnet_lite0").state_dict()
     torch.save({f"_part{i}": value for i, value in enumerate(state.values())}, tmp_path / "file.pth")

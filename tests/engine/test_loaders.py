@@ -1,11 +1,14 @@
 """Test that all loading schemes of mmengine are replaced by loaders that execute no code."""
 
+import io
+
 import pytest
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
 import vislab.engine  # noqa: F401  (installs the loaders)
 from tests.helpers.files import Payload
+from tests.helpers.local_server import serving
 from vislab.engine import loaders
 from vislab.errors import CheckpointError
 from vislab.io import checkpoint as checkpoint_module
@@ -18,13 +21,37 @@ def test_every_scheme_of_mmengine_is_replaced():
         CheckpointLoader.load_checkpoint("openmmlab://resnet50")
 
 
-def test_http_downloads_are_loaded_without_code(tmp_path, monkeypatch):
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    with serving() as site:
+        yield site
+
+
+def saved(content) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def test_http_downloads_are_loaded_without_code(site, tmp_path):
     proof = tmp_path / "executed"
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", lambda url, path, **_: torch.save(Payload(proof), path))
+    site.files["/evil.pth"] = saved(Payload(proof))
     with pytest.raises(CheckpointError, match="run code"):
-        CheckpointLoader.load_checkpoint("https://example.org/evil.pth")
+        CheckpointLoader.load_checkpoint(f"{site.address}/evil.pth")
     assert not proof.exists()
+
+
+def test_addresses_that_end_alike_are_different_files(site, monkeypatch):
+    for number in (1, 2):
+        site.files[f"/{number}/model.pth"] = saved({"w": torch.tensor(number)})
+    for _ in range(2):
+        for number in (1, 2):
+            assert CheckpointLoader.load_checkpoint(f"{site.address}/{number}/model.pth")["w"] == number
+    assert len(site.requests) == 2
+    monkeypatch.setenv("VISLAB_OFFLINE", "1")
+    with pytest.raises(CheckpointError, match="VISLAB_OFFLINE is set.*use its path"):
+        CheckpointLoader.load_checkpoint(f"{site.address}/3/model.pth")
 
 
 def test_weights_of_torchvision_are_found_by_name(monkeypatch):

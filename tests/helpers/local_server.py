@@ -4,14 +4,15 @@ import hashlib
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Site:
     """`files` by path; `requests` collects (path, Range). `faults`: how to treat the next requests, one each: a number
     of bytes after which the connection breaks off, or a status. `redirects` by path. `tags`: whether files have ETags;
-    `surplus`: bytes that Content-Length promises too much."""
+    `headers` of all files; `surplus`: bytes that Content-Length promises too much. `stall`: number of bytes after which
+    connections wait for the event `go_on`."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -19,7 +20,10 @@ class Site:
         self.faults: list[int | str] = []
         self.redirects: dict[str, str] = {}
         self.knows_range = self.tags = True
+        self.headers: dict[str, str] = {}
         self.surplus = 0
+        self.stall: int | None = None
+        self.go_on = threading.Event()
         self.address = ""
 
 
@@ -53,8 +57,17 @@ def serving() -> Iterator[Site]:
                 self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
             if site.tags:
                 self.send_header("ETag", tag)
+            for name, value in site.headers.items():
+                self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(content[start:][:fault])
+            body = content[start:][:fault]
+            if site.stall is not None:
+                self.wfile.write(body[: site.stall])
+                self.wfile.flush()
+                site.go_on.wait(timeout=30)
+                body = body[site.stall :]
+            with suppress(ConnectionError):  # the client was killed
+                self.wfile.write(body)
 
         def log_message(self, *args) -> None:
             pass

@@ -53,8 +53,14 @@ def test_names_are_found_and_suggested():
     [
         ("    Weigths: []", "unknown key 'Weigths'; did you mean 'Weights'"),
         ("    Weights: [{Hub: a/b}]", "need License, Layout"),
-        ("    Weights: [{Hub: a/b, URL: http://c, Layout: vislab, License: MIT}]", "one of Hub, Package and URL"),
+        ("    Weights: [{Hub: a/b, URL: http://c/d, Layout: vislab, License: MIT}]", "one of Hub, Package and URL"),
         ("    Weights: [{URL: http://c, Layout: vislab, License: MIT}]", "need SHA256 and Size"),
+        ("    Weights: [{URL: 'file:///a.pth', Layout: hf, License: MIT}]", r"no http\(s\) address"),
+        (
+            "    Weights: [{Hub: a/b, File: ../a.pth, Layout: hf, License: MIT}]",
+            "'../a.pth' would be written outside",
+        ),
+        ("    Weights: [{Package: a, File: /a.pth, Layout: hf, License: MIT}]", "'/a.pth' would be written outside"),
         ("    Weights: [{Hub: a/b, Licence: MIT}]", "unknown key 'Licence'; did you mean 'License'"),
         ("    Results: []", "small has no Results"),
         ("    Results: [{Task: T, Dataset: D, Metrics: {}, Source: here}]", "those that are not run have none"),

@@ -4,12 +4,14 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import hf_hub_download
 
 from tests.helpers import REPOSITORY
 from tests.helpers.files import random_image, save_image
@@ -58,6 +60,33 @@ def test_other_bytes_are_refused(model, content, tmp_path):
         with pytest.raises(DataError, match="SHA256"):
             download(entry(site.address, content), tmp_path / "cache")
     assert not [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
+
+
+def test_a_wrong_file_in_the_place_of_a_known_one_is_refused(content, tmp_path, monkeypatch):
+    monkeypatch.setenv("VISLAB_CACHE", str(tmp_path / "cache"))
+    known = entry("http://127.0.0.1:9", content)
+    (tmp_path / "cache/small").mkdir(parents=True)
+    (tmp_path / "cache/small/gone.pth").write_bytes(content[:-1] + b"?")
+    with pytest.raises(DataError, match="is not the file of .*gone.pth: its SHA256"):
+        download(known)
+    (tmp_path / "cache/small/gone.pth").write_bytes(content)
+    assert download(known).read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["..%2f..%2fevil.pth", "..%5Cevil.pth", "%2Ftmp%2Fevil.pth", "a/../evil.pth"])
+def test_names_that_lead_out_of_the_cache(content, tmp_path, name):
+    with serving() as site:
+        site.files[f"/{name}"] = content
+        weights = dataclasses.replace(entry("", content).weights[0], url=(f"{site.address}/{name}",))
+        file = download(dataclasses.replace(entry("", content), weights=(weights,)), tmp_path / "deep/cache")
+    assert file == tmp_path / "deep/cache/small/evil.pth" and file.read_bytes() == content
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a.pth", "evil.pth"]
+
+
+def test_the_message_names_the_way_of_weights(content, tmp_path):
+    with serving() as site, pytest.raises(DataError, match="vislab download small --from-file FILE") as found:
+        download(entry(site.address, content), tmp_path)
+    assert "--source" not in str(found.value)
 
 
 def test_without_a_checksum_that_of_the_first_download_counts(content, tmp_path, monkeypatch):
@@ -109,6 +138,32 @@ def test_a_file_of_the_hub_from_elsewhere(content, tmp_path, monkeypatch):
         use_file(hub, tmp_path / "pytorch_model.bin")
 
 
+def test_class_names_of_the_hub_come_with_the_weights(content, tmp_path, monkeypatch):
+    """Also by hand, for a computer without a network."""
+    monkeypatch.setenv("VISLAB_CACHE", str(tmp_path / "cache"))
+    hub = dataclasses.replace(entry("", b""), weights=(Weights("a/b", "deep/w.pth", None, (), "", "hf", "MIT"),))
+    for name in ("deep/w.pth", "config.json"):
+        (tmp_path / "hub/a/b" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "hub/a/b" / name).write_bytes(content)
+    with serving_hub(tmp_path / "hub") as address:
+        monkeypatch.setattr(
+            "vislab.zoo.pretrained.hf_hub_download",
+            lambda *names, **settings: hf_hub_download(
+                *names, endpoint=address, cache_dir=tmp_path / "home", **settings
+            ),
+        )
+        given = download(hub, tmp_path / "D")
+        assert given.name == "w.pth" and (tmp_path / "D/small/config.json").is_file()
+        assert download(hub).name == "w.pth"
+    monkeypatch.setenv("VISLAB_OFFLINE", "1")
+    assert download(hub).is_relative_to(tmp_path / "home")
+    shutil.rmtree(tmp_path / "home")
+    with pytest.raises(DataError, match="cannot be reached.*vislab download small --from-file D/deep/w.pth"):
+        download(hub)
+    use_file(hub, given)
+    assert (download(hub).with_name("config.json")).read_bytes() == content
+
+
 def plain_weights(address: str) -> Weights:
     return Weights("", "", None, (address,), "", "vislab", "MIT")
 
@@ -152,6 +207,16 @@ def test_without_a_network_there_is_one_message(tmp_path):
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "hf download SenseTime/deformable-detr" in done.stderr
+
+
+def test_offline_holds_for_the_hub_of_timm_too():
+    code = "import vislab, huggingface_hub.constants as c; print(c.is_offline_mode())"
+    env = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | {"PYTHONPATH": str(REPOSITORY)}
+    for value, expected in (("1", "True"), ("", "False")):
+        done = subprocess.run(
+            [sys.executable, "-c", code], env={**env, "VISLAB_OFFLINE": value}, capture_output=True, text=True
+        )
+        assert done.stdout.strip() == expected, done.stderr
 
 
 @pytest.mark.peer

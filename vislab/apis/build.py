@@ -17,6 +17,7 @@ from vislab.engine.config.load import load_config
 from vislab.engine.device import usable_device
 from vislab.errors import ConfigError, check_choice
 from vislab.io.checkpoint import load_checkpoint
+from vislab.io.download import is_address
 from vislab.io.paths import expand, expand_path
 from vislab.io.weights import load_state
 from vislab.registry import MODELS
@@ -65,7 +66,7 @@ def prepare(
 def existing(checkpoint: str | Path) -> str:
     """Return the path of a checkpoint; raises CheckpointError if the file does not exist."""
     expanded = expand(checkpoint)
-    if not expanded.startswith(("http://", "https://")) and not os.path.isfile(expanded):
+    if not is_address(expanded) and not os.path.isfile(expanded):
         load_checkpoint(checkpoint)
     return str(checkpoint)
 

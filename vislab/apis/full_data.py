@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from vislab.errors import DataError, did_you_mean
-from vislab.io.download import fetch
+from vislab.io.download import fetch, file_name, inner_path, is_offline
 
+BY_HAND = "pass its path with --source"
 _COCO = "http://images.cocodataset.org"
 _BTS = "https://raw.githubusercontent.com/cleinc/bts/5e3406b35d1497b2e55d2dd600524d1f4efacaed/train_test_inputs"
 
@@ -109,7 +109,10 @@ def prepare_full(name: str, root: str | Path, source: str | Path | None = None) 
         building.mkdir(parents=True)
         if full.torchvision:
             _download_with_torchvision(full.torchvision, building)
-        archives = [_given(source, address) or fetch(address, downloads / _name(address)) for address in full.archives]
+        archives = [
+            _given(source, address) or fetch(address, downloads / file_name(address), by_hand=BY_HAND)
+            for address in full.archives
+        ]
         for archive in archives:
             unpack(archive, building, within=full.within)
         os.replace(building, target)
@@ -158,14 +161,8 @@ def unpack(archive: Path, folder: Path, *, within: str = "") -> None:
 
 def _inner_path(name: str, archive: Path, within: str) -> PurePosixPath:
     """Return the path of a member below the folder; raises DataError if it leads out."""
-    path = PurePosixPath(name)
-    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        raise DataError(f"{archive} is refused: its file {name!r} would be written outside of the folder")
+    path = inner_path(name, str(archive))
     return path.relative_to(within) if len(path.parts) > 1 and path.parts[0] == within else path
-
-
-def _name(address: str) -> str:
-    return PurePosixPath(urlsplit(address).path).name
 
 
 def _given(source: str | Path | None, address: str) -> Path | None:
@@ -173,16 +170,16 @@ def _given(source: str | Path | None, address: str) -> Path | None:
     if source is None:
         return None
     path = Path(source).expanduser()
-    path = path / _name(address) if path.is_dir() else path
-    if path.name != _name(address) or not path.is_file():
-        raise DataError(f"--source: {source} is not {_name(address)}, and no folder with this file")
+    path = path / file_name(address) if path.is_dir() else path
+    if path.name != file_name(address) or not path.is_file():
+        raise DataError(f"--source: {source} is not {file_name(address)}, and no folder with this file")
     return path
 
 
 def _download_with_torchvision(name: str, folder: Path) -> None:
     import torchvision.datasets  # imported late: takes a second
 
-    if os.environ.get("VISLAB_OFFLINE"):
+    if is_offline():
         raise DataError(f"VISLAB_OFFLINE is set: copy torchvision's files of {name} to the folder (data/README.md)")
     try:
         getattr(torchvision.datasets, name)(str(folder), download=True)

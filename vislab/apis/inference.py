@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from vislab.apis.inputs import Job, Source, collect, is_address, read_image, sources
+from vislab.apis.inputs import Job, Source, collect, read_image, sources
 from vislab.apis.prediction import Prediction
 from vislab.apis.predictor import Predictor
 from vislab.apis.results import to_plain_results, write_image
 from vislab.apis.tiles import Tiles
 from vislab.errors import ConfigError, DataError, VislabError
+from vislab.io.download import is_address
 from vislab.io.video import read_timing
 from vislab.io.video_writer import VideoWriter
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vislab.errors import DataError
+from vislab.io.download import is_address, is_offline
 from vislab.io.images import decode_rgb, read_rgb
 from vislab.io.listing import IMAGE_SUFFIXES, choose_images, is_video, list_files
 from vislab.io.video import read_frames
@@ -184,11 +185,6 @@ def _from_pil(image: Image.Image, name: str) -> np.ndarray:
     return _from_array(pixels, name)
 
 
-def is_address(text: Any) -> bool:
-    """Return whether `text` is an http(s) URL."""
-    return isinstance(text, str) and text.lower().startswith(("http://", "https://"))
-
-
 def is_folder(path: str | Path) -> bool:
     """Return whether `path` is an existing folder; False for invalid names."""
     try:
@@ -201,8 +197,10 @@ def fetch(address: str) -> bytes:
     """Return the content of a URL.
 
     Raises:
-        DataError: There is no response, or an empty one.
+        DataError: There is no response, or an empty one, or VISLAB_OFFLINE is set.
     """
+    if is_offline():
+        raise DataError(f"VISLAB_OFFLINE is set: download {address} by other means, and pass the file")
     try:
         request = urllib.request.Request(address, headers={"User-Agent": "vislab"})
         with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:

@@ -9,10 +9,10 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import torch
 
-from vislab.apis.inputs import is_address
 from vislab.apis.regions import Regions, boxes_of, import_supervision, regions_of_map
 from vislab.apis.results import to_plain_results, write_image
 from vislab.errors import ConfigError, check_choice, did_you_mean
+from vislab.io.download import is_address
 from vislab.structures import DataSample
 from vislab.structures.rotated_boxes import rboxes_to_corners, rboxes_to_hboxes
 from vislab.visualization import Visualizer

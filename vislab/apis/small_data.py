@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vislab.apis.full_data import BY_HAND
 from vislab.errors import DataError
-from vislab.io.download import fetch
+from vislab.io.download import fetch, inner_path, is_address
 from vislab.io.packages import package_file
 from vislab.io.weights import read_weights
 
@@ -168,11 +169,11 @@ def _coco(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
         ids = {image["id"] for image in chosen}
         annotations = [entry for entry in content["annotations"] if entry["image_id"] in ids]
         for image in chosen:
-            name = image["file_name"]
+            name = inner_path(image["file_name"], str(archive.filename))
             photo = fetch(f"{small.images}/{name}", downloads / "coco" / name)
             _write(target / split / name, photo.read_bytes())
         for entry in annotations:
-            name = entry["file_name"]
+            name = inner_path(entry["file_name"], str(archive.filename))
             _write(target / f"panoptic_{split}" / name, inner.read(f"panoptic_train2017/{name}"))
         kept = {**content, "images": chosen, "annotations": annotations}
         _write(target / f"annotations/panoptic_{split}.json", json.dumps(kept).encode())
@@ -180,13 +181,13 @@ def _coco(small: SmallSet, target: Path, downloads: Path, source: str) -> None:
 
 def _obtain(name: str, source: str, downloads: Path, md5: str | None = None) -> Path:
     """Return `source` if it is a file, else download it to `downloads`."""
-    if not source.startswith(("http://", "https://")):
+    if not is_address(source):
         path = Path(source).expanduser()
         if not path.is_file():
             raise DataError(f"--source: there is no file {source}")
         return path
     address = hashlib.sha256(source.encode()).hexdigest()[:8]
-    return fetch(source, downloads / f"{name}_{address}{Path(source).suffix}", md5=md5)
+    return fetch(source, downloads / f"{name}_{address}{Path(source).suffix}", md5=md5, by_hand=BY_HAND)
 
 
 def _members(archive: zipfile.ZipFile, folder: str) -> dict[str, str]:

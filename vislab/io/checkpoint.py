@@ -4,6 +4,7 @@ All loads in the project use `load_checkpoint`, including those of mmengine (see
 """
 
 import difflib
+import hashlib
 import itertools
 import json
 import os
@@ -16,9 +17,10 @@ from typing import Any
 
 import torch
 
-from vislab.errors import CheckpointError
+from vislab.errors import CheckpointError, DataError
 from vislab.io.archive_check import check_archive, damaged, is_archive
 from vislab.io.atomic import write_atomically
+from vislab.io.download import fetch, file_name, is_address
 from vislab.io.paths import expand
 
 _META_KEY = "vislab"
@@ -67,7 +69,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = "cpu") -> dict:
             objects.
     """
     text = os.fspath(path)
-    if text.startswith(("http://", "https://")):
+    if is_address(text):
         return load_from_http(text, map_location)
     file = Path(expand(text))
     check_readable(file)
@@ -218,18 +220,15 @@ def _names_in_pickle(file: Path) -> list[str]:
 
 
 def load_from_http(url: str, map_location: Any = "cpu") -> dict:
-    """Download a checkpoint to torch's hub folder, once for all processes, and load it."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    target = folder / os.path.basename(url.split("?", 1)[0])
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if not target.is_file() and (not distributed or torch.distributed.get_rank() == 0):
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(url, str(target), progress=False)
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot download {url}: {error}. Download it by other means and use its path."
-            ) from error
-    if distributed:
-        torch.distributed.barrier()
+    """Download a checkpoint to torch's hub folder, once for all processes, and load it.
+
+    Raises:
+        CheckpointError: It cannot be downloaded, or as in `load_checkpoint`.
+    """
+    digest = hashlib.sha256(url.encode()).hexdigest()[:8]  # different addresses often end with the same name
+    try:
+        target = Path(torch.hub.get_dir()) / "checkpoints" / digest / file_name(url)
+        fetch(url, target, by_hand="use its path instead of the address")
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
     return load_checkpoint(target, map_location)

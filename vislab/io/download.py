@@ -4,14 +4,15 @@ import errno
 import hashlib
 import http.client
 import os
-import shutil
+import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import BinaryIO
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO
+from urllib.parse import unquote, urlsplit
 
 from vislab.errors import DataError
 
@@ -24,7 +25,53 @@ _CHUNK = 1 << 20
 _PAUSE = 0.5  # seconds before the second connection / 2
 
 
-def fetch(address: str, target: Path, *, md5: str | None = None, sha256: str | None = None, tries: int = 3) -> Path:
+def is_offline() -> bool:
+    """Return whether VISLAB_OFFLINE forbids downloads."""
+    return bool(os.environ.get("VISLAB_OFFLINE"))
+
+
+def is_address(text: Any) -> bool:
+    """Return whether `text` is an http(s) URL."""
+    return isinstance(text, str) and text.lower().startswith(("http://", "https://"))
+
+
+def file_name(address: str) -> str:
+    """Return the name of the file at an address: the last part of its path, whatever a server may call it.
+
+    Raises:
+        DataError: There is none that a file in any folder can have.
+    """
+    name = unquote(urlsplit(address).path).replace("\\", "/").rpartition("/")[2]
+    if name in ("", ".", "..") or not name.isprintable() or set(name) & set('<>:"|?*'):
+        raise DataError(f"{address} does not end with the name of a file")
+    return name
+
+
+def inner_path(name: str, source: str) -> PurePosixPath:
+    """Return a path that an archive or a list states, which must lead to a file below its folder.
+
+    Args:
+        name: The path, with slashes.
+        source: Its origin, for the message.
+
+    Raises:
+        DataError: It leads out of the folder.
+    """
+    path = PurePosixPath(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        raise DataError(f"{source} is refused: its file {name!r} would be written outside of the folder")
+    return path
+
+
+def fetch(
+    address: str,
+    target: Path,
+    *,
+    md5: str | None = None,
+    sha256: str | None = None,
+    tries: int = 3,
+    by_hand: str | None = None,
+) -> Path:
     """Download `address` to `target`, unless the file exists.
 
     Data is written to `target` + ".part" until the download is complete and its checksum is right. The next call
@@ -37,23 +84,30 @@ def fetch(address: str, target: Path, *, md5: str | None = None, sha256: str | N
         target: Path of the file.
         md5, sha256: Checksums of the file, if known.
         tries: Maximum number of connections; the pauses between them get longer.
+        by_hand: What to do with a file that was downloaded by other means, for messages. Default: put it at `target`.
 
     Returns:
         `target`.
 
     Raises:
-        DataError: The address cannot be reached, VISLAB_OFFLINE is set, or the file is incomplete or has another
-            checksum.
+        DataError: The address cannot be reached or is not http(s), VISLAB_OFFLINE is set, or the file is incomplete or
+            has another checksum.
     """
     target = Path(target)
     if target.is_file():
         return target
-    if os.environ.get("VISLAB_OFFLINE"):
-        raise DataError(f"VISLAB_OFFLINE is set, but {target} is missing: download {address} and put it there")
+    by_hand = by_hand or f"put it at {target}"
+    if not is_address(address):
+        raise DataError(f"{address} is no http(s) address")
+    if is_offline():
+        raise DataError(f"VISLAB_OFFLINE is set, but {target} is missing: download {address}, and {by_hand}")
     part = target.with_name(target.name + ".part")
     with hold(part):
         if not target.is_file():  # else another process was faster
-            _download(address, part, tries, checked=bool(md5 or sha256))
+            try:
+                _download(address, part, tries, checked=bool(md5 or sha256))
+            except _Unreachable as error:
+                raise DataError(_unreachable(address, part, error, by_hand)) from error.__cause__
             for kind, expected in (("md5", md5), ("sha256", sha256)):
                 _compare(part, address, kind, expected)
             os.replace(part, target)
@@ -82,6 +136,10 @@ def hold(target: Path) -> Iterator[None]:
         file.close()
 
 
+class _Unreachable(Exception):
+    """A download failed for the reason that the text states."""
+
+
 def _validator(part: Path) -> Path:
     """Return the path of the file with the ETag or date that belongs to a partial file."""
     return part.with_name(part.name + ".etag")
@@ -97,14 +155,14 @@ def _download(address: str, part: Path, tries: int, *, checked: bool) -> None:
             if found.code == 416:  # range not satisfiable: the part is complete, or of another version of the file
                 part.unlink(missing_ok=True)
             elif found.code < 500:
-                raise DataError(_unreachable(address, part, found)) from found
+                raise _Unreachable(found) from found
             error = found
         except (OSError, ValueError, http.client.HTTPException) as found:
             error = found
             if isinstance(found, OSError) and found.errno == errno.ENOSPC:
                 raise DataError(f"{part}: no space left on the disk; free some, and run the command again") from found
         if attempt == tries:
-            raise DataError(_unreachable(address, part, error))
+            raise _Unreachable(error)
         time.sleep(_PAUSE * 2**attempt)
 
 
@@ -129,18 +187,35 @@ def _receive(address: str, part: Path, *, checked: bool) -> bool:
             tag = answer.headers.get("ETag") or ""
             if known := tag if tag and not tag.startswith("W/") else answer.headers.get("Last-Modified"):
                 validator.write_text(known)
-        with open(part, "ab" if going_on else "wb") as file:
-            shutil.copyfileobj(answer, file, _CHUNK)
+        with open(part, "ab" if going_on else "wb") as file, _progress_bar(part, file.tell(), expected) as advance:
+            while chunk := answer.read(_CHUNK):
+                file.write(chunk)
+                advance(len(chunk))
             file.flush()
             os.fsync(file.fileno())
     return expected is None or part.stat().st_size == expected
 
 
-def _unreachable(address: str, part: Path, error: Exception | str) -> str:
+@contextmanager
+def _progress_bar(part: Path, done: int, total: int | None) -> Iterator[Callable[[int], None]]:
+    """Show a bar while a file is received, if stderr is a terminal; yields the function that adds received bytes."""
+    if not sys.stderr.isatty():
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    columns = [*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn()]
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(part.name.removesuffix(".part"), completed=done, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def _unreachable(address: str, part: Path, error: Exception, by_hand: str) -> str:
     kept = f" The partial file is kept in {part}: the same command continues from there." if part.is_file() else ""
     return (
         f"cannot download {address}: {error}.{kept} Check the network, or download the file by other means (a browser, "
-        "another machine) and pass its path with --source"
+        f"another machine), and {by_hand}"
     )
 
 

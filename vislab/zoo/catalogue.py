@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from vislab import configs
-from vislab.errors import ConfigError, did_you_mean
+from vislab.errors import ConfigError, DataError, did_you_mean
+from vislab.io.download import inner_path, is_address
 
 _KEYS = {"Name", "In Collection", "Config", "Results", "Weights", "Options"}
 _WEIGHTS = {"Hub", "Package", "File", "Revision", "URL", "SHA256", "Size", "License", "Layout"}
@@ -170,6 +171,14 @@ def _weights(found: Mapping[str, Any], where: str) -> Weights:
     places = [place for place in (found.get("Hub"), found.get("Package"), url) if place]
     if len(places) != 1 or "License" not in found or "Layout" not in found:
         raise ConfigError(f"{where}: weights need License, Layout, and one of Hub, Package and URL")
+    for address in url:
+        if not is_address(address):
+            raise ConfigError(f"{where}: {address} is no http(s) address of a file")
+    if found.get("File"):
+        try:
+            inner_path(found["File"], where)
+        except DataError as error:
+            raise ConfigError(str(error)) from error
     if found["Layout"] == "vislab" and not (found.get("SHA256") and found.get("Size")):
         raise ConfigError(f"{where}: weights of this project need SHA256 and Size")
     return Weights(

@@ -25,7 +25,7 @@ def read_pins(path: Path) -> dict[str, dict[str, str]]:
     raise DataError(f"{path} is damaged. Remove it: the checksums are then learned again")
 
 
-def check_pin(source: str, file: Path, path: Path) -> str:
+def check_pin(source: str, file: Path, path: Path, *, expected: str = "") -> str:
     """Compare a downloaded file with the checksum pinned for its source, or pin it; returns the SHA256.
 
     A file at the path of the last time is not read again.
@@ -34,16 +34,19 @@ def check_pin(source: str, file: Path, path: Path) -> str:
         source: Address, or repository and file on the hub.
         file: The file.
         path: The pin file.
+        expected: Checksum that the publisher states.
 
     Raises:
-        DataError: The file is another one than at the first download.
+        DataError: The file is another one than published, or than at the first download.
     """
     real = str(file.resolve())
     known = read_pins(path).get(source)
-    if known is not None and known["file"] == real:
+    if known is not None and known["file"] == real and expected in ("", known["sha256"]):
         return known["sha256"]
     found = checksum(file)
-    if known is not None and known["sha256"] != found:
+    if expected and found != expected:
+        raise DataError(f"{file} is not the file of {source}: its SHA256 is {found}, expected {expected}. Remove it")
+    if not expected and known is not None and known["sha256"] != found:
         raise DataError(
             f"{source} is another file than at the first download: its SHA256 is {found}, and {known['sha256']} was "
             f"pinned in {path}. If its publisher has replaced it, remove this entry there"

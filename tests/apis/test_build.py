@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 
 from tests.helpers.plain_config import plain_config
 from vislab.apis.build import build_model, existing, load, prepare
+from vislab.apis.models import create_model
 from vislab.errors import CheckpointError, ConfigError
 from vislab.models.preprocessor import ImagePreprocessor
 
@@ -70,3 +71,23 @@ def test_models_are_built_with_initial_or_given_weights(tmp_path):
         build_model(cfg, tmp_path / "b.pth", device="cpu")
     with pytest.raises(ConfigError, match="nowhere"):
         build_model(cfg, device="nowhere")
+
+
+def test_a_checkpoint_suffices_without_the_files_of_initial_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("VISLAB_DATA", str(tmp_path / "nowhere"))
+    name = "fpn_lite0_camvid"
+    model = create_model(name, device="cpu")
+    torch.save({"state_dict": model.state_dict()}, tmp_path / "a.pth")
+    loaded = build_model(name, tmp_path / "a.pth", "cpu").state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+    with pytest.raises(CheckpointError, match="tf_efficientnet_lite0_timm.safetensors does not exist"):
+        build_model(name, device="cpu")
+
+
+def test_a_teacher_that_is_not_in_the_checkpoint_is_needed(tmp_path, monkeypatch):
+    monkeypatch.setenv("VISLAB_DATA", str(tmp_path / "nowhere"))
+    for name, file in (("cae_vit_cifar10_features_cpu", "tf_efficientnet_lite0"), ("cae_vit_cifar10_dalle", "dalle")):
+        monkeypatch.chdir(tmp_path)
+        torch.save({"state_dict": create_model(name, device="cpu").state_dict()}, tmp_path / "a.pth")
+        with pytest.raises(CheckpointError, match=f"{file}.* does not exist"):
+            build_model(name, tmp_path / "a.pth", "cpu")

@@ -20,6 +20,7 @@ from vislab.io.checkpoint import load_checkpoint
 from vislab.io.download import is_address
 from vislab.io.paths import expand, expand_path
 from vislab.io.weights import load_state
+from vislab.models.encoders.initial_weights import initial_weights
 from vislab.registry import MODELS
 
 Launcher = Literal["none", "pytorch", "slurm", "mpi"]
@@ -71,14 +72,18 @@ def existing(checkpoint: str | Path) -> str:
     return str(checkpoint)
 
 
-def checked(cfg: Config) -> Config:
-    """Return the config after `check_config`."""
-    check_config(cfg)
+def checked(cfg: Config, *, train: bool = True) -> Config:
+    """Return the config after `check_config`, which looks for the training data too if `train` is set."""
+    check_config(cfg, train=train)
     return cfg
 
 
 def build_model(
-    config: str | Path | Config, checkpoint: str | Path | None = None, device: str | None = None
+    config: str | Path | Config,
+    checkpoint: str | Path | None = None,
+    device: str | None = None,
+    *,
+    initial: bool | None = None,
 ) -> nn.Module:
     """Build the model of a config, in eval mode. No data is read.
 
@@ -86,6 +91,7 @@ def build_model(
         config: Path of a config file, or a Config.
         checkpoint: Weights, which must match exactly. Default: initial weights.
         device: Device such as "cuda:0". Default: the device that mmengine would use for training.
+        initial: Load initial weights, such as those of ImageNet for an encoder. Default: if there is no checkpoint.
 
     Raises:
         ConfigError: The device is not available, or the config is invalid.
@@ -97,10 +103,12 @@ def build_model(
     model_cfg = dict(cfg.model)
     if "data_preprocessor" in cfg:
         model_cfg.setdefault("data_preprocessor", cfg.data_preprocessor)
-    model = MODELS.build(model_cfg)
-    if checkpoint is None:
+    initial = checkpoint is None if initial is None else initial
+    with initial_weights(load=initial):
+        model = MODELS.build(model_cfg)
+    if initial:
         _init_quietly(model)
-    else:
+    if checkpoint is not None:
         load_state(model, load_checkpoint(checkpoint), source=str(checkpoint))
     return model.to(target).eval()
 

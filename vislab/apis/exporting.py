@@ -23,7 +23,7 @@ from vislab.io.paths import usable_folder
 from vislab.models.export_graph import ExportGraph
 from vislab.models.mask2former import Mask2Former
 from vislab.zoo.catalogue import find_entry
-from vislab.zoo.pretrained import load_pretrained
+from vislab.zoo.pretrained import download, load_pretrained
 
 Dynamic = Literal["batch", "size"]
 Size = tuple[int, int]
@@ -85,7 +85,9 @@ def export(
             raise CheckpointError("export needs weights: pass a checkpoint, or a name of the catalogue that has some")
         entry = find_entry(str(config))
     cfg = load(config, {**(entry.options if entry else {}), **(cfg_options or {})})
-    model = build_model(cfg, checkpoint, device="cpu")
+    if entry:
+        download(entry)
+    model = build_model(cfg, checkpoint, device="cpu", initial=False)
     if entry:
         classes = load_pretrained(model, entry).get("classes")
     else:

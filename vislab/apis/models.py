@@ -10,10 +10,11 @@ from mmengine.config import Config
 from torch import nn
 
 from vislab.apis.build import build_model, load
+from vislab.engine.config.dry import without_weights
 from vislab.engine.config.source import is_name, shipped_configs
 from vislab.errors import ConfigError, did_you_mean
 from vislab.zoo.catalogue import Entry, read_catalogue
-from vislab.zoo.pretrained import load_pretrained
+from vislab.zoo.pretrained import download, load_pretrained
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def create_model(
     checkpoint = pretrained or None
     cfg = load(name, cfg_options)
     if checkpoint is None:
-        cfg.model = _without_weights(cfg.model)
+        cfg.model = without_weights(cfg.model)
     return build_model(cfg, checkpoint, device)
 
 
@@ -83,7 +84,9 @@ def load_model(
         entry = _published(config)
     options = {**entry.options, **(cfg_options or {})} if entry else cfg_options
     cfg = load(config, options)
-    model = build_model(cfg, checkpoint, device)
+    if entry:
+        download(entry)  # before the model is built, which takes longer than a message about the network
+    model = build_model(cfg, checkpoint, device, initial=entry is None and checkpoint is None)
     metainfo = load_pretrained(model, entry) if entry else {}
     if entry is None and checkpoint is None:
         logger.warning("no weights were given: the model has the initial weights of its config")
@@ -107,10 +110,3 @@ def _published(name: str | Path | Config) -> Entry:
     if str(name) not in entries or not entries[str(name)].weights:
         raise ConfigError(f"no weights of {name} are published: pass a checkpoint")
     return entries[str(name)]
-
-
-def _without_weights(node: Any) -> Any:
-    """Return a part of a config in which no encoder loads weights."""
-    if isinstance(node, Mapping):
-        return {k: False if k == "pretrained" else _without_weights(v) for k, v in node.items()}
-    return [_without_weights(v) for v in node] if isinstance(node, (list, tuple)) else node

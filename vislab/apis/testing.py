@@ -13,6 +13,7 @@ from vislab.engine.config.defaults import set_test_defaults
 from vislab.engine.config.source import is_name
 from vislab.errors import ConfigError
 from vislab.io.paths import usable_folder
+from vislab.models.encoders.initial_weights import initial_weights
 
 
 def test(
@@ -66,7 +67,8 @@ def test(
         usable_folder(Path(out).parent, "out")
     from vislab.engine.runner import Runner
 
-    runner = Runner.from_cfg(checked(cfg))
+    with initial_weights(load=False):
+        runner = Runner.from_cfg(checked(cfg, train=False))
     if out is not None:
         runner.test_evaluator.metrics.append(PredictionFile(out))
     return dict(runner.test())

@@ -14,6 +14,7 @@ from vislab.apis.published import resolve_weights
 from vislab.engine.first_errors import one_message
 from vislab.engine.resume.latest import step_checkpoints
 from vislab.errors import ConfigError, VislabError
+from vislab.models.encoders.initial_weights import initial_weights
 from vislab.visualization.trackers import add_tracker
 
 AmpDtype = Literal["float16", "bfloat16"]
@@ -57,7 +58,7 @@ def train(
     )  # fmt: skip
     from vislab.engine.runner import Runner
 
-    with one_message("building the run"):
+    with one_message("building the run"), initial_weights(load=isinstance(resume, bool)):
         runner = Runner.from_cfg(checked(cfg))
     try:
         with one_message("the first step", when=lambda: _steps(runner) == 0):
@@ -142,11 +143,12 @@ def dry_run(config: str | Path | Config, **flags: Any) -> dict[str, Any]:
     Raises:
         ConfigError, DataError, CheckpointError, TrainingError: As in `train`.
     """
-    cfg = checked(training_config(config, **flags))
     from vislab.engine.first_step import take_first_step
 
-    with one_message("the first step"):
-        return take_first_step(cfg)
+    with initial_weights(load=isinstance(flags.get("resume", False), bool)):
+        cfg = checked(training_config(config, **flags))
+        with one_message("the first step"):
+            return take_first_step(cfg)
 
 
 def _steps(runner: Any) -> int:

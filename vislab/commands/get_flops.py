@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> None:
     from vislab.apis.sampling import one_batch
 
     cfg = load(args.config, parse_cfg_options(args.cfg_options))
-    model = build_model(cfg, device="cpu")
+    model = build_model(cfg, device="cpu", initial=False)
     batch = one_batch(cfg, model, shape=args.shape)
     counter = FlopCounterMode(display=False, depth=None)
     with torch.no_grad(), counter:

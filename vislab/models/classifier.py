@@ -1,7 +1,7 @@
 """Image classification with hard or soft targets, mixup and cutmix: the base of classifiers, and timm models."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from mmengine.structures import LabelData
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vislab.errors import ConfigError, DataError
 from vislab.losses.classification import CrossEntropy
 from vislab.models.base import VisionModel, build_part, require_finite
+from vislab.models.encoders.initial_weights import are_loaded
 from vislab.models.encoders.timm_models import create_model, enable_grad_checkpointing, layer_groups, load_weights
 from vislab.models.export_graph import ExportGraph
 from vislab.models.preprocessor import ImagePreprocessor
@@ -118,6 +119,7 @@ class ImageClassifier(BaseClassifier):
     """
 
     compiled_parts = ("network",)
+    initial_weights: ClassVar[tuple[str, ...]] = ("pretrained",)
 
     def __init__(
         self,
@@ -139,6 +141,7 @@ class ImageClassifier(BaseClassifier):
         args = dict(model_args or {}, in_chans=in_channels, num_classes=num_classes)
         args.update({"img_size": img_size} if img_size is not None else {})
         args.update({"drop_path_rate": drop_path_rate} if drop_path_rate is not None else {})
+        pretrained = pretrained if are_loaded() else False
         network = create_model(name, args, owner="ImageClassifier", download=pretrained is True)
         if data_preprocessor is None:
             stats = network.pretrained_cfg

@@ -41,14 +41,15 @@ _METRIC_ARGUMENTS = ("save_best", "monitor", "metrics")  # of hooks and schedule
 _LOADER_EXTRA = {"num_batch_per_epoch", "disable_subprocess_warning"}
 
 
-def check_config(cfg: Config | dict, *, files: bool = True) -> None:
+def check_config(cfg: Config | dict, *, files: bool = True, train: bool = True) -> None:
     """Raise one ConfigError that lists all mistakes in `cfg`, if there are any.
 
     Args:
         cfg: What `load_config` returns.
         files: Also check that the folders and files it names exist.
+        train: Those of the training data too.
     """
-    _refuse(find_problems(cfg, files=files), getattr(cfg, "filename", None))
+    _refuse(find_problems(cfg, files=files, train=train), getattr(cfg, "filename", None))
 
 
 def check_settings(cfg: Config | dict) -> None:
@@ -68,17 +69,18 @@ def _refuse(problems: list[Problem], name: str | None) -> None:
         raise ConfigError(f"{name or 'the config'} has {count}:\n" + "\n".join(lines))
 
 
-def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True) -> list[Problem]:
+def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True, train: bool = True) -> list[Problem]:
     """Return all mistakes in `cfg`, in the order of its sections. No datasets or model weights are created.
 
     Args:
         cfg: What `load_config` returns.
         files: Also check that the folders and files it names exist.
         build: Also check values, by building what is cheap.
+        train: With `files`, check those of the training data too.
     """
     plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
     with DefaultScope.overwrite_default_scope("vislab"), _random_states_kept():
-        check = _Check(plain, Walk(files=files, build=build))
+        check = _Check(plain, Walk(files=files, build=build), train_files=train)
         check.run()
     return check.walk.found
 
@@ -117,8 +119,9 @@ def _plain(node: Any) -> Any:
 class _Check:
     """Checks a config section by section; built components are kept for comparison with later sections."""
 
-    def __init__(self, cfg: dict, walk: Walk) -> None:
+    def __init__(self, cfg: dict, walk: Walk, *, train_files: bool = True) -> None:
         self.cfg, self.walk = {k: v for k, v in cfg.items() if v is not None}, walk
+        self.train_files = train_files
         self.facts = Run(self.cfg)
         self.wrapper: OptimWrapper | None = None
         self.hooks: dict[str, Hook] = {}
@@ -245,7 +248,8 @@ class _Check:
 
     def _training(self) -> None:
         train, walk, place = self.cfg.get("train_cfg"), self.walk, "train_cfg"
-        loader = self._loader("train_dataloader")
+        with walk.checking_files(self.train_files):
+            loader = self._loader("train_dataloader")
         if train is None or not walk.is_dict(train, place, "as in dict(by_epoch=True, max_epochs=3)"):
             return
         by_epoch = train.get("by_epoch", "max_epochs" in train)

@@ -81,6 +81,15 @@ class Walk:
         self.found: list[Problem] = []
         self.places: dict[Any, str] = {}
 
+    @contextmanager
+    def checking_files(self, check: bool) -> Iterator[None]:
+        """Check whether paths exist only if `check` is set too."""
+        before, self.files = self.files, self.files and check
+        try:
+            yield
+        finally:
+            self.files = before
+
     def add(self, place: str, text: str, value: Any = ABSENT) -> None:
         if any(found.place == place and found.text == text for found in self.found):
             return

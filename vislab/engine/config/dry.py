@@ -130,7 +130,7 @@ def model(walk: Walk, config: dict) -> nn.Module | None:
     watch = register_module_parameter_registration_hook(limit)
     try:
         with torch.device("meta"):
-            return MODELS.build(_without_weights(config))
+            return MODELS.build(without_weights(config))
     except NotImplementedError:  # an operation needs values
         return None
     except Exception as error:
@@ -162,10 +162,11 @@ def _raise(error: Exception) -> None:
     raise error
 
 
-def _without_weights(node: Any) -> Any:
+def without_weights(node: Any) -> Any:
+    """Return a part of a config in which nothing loads pretrained weights, frozen teachers included."""
     if isinstance(node, dict):
-        return {k: False if k == "pretrained" and v else _without_weights(v) for k, v in node.items()}
-    return type(node)(map(_without_weights, node)) if isinstance(node, (list, tuple)) else node
+        return {k: False if k == "pretrained" and v else without_weights(v) for k, v in node.items()}
+    return type(node)(map(without_weights, node)) if isinstance(node, (list, tuple)) else node
 
 
 def parameter_rules(walk: Walk, constructor: Callable, config: dict, network: nn.Module) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from vislab.cli import command
 from vislab.errors import did_you_mean
 from vislab.io.paths import DATA_VARIABLE, expand
+from vislab.models.encoders.initial_weights import are_loaded
 
 ABSENT = object()  # there is no value at the place
 _PATHS = {"dataset": ("data_root", "ann_file", "data_prefix"), "weight initializer": ("checkpoint",)}
@@ -40,17 +41,26 @@ def problem(place: str, text: str, value: Any = ABSENT) -> Problem:
 
 def path_problems(target: Any, given: dict, place: str, registry: str) -> Iterator[Problem]:
     """Yield a problem for each path in the arguments of a component that does not exist."""
-    folder = str(given.get("data_root") or "")
+    folder, unused = str(given.get("data_root") or ""), _initial_weights(target, registry)
     for name in dict.fromkeys([*_PATHS.get(registry, ()), *getattr(target, "path_arguments", ())]):
+        if name in unused:
+            continue
         value, base = given.get(name), "" if name in ("data_root", "checkpoint") else folder
         if base and not os.path.exists(expand(base)):  # one message if the whole folder is missing
             continue
         parts = enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]
         for key, path in value.items() if isinstance(value, dict) else parts:
             yield from path_problem(path, f"{place}.{name}" + (f".{key}" if key != "" else ""), base)
-    pretrained = given.get("pretrained")
+    pretrained = None if "pretrained" in unused else given.get("pretrained")
     if isinstance(pretrained, str) and (os.sep in pretrained or Path(pretrained).suffix in _WEIGHTS):
         yield from path_problem(pretrained, f"{place}.pretrained")
+
+
+def _initial_weights(target: Any, registry: str) -> tuple[str, ...]:
+    """Return the arguments with files of weights that a checkpoint will replace."""
+    if are_loaded():
+        return ()
+    return ("checkpoint",) if registry == "weight initializer" else getattr(target, "initial_weights", ())
 
 
 def path_problem(path: Any, place: str, folder: str = "") -> Iterator[Problem]:

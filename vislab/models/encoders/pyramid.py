@@ -41,11 +41,19 @@ class PyramidEncoder(nn.Module):
                 "up to 32, as plain transformers have; hierarchical encoders need no PyramidEncoder"
             )
         self.strides, self.channels = STRIDES, tuple(self.encoder.channels)
-        self.mean, self.std, self.normalize = self.encoder.mean, self.encoder.std, self.encoder.normalize
+        self.normalize = self.encoder.normalize
         self.resize = nn.ModuleList(
             _resize(channels, round(math.log2(stride / wanted)))
             for channels, wanted in zip(self.channels, STRIDES, strict=True)
         )
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return self.encoder.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return self.encoder.std
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return maps (B, channels[i], ~H/strides[i], ~W/strides[i]) of images (B, C, H, W)."""

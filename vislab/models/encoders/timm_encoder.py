@@ -6,15 +6,18 @@ return the tokens of evenly spaced blocks as maps. Parameters have timm's names 
 timm's checkpoints and layer groups.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vislab.errors import CheckpointError, ConfigError, check_choice
+from vislab.io.paths import expand
 from vislab.models.encoders.frozen_norm import freeze
+from vislab.models.encoders.initial_weights import are_loaded
 from vislab.models.encoders.response_norm import use_lean_norms
 from vislab.models.encoders.timm_models import (
     create_model,
@@ -22,6 +25,7 @@ from vislab.models.encoders.timm_models import (
     exported_facts,
     layer_groups,
     load_weights,
+    num_heads,
 )
 from vislab.ops.images import normalize
 from vislab.registry import MODELS
@@ -59,12 +63,14 @@ class TimmEncoder(nn.Module):
     Attributes:
         channels, strides: Tuples with one entry per output.
         mean, std: Statistics of the pre-training per channel, in [0, 1] units; those of an exported encoder come from
-            its file.
+            its file, and CheckpointError is raised if it is missing.
 
     Raises:
         ConfigError: Unknown name, argument, or index.
         CheckpointError: The file is missing or does not match the model.
     """
+
+    initial_weights: ClassVar[tuple[str, ...]] = ("pretrained",)
 
     def __init__(
         self,
@@ -88,7 +94,8 @@ class TimmEncoder(nn.Module):
         args = dict(model_args or {}, in_chans=in_channels, num_classes=0)
         args.update({"img_size": img_size} if img_size is not None else {})
         args.update({"drop_path_rate": drop_path_rate} if drop_path_rate is not None else {})
-        self.model = create_model(name, args, owner="TimmEncoder", download=pretrained is True, alternatives=ANY_SIZE)
+        download = pretrained is True and are_loaded()
+        self.model = create_model(name, args, owner="TimmEncoder", download=download, alternatives=ANY_SIZE)
         _check_intermediates(self.model, name)
         use_lean_norms(self.model)
         info = list(self.model.feature_info)
@@ -98,9 +105,7 @@ class TimmEncoder(nn.Module):
         self.channels = tuple(channels[i] for i in self.out_indices)
         self.name, self.out_norm, self.normalize = name, out_norm, normalize
         self.norm_eval, self.frozen_norms = norm_eval or frozen_norms, frozen_norms
-        facts = exported_facts(pretrained) if isinstance(pretrained, str) else {}
-        stats = self.model.pretrained_cfg | facts
-        self.mean, self.std = tuple(stats["mean"]), tuple(stats["std"])
+        self._stats = self._find_statistics(pretrained)
         if normalize and in_channels != len(self.mean):
             raise ConfigError(
                 f"TimmEncoder: normalize=True knows {len(self.mean)} channels, in_channels={in_channels}: "
@@ -108,7 +113,7 @@ class TimmEncoder(nn.Module):
             )
         self.patch = _patch_size(self.model)
 
-        missing = load_weights(self.model, pretrained) if isinstance(pretrained, str) else []
+        missing = load_weights(self.model, pretrained) if isinstance(pretrained, str) and are_loaded() else []
         self.model.prune_intermediate_layers(list(self.out_indices), prune_norm=out_norm != "final", prune_head=True)
         lost = [key for key in missing if key in self.model.state_dict()]
         if lost:
@@ -120,6 +125,14 @@ class TimmEncoder(nn.Module):
             enable_grad_checkpointing(self.model, name, owner="TimmEncoder")
         self.norms = nn.ModuleList(nn.LayerNorm(c) for c in self.channels) if out_norm == "layer" else None
         self._freeze(frozen_stages)
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return tuple(self._statistics("mean"))
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return tuple(self._statistics("std"))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the feature maps, fine to coarse, of images (B, in_channels, H, W)."""
@@ -147,6 +160,24 @@ class TimmEncoder(nn.Module):
                 for module in self._batch_norms():
                     module.eval()
         return self
+
+    def _find_statistics(self, pretrained: bool | str) -> Mapping[str, Any] | str:
+        """Return `mean` and `std` of timm or of the file; its path if it is missing, but would state others."""
+        own = self.model.pretrained_cfg
+        if not isinstance(pretrained, str):
+            return own
+        if are_loaded() or Path(expand(pretrained)).is_file():
+            return own | exported_facts(pretrained)
+        may_be_exported = num_heads(self.model) and pretrained.endswith(".safetensors")
+        return pretrained if may_be_exported else own
+
+    def _statistics(self, which: Literal["mean", "std"]) -> Sequence[float]:
+        if isinstance(self._stats, str):
+            raise CheckpointError(
+                f"{self._stats} is missing. Its weights are in the checkpoint, but mean and std of the images are not: "
+                f"put the file there; or, if its weights were timm's for {self.name!r}, set pretrained=False"
+            )
+        return self._stats[which]
 
     def _batch_norms(self) -> list[nn.Module]:
         return [m for m in self.model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]

@@ -112,11 +112,17 @@ def exported_facts(path: str) -> dict:
     return facts
 
 
+def num_heads(model: nn.Module) -> int:
+    """Return the heads in a block of a plain vision transformer, 0 for other models."""
+    first = next(iter(getattr(model, "blocks", ())), None)
+    return getattr(getattr(first, "attn", None), "num_heads", 0)
+
+
 def _check_architecture(model: nn.Module, state: Mapping[str, Tensor], path: str) -> None:
     """Raise CheckpointError for weights that fit by their shapes, but belong to another computation."""
     facts = exported_facts(path)
     blocks = getattr(model, "blocks", ())
-    own = {"num_heads": getattr(getattr(next(iter(blocks), None), "attn", None), "num_heads", 0), "depth": len(blocks)}
+    own = {"num_heads": num_heads(model), "depth": len(blocks)}
     for key, what in (("num_heads", "heads"), ("depth", "blocks")):
         if facts and own[key] != facts[key]:
             raise CheckpointError(

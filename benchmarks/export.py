@@ -1,15 +1,17 @@
 """Exported models of every system: largest difference to the model, and time of onnxruntime against the model.
 
-    python benchmarks/export.py [--quick] [--threads N] [--only NAME ...]
+    python benchmarks/export.py [--quick] [--threads N] [--only NAME ...] [--rows FILE]
 
 Models have random weights, which take as long as trained ones; the batch is one image. "difference" is the largest one
 of any output for three inputs, as a part of the range of the output; "choices" is the number of discrete decisions
 (masks, best tokens, angles) that are compared up to ties. Times are medians of interleaved runs with the same number of
 threads; "ratio" is onnxruntime's time divided by that of the model in inference mode: below 1, it is faster. "export"
-is the time of tracing, conversion and check.
+is the time of tracing, conversion and check. All models take half an hour on an idle core; with --rows, an interrupted
+run is continued by the same command, and the table is recorded when it is complete.
 """
 
 import gc
+import json
 import sys
 import tempfile
 import time
@@ -81,6 +83,7 @@ def measure(name: str, folder: Path, threads: int, pairs: int) -> dict[str, str]
 def main() -> None:
     parser = _common.parser(__doc__)
     parser.add_argument("--only", nargs="+", metavar="NAME", help="models whose names contain one of these words")
+    parser.add_argument("--rows", type=Path, metavar="FILE", help="keep rows in this .json file, and skip those in it")
     args = parser.parse_args()
 
     import torch
@@ -89,11 +92,14 @@ def main() -> None:
     names = [name for name in (QUICK if args.quick else MODELS) if not args.only or any(x in name for x in args.only)]
     if not names:
         sys.exit(f"error: --only {' '.join(args.only)}: no such model; there are {'; '.join(MODELS)}")
-    rows = []
+    kept = json.loads(args.rows.read_text()) if args.rows and args.rows.exists() else {}
     with tempfile.TemporaryDirectory() as folder:
-        for name in names:
-            rows.append(measure(name, Path(folder), args.threads, pairs=5 if args.quick else 9))
-            print(rows[-1], flush=True)
+        for name in (name for name in names if name not in kept):
+            kept[name] = measure(name, Path(folder), args.threads, pairs=5 if args.quick else 9)
+            print(kept[name], flush=True)
+            if args.rows:
+                args.rows.write_text(json.dumps(kept, indent=1))
+    rows = [kept[name] for name in names]
     table = _common.print_table(rows)
     if not args.no_record:
         _common.record(table, args.quick)

@@ -71,7 +71,7 @@ def measure(
             try:
                 if compiled:
                     compile_all(chosen, device)
-                report.rows += timed(name, chosen, device, (batch, dtype, compiled), small)
+                report.rows += timed(name, chosen, device, (batch, dtype, compiled), small, report)
             except Exception as why:
                 report.lacks(label, why)
             for one in chosen.values():
@@ -114,8 +114,10 @@ def undo_compilation(model: Any) -> None:
         module._compiled_call_impl = None
 
 
-def timed(name: str, candidates: dict, device: Any, setting: tuple, small: bool) -> list[dict[str, Any]]:
-    """Return a row for each candidate."""
+def timed(
+    name: str, candidates: dict, device: Any, setting: tuple, small: bool, report: Report
+) -> list[dict[str, Any]]:
+    """Return a row for each candidate; one that fails is reported, and the others are measured."""
     import torch
 
     batch, dtype, compiled = setting
@@ -140,8 +142,18 @@ def timed(name: str, candidates: dict, device: Any, setting: tuple, small: bool)
         if on_gpu:
             torch.cuda.synchronize(device)
 
-    rows = []
-    found = {}
+    running = {}
+    for key, one in candidates.items():
+        try:
+            forward(one)
+            step(one)
+            running[key] = one
+        except Exception as why:
+            mode = "compiled" if compiled else "eager"
+            report.lacks(f"{name}, batch {batch}, {dtype}, {mode}, {key}", why)
+    candidates, rows, found = running, [], {}
+    if not candidates:
+        return rows
     for kind, function in (("forward", forward), ("step", step)):
         runs = {key: lambda one=one, f=function: f(one) for key, one in candidates.items()}
         pairs, warmup = (1, 1) if small else (7, 3)
@@ -193,8 +205,10 @@ def main() -> None:
     report, end = Report(), time.monotonic() + 60 * args.minutes
     if device.type == "cpu":
         report.lacks("peak memory", "it is measured on a GPU only")
-    if not os.environ.get("CAE_REPO"):
+    if "cae" in args.cases:
         report.lacks("cae against its original", "benchmarks/cae_step.py compares them, on the CPU")
+    if "hnerv" in args.cases and not os.environ.get("HNERV_REPO"):
+        report.lacks("hnerv against its original", "set HNERV_REPO to a checkout of haochen-rye/HNeRV")
     for name in args.cases:
         measure(name, CASES[name], device, settings, report, small=args.quick, end=end)
     print(report.text(), flush=True)

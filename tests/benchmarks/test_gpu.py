@@ -53,6 +53,9 @@ def test_what_does_not_run_has_its_reason():
     assert run(absent).missing == [f"a case, batch {b}: the package nowhere" for b in (1, 2)]
     assert run(broken).missing[0] == "a case, batch 1: RuntimeError: out of memory"
     assert len(run(lambda *_: {"vislab": fails}).missing) == len(ALL)
+    beside = run(lambda *_: {"theirs": fails._replace(output=linear(1.0).output), "vislab": linear(1.0)}, ALL[:1])
+    assert [row["candidate"] for row in beside.rows] == ["vislab"] and beside.rows[0]["step ratio"] == "1.00"
+    assert beside.missing == ["a case, batch 1, float32, eager, theirs: ZeroDivisionError: division by zero"]
     late = run(lambda *_: {"vislab": linear(1.0)}, end=time.monotonic())
     assert not late.rows and "--minutes" in late.missing[0]
 

@@ -287,12 +287,12 @@ def decode_file(path: str, output: str, threads: int) -> None:
 # ------------------------------------------------------------------------------------------------------------- report
 
 
-def curves(rows: dict, clip: str) -> dict[str, list[dict]]:
-    """Return method -> points of a clip by increasing rate."""
+def curves(rows: dict, clip: str, seed: int) -> dict[str, list[dict]]:
+    """Return method -> points of a clip by increasing rate; those of networks have the seed."""
     found: dict[str, list[dict]] = {}
     for name, row in rows.items():
-        place, method = name.split("/")[:2]
-        if place == clip:
+        place, method, *rest = name.split("/")
+        if place == clip and (not rest or rest[0] == f"s{seed}"):
             kind = method.split(" crf=")[0].split(" bpp=")[0]
             kind = kind.split()[0] + " as published" if kind.endswith("bit") else kind
             found.setdefault(kind, []).append(row)
@@ -312,14 +312,30 @@ def bd_rate(anchor: list[dict], test: list[dict]) -> str:
     return f"{value:+.1f} % ({low:.1f} to {high:.1f} dB)"
 
 
-def draw(rows: dict, clips: list[str], path: Path) -> None:
+def at_equal_quality(rows: dict, clip: str) -> list[str]:
+    """Return a line for each seed: our smallest file that is at most 0.05 dB below the published 8-bit one."""
+    lines = []
+    for name, base in rows.items():
+        if name.startswith(f"{clip}/HNeRV 8 bit/"):
+            seed = name.split("/")[2]
+            ours = [row for key, row in rows.items() if key.startswith(f"{clip}/ours ") and f"/{seed}/" in key]
+            ours = [row for row in ours if row["psnr"] >= base["psnr"] - 0.05]
+            best = min(ours, key=lambda row: row["bytes"], default=None)
+            if best:
+                share, gain = best["bytes"] / base["bytes"], best["psnr"] - base["psnr"]
+                times = f"{best['encode_cpu_s']:.0f} against {base['encode_cpu_s']:.0f} CPU s"
+                lines.append(f"- {clip}, seed {seed[1:]}: {share:.3f} of the published bytes at {gain:+.2f} dB, {times}")
+    return lines
+
+
+def draw(rows: dict, clips: list[str], seed: int, path: Path) -> None:
     """Draw PSNR over bits per pixel, one panel per clip."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(clips), 4.5), layout="constrained")
     for axes, clip in zip(figure.subplots(1, len(clips), squeeze=False)[0], clips, strict=True):
-        for kind, points in curves(rows, clip).items():
+        for kind, points in curves(rows, clip, seed).items():
             axes.plot([p["bpp"] for p in points], [p["psnr"] for p in points], marker="o", markersize=3, label=kind)
         axes.set(title=clip, xlabel="bits per pixel", ylabel="PSNR (dB)", xscale="log")
         axes.grid(alpha=0.3)
@@ -336,13 +352,14 @@ def report(results: Results, clips: list[str], args, work: Path) -> None:
                 values = {"bytes": row["bytes"], "bpp": f"{row['bpp']:.4f}", "PSNR": f"{row['psnr']:.2f}"}
                 values |= {"MS-SSIM": f"{row['ms_ssim']:.4f}", "encode CPU s": f"{row['encode_cpu_s']:.1f}"}
                 rows.append({"file": name, **values, "decode ms/frame": f"{row['decode_ms']:.1f}"})
-        found = curves(results.rows, clip)
+        found = curves(results.rows, clip, args.seed)
         if "ours" in found:
             for anchor in found:
                 if anchor != "ours":
                     difference = bd_rate(found[anchor], found["ours"])
                     differences.append(f"- {clip}: BD-rate of ours against {anchor}: {difference}")
-    draw(results.rows, clips, work / "rd.png")
+        differences += at_equal_quality(results.rows, clip)
+    draw(results.rows, clips, args.seed, work / "rd.png")
     print(f"picture: {work / 'rd.png'}")
     table = _common.print_table(rows)
     print("\n".join(differences))

@@ -324,7 +324,9 @@ def at_equal_quality(rows: dict, clip: str) -> list[str]:
             if best:
                 share, gain = best["bytes"] / base["bytes"], best["psnr"] - base["psnr"]
                 times = f"{best['encode_cpu_s']:.0f} against {base['encode_cpu_s']:.0f} CPU s"
-                lines.append(f"- {clip}, seed {seed[1:]}: {share:.3f} of the published bytes at {gain:+.2f} dB, {times}")
+                lines.append(
+                    f"- {clip}, seed {seed[1:]}: {share:.3f} of the published bytes at {gain:+.2f} dB, {times}"
+                )
     return lines
 
 

@@ -7,10 +7,8 @@ from tests.helpers.model_behavior import ModelBehavior
 from vislab.errors import ConfigError
 from vislab.losses import Fusion6Loss
 from vislab.registry import MODELS
-from vislab.systems.hnerv import (
-    HNeRV,
-    solve_width,
-)
+from vislab.systems.hnerv import HNeRV, solve_width
+from vislab.systems.hnerv.model import visible_pixels
 
 
 def moving_square(frames=6, height=40, width=80):
@@ -72,6 +70,24 @@ def test_decoding_without_gradients_gives_the_same_frames_and_keeps_the_embeddin
         kept = embedding.clone()
         assert torch.equal(decoder(embedding), recorded.detach())
     assert torch.equal(embedding, kept)
+
+
+def test_hidden_boxes_are_seen_neither_by_the_encoder_nor_by_the_loss():
+    torch.manual_seed(0)
+    model = HNeRV(strides=(5, 2, 2), embed_dim=8, encoder_width=12, decoder_width=16, min_width=8, hidden_boxes=6)
+    frames = torch.rand(2, 3, 40, 60)
+    mask = visible_pixels(frames, 6)
+    assert mask.shape == (40, 60) and (1 - mask).sum() == 5 * 36
+    for y, x in ((20, 30), (10, 15), (10, 45), (30, 15), (30, 45)):
+        assert not mask[y - 3 : y + 3, x - 3 : x + 3].any()
+    other = torch.where(mask.bool(), frames, torch.rand(2, 3, 40, 60))
+    with torch.no_grad():
+        assert torch.equal(model.encode(frames), model.encode(other))
+        assert torch.equal(model(frames, mode="loss")["loss"], model(other, mode="loss")["loss"])
+    with pytest.raises(ConfigError, match="at most 10"):
+        visible_pixels(frames, 11)
+    with pytest.raises(ConfigError, match="hidden_boxes=0"):
+        HNeRV(strides=(5, 2, 2), decoder_width=16, hidden_boxes=0)
 
 
 def train(steps, seed=0, **settings):

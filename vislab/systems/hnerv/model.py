@@ -110,6 +110,27 @@ class HNeRVDecoder(nn.Module):
         return torch.tanh(self.to_rgb(x)) * 0.5 + 0.5
 
 
+def visible_pixels(frames: Tensor, side: int) -> Tensor:
+    """Return a mask (H, W) of frames (B, 3, H, W): 0 in five boxes of the given side, 1 elsewhere.
+
+    The boxes lie around the center and the centers of the four quarters.
+
+    Raises:
+        ConfigError: The boxes overlap or leave the frame.
+    """
+    height, width = frames.shape[-2:]
+    if 4 * side > min(height, width):
+        raise ConfigError(
+            f"hidden_boxes={side} is too large for frames of {height}x{width}: boxes would overlap; use at most "
+            f"{min(height, width) // 4}"
+        )
+    mask = frames.new_ones(height, width)
+    for y, x in ((2, 2), (1, 1), (1, 3), (3, 1), (3, 3)):  # quarters of the height and the width
+        top, left = y * height // 4 - side // 2, x * width // 4 - side // 2
+        mask[top : top + side, left : left + side] = 0
+    return mask
+
+
 @MODELS.register_module()
 class HNeRV(VisionModel):
     """HNeRV model of one video: training encodes the video, the decoder decodes single frames.
@@ -129,6 +150,8 @@ class HNeRV(VisionModel):
         reduction: Factor by which the channels decrease per decoder stage, r.
         min_width: Minimum number of channels of a decoder stage.
         kernel: Smallest and largest kernel size of the decoder stages.
+        hidden_boxes: Side in pixels of five boxes that the encoder and the loss do not see (inpainting);
+            see `visible_pixels`.
         loss: Module or config, called as loss(prediction, target). Default: L2Loss().
         data_preprocessor: Module or config that returns float frames (B, 3, H, W) in [0, 1].
 
@@ -151,6 +174,7 @@ class HNeRV(VisionModel):
         reduction: float = 1.2,
         min_width: int = 12,
         kernel: tuple[int, int] = (1, 5),
+        hidden_boxes: int | None = None,
         loss: dict | nn.Module | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
@@ -179,6 +203,9 @@ class HNeRV(VisionModel):
                     num_frames=num_frames, frame_size=frame_size, strides=strides, embed_dim=embed_dim
                 )
             decoder_width = solve_width(decoder_size=target_size - embeddings, **shape)
+        if hidden_boxes is not None and hidden_boxes < 1:
+            raise ConfigError(f"hidden_boxes={hidden_boxes} should be a side in pixels, or None for no boxes.")
+        self.hidden_boxes = hidden_boxes
         self.strides = shape["strides"]
         self.embed_dim = embed_dim
         self.decoder_width = decoder_width
@@ -200,6 +227,8 @@ class HNeRV(VisionModel):
             ConfigError: The frame size is not divisible by the strides.
         """
         embedding_size(tuple(frames.shape[-2:]), self.strides)
+        if self.hidden_boxes:
+            frames = frames * visible_pixels(frames, self.hidden_boxes)
         return self.encoder(frames.contiguous(memory_format=torch.channels_last))
 
     def decode(self, embedding: Tensor) -> Tensor:
@@ -212,8 +241,12 @@ class HNeRV(VisionModel):
         return {"embedding": embedding, "image": self.decode(embedding)}
 
     def forward_loss(self, inputs: Tensor, data_samples: list[DataSample] | None = None) -> dict[str, Tensor]:
-        """Return {"loss": scalar} with the frames as targets."""
-        return {"loss": self.loss(self.forward_tensor(inputs)["image"], inputs)}
+        """Return {"loss": scalar} with the frames as targets; hidden boxes are left out of both."""
+        image = self.forward_tensor(inputs)["image"]
+        if self.hidden_boxes:
+            visible = visible_pixels(inputs, self.hidden_boxes)
+            image, inputs = image * visible, inputs * visible
+        return {"loss": self.loss(image, inputs)}
 
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Return one sample per frame with `pred_image` (3, H, W), float32 in [0, 1]."""

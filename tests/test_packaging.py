@@ -129,6 +129,13 @@ def test_a_wheel_brings_the_configs(tmp_path):
     assert done.stdout.split()[1:] == [str(epochs), "ERROR"] and str(target) in done.stdout, done.stderr
 
 
+def test_the_repository_holds_no_packages():
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this folder is no git checkout")
+    assert not [name for name in listed.stdout.splitlines() if name.endswith((".whl", ".gz", ".zip", ".pth"))]
+
+
 def test_citation_has_the_version_and_the_papers_of_all_systems():
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert citation["version"] == __version__

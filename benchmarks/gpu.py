@@ -1,7 +1,7 @@
 """Time and peak memory on a GPU: this project, transformers, torch_tract and originals, in one table.
 
     python benchmarks/gpu.py                    # make bench-gpu; ends within --minutes (default 8)
-    python benchmarks/gpu.py --quick            # tiny models, also on a CPU: shows that the script works
+    python benchmarks/gpu.py --quick            # tiny models, two settings, also on a CPU: shows that the script works
     python benchmarks/gpu.py --cases mask2former --batches 8 --dtypes bfloat16
 
 Each case runs in float32 and under bfloat16 autocast, with 1 and 8 images, eager and compiled; parity of all candidates
@@ -156,7 +156,7 @@ def timed(
         return rows
     for kind, function in (("forward", forward), ("step", step)):
         runs = {key: lambda one=one, f=function: f(one) for key, one in candidates.items()}
-        pairs, warmup = (1, 1) if small else (7, 3)
+        pairs, warmup = (1, 0) if small else (7, 2)  # each has run once above
         found[kind] = _common.interleave(runs, pairs=pairs, warmup=warmup)
     base = next(iter(candidates))
     for key, one in candidates.items():
@@ -184,6 +184,14 @@ def device_name(device: Any) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
 
 
+def settings_of(args: Any) -> list[tuple]:
+    """Return (batch, dtype, compiled) of all rows; without options, `--quick` has two that cover all values."""
+    if args.quick and not (args.batches or args.dtypes or args.modes):
+        return [(2, "float32", False), (1, "bfloat16", True)]
+    batches, dtypes = args.batches or [1, 8], args.dtypes or ["float32", "bfloat16"]
+    return [(b, d, m == "compiled") for b in batches for d in dtypes for m in args.modes or ["eager", "compiled"]]
+
+
 def main() -> None:
     sys.path.insert(0, str(REPOSITORY))
     import torch
@@ -191,9 +199,9 @@ def main() -> None:
 
     parser = _common.parser(__doc__)
     parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--batches", nargs="+", type=int, default=[1, 8])
-    parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], default=["float32", "bfloat16"])
-    parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
+    parser.add_argument("--batches", nargs="+", type=int, help="default 1 8")
+    parser.add_argument("--dtypes", nargs="+", choices=["float32", "bfloat16"], help="default both")
+    parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], help="default both")
     parser.add_argument("--minutes", type=float, default=8.0, help="what has not run by then is listed (default 8)")
     args = parser.parse_args()
     if not torch.cuda.is_available() and not args.quick:
@@ -201,7 +209,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.set_num_threads(args.threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    settings = [(b, d, m == "compiled") for b in args.batches for d in args.dtypes for m in args.modes]
+    settings = settings_of(args)
     report, end = Report(), time.monotonic() + 60 * args.minutes
     if device.type == "cpu":
         report.lacks("peak memory", "it is measured on a GPU only")

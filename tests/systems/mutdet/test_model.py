@@ -16,13 +16,15 @@ from vislab.systems.mutdet.enhancement import proposal_scores
 PLAIN = {"enhancement": None}
 DETREG = PLAIN | {"alignment": EmbeddingRegression()}
 UP_DETR = DETREG | {"alignment": EmbeddingRegression(distance="mse"), "prompted": True, "denoising": None}
+PATCHES = UP_DETR | {"crop_size": 32}
 KINDS = {
     "full": {},
     "no siamese": {"siamese": False},
     "enhanced embedding": {"enhance_features": False},
     "contrastive": PLAIN,
     "detreg": DETREG,
-    "up_detr": UP_DETR,
+    "prompted": UP_DETR,
+    "up_detr": PATCHES,
     "boxes only": PLAIN | {"alignment": False},
 }
 
@@ -155,7 +157,7 @@ def test_gradients_of_each_kind(kind):
     assert bool(without) <= model.find_unused_parameters, without[:5]
     assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
     grads = [s.gt_instances.embeddings.grad for s in samples]
-    if kind == "boxes only":
+    if kind in ("boxes only", "up_detr"):  # the latter embeds crops instead
         assert grads == [None, None]
     else:
         assert all(grad is not None and grad.abs().sum() > 0 for grad in grads)
@@ -209,6 +211,27 @@ def test_prompts_follow_their_objects():
     torch.testing.assert_close(content[1], model.pretext["prompt"].bias.expand(6, -1))
 
 
+def test_patches_are_prompts_and_targets(monkeypatch):
+    """The feature of an object's crop is added to its queries, and is what the matched query must predict."""
+    model, samples = make(**PATCHES), embedded(2)
+    for sample in samples:
+        del sample.gt_instances.embeddings
+    seen = {}
+    prompt = model._prompt
+    monkeypatch.setattr(model, "_prompt", lambda *a: seen.update(prompted=a[0]) or prompt(*a))
+    monkeypatch.setattr(model.alignment, "forward", lambda z, o: seen.update(z=z, o=o) or z.sum() * 0)
+    losses(model, samples)
+    channels = model.backbone.channels[-1]
+    assert seen["prompted"].shape == (2, 3, channels) and seen["z"].shape == seen["o"].shape == (5, channels)
+    given = torch.cat([seen["prompted"][0, :2], seen["prompted"][1]])
+    assert sorted(seen["o"][:, 0].tolist()) == sorted(given[:, 0].tolist())
+    darker = images(2)
+    darker[1] *= 0.5
+    before = seen["prompted"].clone()
+    model(darker, samples, mode="loss")
+    assert torch.equal(seen["prompted"][0], before[0]) and not torch.allclose(seen["prompted"][1], before[1])
+
+
 def test_messages():
     model = make()
     with pytest.raises(DataError, match=r"has no gt_instances\.embeddings: MutDet learns from the pseudo boxes"):
@@ -229,3 +252,9 @@ def test_messages():
         small_mutdet(proposal_score="cosine")
     with pytest.raises(ConfigError, match="set denoising=None"):
         small_mutdet(prompted=True)
+    with pytest.raises(ConfigError, match="crop_size=4 must be an integer of at least 8"):
+        small_mutdet(**PATCHES | {"crop_size": 4})
+    with pytest.raises(ConfigError, match="set enhancement=None, or crop_size=None"):
+        small_mutdet(crop_size=32)
+    with pytest.raises(ConfigError, match="crop_size needs a frozen backbone"):
+        small_mutdet(**PATCHES | {"backbone": {"name": "resnet10t", "out_indices": (2, 3, 4)}})

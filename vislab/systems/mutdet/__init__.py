@@ -10,6 +10,7 @@ Stages 2 and 3, pre-training and fine-tuning:
 enhancement.py   objects and features enhance each other; scores of tokens
 alignment.py     contrastive loss of queries and objects, and regression
 objects.py       embeddings of a batch
+random_patches.py   boxes at random places, the objects of UP-DETR
 model.py         MutDet: the two branches and their losses
 hooks.py         start of fine-tuning
 """
@@ -18,5 +19,13 @@ from vislab.systems.mutdet.alignment import ContrastiveAlignment, EmbeddingRegre
 from vislab.systems.mutdet.hooks import StartFromPretraining
 from vislab.systems.mutdet.model import MutDet
 from vislab.systems.mutdet.pseudo_boxes import PseudoBoxes
+from vislab.systems.mutdet.random_patches import RandomPatches
 
-__all__ = ["ContrastiveAlignment", "EmbeddingRegression", "MutDet", "PseudoBoxes", "StartFromPretraining"]
+__all__ = [
+    "ContrastiveAlignment",
+    "EmbeddingRegression",
+    "MutDet",
+    "PseudoBoxes",
+    "RandomPatches",
+    "StartFromPretraining",
+]

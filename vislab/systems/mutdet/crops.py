@@ -22,6 +22,8 @@ def rotated_crops(
         enlarge: Factor of both sides of the boxes.
         sampling: Samples per pixel and side, which are averaged, as in RoIAlign.
     """
+    if not len(rboxes):
+        return images.new_zeros(0, images.shape[1], size, size)
     height, width = images.shape[-2:]
     cx, cy, w, h, theta = rboxes.to(images.dtype).unbind(1)
     cos, sin = theta.cos(), theta.sin()

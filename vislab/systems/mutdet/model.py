@@ -25,7 +25,7 @@ from vislab.registry import MODELS
 from vislab.structures import DataSample
 from vislab.systems.mutdet.alignment import ContrastiveAlignment
 from vislab.systems.mutdet.enhancement import MutualEnhancement, proposal_scores, similarity
-from vislab.systems.mutdet.objects import collect_embeddings
+from vislab.systems.mutdet.objects import collect_embeddings, embed_crops
 
 Branch = tuple[Detections, list[Detections], list[Detections]]
 """Predictions of the first stage, of the decoder layers for queries, and of these for denoising queries."""
@@ -44,8 +44,8 @@ class MutDet(DeformableDETR):
     states of matched queries are aligned with the (enhanced) embeddings of their objects.
 
     `pretext` has the modules that only pre-training needs; StartFromPretraining leaves them out. Parts can be switched
-    off for ablations: `enhancement=None` with EmbeddingRegression is a pre-training as in DETReg, and with `prompted`
-    as in UP-DETR.
+    off for ablations: `enhancement=None` with EmbeddingRegression is a pre-training as in DETReg, and with `prompted`,
+    `crop_size` and the boxes of RandomPatches as in UP-DETR.
 
     Args:
         enhancement: Arguments of MutualEnhancement. None: the plain branch only, aligned with the given embeddings.
@@ -58,6 +58,8 @@ class MutDet(DeformableDETR):
             largest cosine c: "monotone" for sigmoid(x) (1 + c) / 2, or "published" for x c, in which a higher cosine
             lowers the score where x is negative, as at the start.
         prompted: Add the embedding of object i mod M to query i, and let queries see those of the same object only.
+        crop_size: Side of square crops of the objects' boxes, which the frozen backbone embeds: the average of its last
+            map. Embeddings in the samples are not used. None: samples have embeddings.
 
     All other arguments are those of DeformableDETR.
 
@@ -77,6 +79,7 @@ class MutDet(DeformableDETR):
         alignment: Annotated[dict, ContrastiveAlignment] | nn.Module | Literal[False] | None = None,
         proposal_score: Literal["monotone", "published"] = "monotone",
         prompted: bool = False,
+        crop_size: int | None = None,
         num_queries: int = 300,
         dim: int = 256,
         num_levels: int = 4,
@@ -104,27 +107,44 @@ class MutDet(DeformableDETR):
         check_choice("MutDet: proposal_score", proposal_score, ("monotone", "published"))
         if prompted and denoising is not None:
             raise ConfigError("MutDet: prompted=True tells the queries their objects already: set denoising=None")
+        if crop_size is not None:
+            self._check_crops(crop_size, enhancement)
         self.enhanced = enhancement is not None and enhance_features
         self.siamese = siamese or not self.enhanced
         self.align_proposals = align_proposals and self.enhanced and alignment is not False
-        self.proposal_score, self.prompted, self.dim = proposal_score, prompted, dim
+        self.proposal_score, self.prompted, self.crop_size = proposal_score, prompted, crop_size
+        self.embed_dim = dim if crop_size is None else self.backbone.channels[-1]
         self.pretext = nn.ModuleDict()
         if enhancement is not None:
             self.pretext["enhancement"] = MutualEnhancement(dim=dim, **enhancement)
         if alignment is not False:
-            self.pretext["embed"] = MLP(dim=dim, hidden_dim=dim, out_dim=dim, num_layers=2)
+            self.pretext["embed"] = MLP(dim=dim, hidden_dim=dim, out_dim=self.embed_dim, num_layers=2)
         if prompted:
-            self.pretext["prompt"] = nn.Linear(dim, dim)
+            self.pretext["prompt"] = nn.Linear(self.embed_dim, dim)
         self.alignment = None if alignment is False else build_part(alignment, ContrastiveAlignment)
         self.find_unused_parameters = not self.siamese or (
             enhancement is not None and not (self.enhanced and self.align_proposals)
         )
 
+    def _check_crops(self, crop_size: int, enhancement: dict | None) -> None:
+        """Raise ConfigError if embeddings of crops of this size cannot be used."""
+        if not isinstance(crop_size, int) or crop_size < 8:
+            raise ConfigError(f"MutDet: crop_size={crop_size!r} must be an integer of at least 8")
+        if enhancement is not None:
+            raise ConfigError(
+                "MutDet: the enhancement needs embeddings of the first stage: set enhancement=None, or crop_size=None"
+            )
+        if any(parameter.requires_grad for parameter in self.backbone.parameters()):
+            raise ConfigError("MutDet: crop_size needs a frozen backbone: set backbone.frozen_stages=-1")
+
     def forward_loss(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
         """Return the weighted losses of both branches; samples need gt_instances with embeddings."""
         targets = self.targets(data_samples, inputs)
         levels, memory = self.encode(inputs, data_samples)
-        objects = collect_embeddings(data_samples, self.dim).to(memory, non_blocking=True)  # (B, T, dim)
+        if self.crop_size is None:
+            objects = collect_embeddings(data_samples, self.embed_dim).to(memory, non_blocking=True)  # (B, T, dim)
+        else:
+            objects = embed_crops(self.backbone, inputs, targets, self.crop_size).to(memory)  # (B, T, channels)
         filled, noised = targets.state > 0, self.noise(targets)
         prompt = self._prompt(objects, targets.counts) if self.prompted else None
         branches, features = {}, None

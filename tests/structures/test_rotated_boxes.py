@@ -143,8 +143,44 @@ def test_rotate_scale_translate_equal_moved_corners():
     moved = (corners - [3, 4]) @ turn.T + [3, 4]
     _same_rectangle(rb.rotate(boxes, 0.7, (3, 4)), rb.corners_to_rboxes(moved))
     _same_rectangle(rb.scale(boxes, 2.0, 2.0), rb.corners_to_rboxes(corners * 2))
-    _same_rectangle(rb.scale(boxes, 2.0, 0.5), rb.corners_to_rboxes(corners * [2, 0.5]))
     _same_rectangle(rb.translate(boxes, 5, -1), rb.corners_to_rboxes(corners + [5, -1]))
+
+
+@pytest.mark.parametrize("factors", [(2.0, 0.5), (1.0, 1.25), (0.99, 1.01)])
+def test_unequal_factors_keep_center_area_and_long_axis(factors):
+    boxes = rb.normalize(_random())
+    scaled = rb.scale(boxes, *factors)
+    _legal(scaled)
+    np.testing.assert_allclose(scaled[:, :2], boxes[:, :2] * factors)
+    np.testing.assert_allclose(scaled[:, 2] * scaled[:, 3], boxes[:, 2] * boxes[:, 3] * np.prod(factors))
+    axis, moved = (x[:, 2, None] * np.stack([np.cos(x[:, 4]), np.sin(x[:, 4])], axis=1) for x in (boxes, scaled))
+    axis = axis * factors
+    longer = np.linalg.norm(axis, axis=1) ** 2 > 1.01 * scaled[:, 2] * scaled[:, 3]  # than the other side
+    assert longer.sum() > 100
+    same = np.minimum(np.abs(axis - moved).max(axis=1), np.abs(axis + moved).max(axis=1))  # an axis has no sign
+    assert same[longer].max() < 1e-9
+    _same_rectangle(rb.scale(scaled, 1 / factors[0], 1 / factors[1])[longer], boxes[longer])
+
+
+def test_unequal_factors_are_exact_for_upright_boxes():
+    upright = np.array([[10.0, 20, 8, 4, 0], [10, 20, 8, 4, -math.pi / 2], [10, 20, 8, 8, 0]])
+    _same_rectangle(rb.scale(upright, 3.0, 0.5), rb.corners_to_rboxes(rb.rboxes_to_corners(upright) * [3, 0.5]))
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("ratio", [1.05, 1.25, 2.0])
+def test_scaled_boxes_overlap_the_sheared_object_more_than_opencvs_rectangle(ratio):
+    from shapely import Polygon
+
+    boxes = rb.normalize(_random())[:300]
+    sheared = [Polygon(corners) for corners in rb.rboxes_to_corners(boxes) * [ratio, 1]]
+    ours = [Polygon(corners) for corners in rb.rboxes_to_corners(rb.scale(boxes, ratio, 1.0))]
+    smallest = [Polygon(cv2.boxPoints(cv2.minAreaRect(np.float32(p.exterior.coords)))) for p in sheared]
+    mine, other = (
+        np.array([p.intersection(q).area / p.union(q).area for p, q in zip(sheared, found, strict=True)])
+        for found in (ours, smallest)
+    )
+    assert mine.mean() > other.mean() and mine.min() > other.min() and (mine > other - 1e-4).mean() > 0.8
 
 
 def test_tensors_give_the_same_numbers_as_arrays():
@@ -156,6 +192,7 @@ def test_tensors_give_the_same_numbers_as_arrays():
         (rb.corners_to_rboxes(torch.from_numpy(corners)), rb.corners_to_rboxes(corners)),
         (rb.rboxes_to_hboxes(tensor), rb.rboxes_to_hboxes(boxes)),
         (rb.flip(tensor, (50, 70)), rb.flip(boxes, (50, 70))),
+        (rb.scale(tensor, 2.0, 0.5), rb.scale(boxes, 2.0, 0.5)),
         (rb.to_oc(tensor), rb.to_oc(boxes)),
     ):
         np.testing.assert_allclose(ours.numpy(), theirs)

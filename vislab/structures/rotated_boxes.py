@@ -128,12 +128,20 @@ def translate(rboxes: Array, dx: float, dy: float) -> Array:
 
 
 def scale(rboxes: Array, sx: float, sy: float) -> Array:
-    """Return boxes scaled by (sx, sy). Boxes sheared by unequal factors are refitted to their scaled corners."""
+    """Return boxes scaled by (sx, sy).
+
+    Unequal factors turn a rectangle into a parallelogram, unless its sides are parallel to the axes. The result is the
+    rectangle with the same center, area, and long axis: both ends of the line along w move as the image does. It
+    overlaps the parallelogram more than the smallest rectangle around it does, and scaling back restores the box if w
+    is still the longer side.
+    """
+    cx, cy, w, h, theta = _columns(rboxes)
     if sx == sy:
-        cx, cy, w, h, theta = _columns(rboxes)
         return _stack((cx * sx, cy * sx, w * sx, h * sx, theta))
-    corners = rboxes_to_corners(rboxes)
-    return corners_to_rboxes(_stack((corners[..., 0] * sx, corners[..., 1] * sy)))
+    lib = _lib(rboxes)
+    along, across = lib.cos(theta) * sx, lib.sin(theta) * sy  # where the unit vector along w moves to
+    stretch = lib.hypot(along, across)
+    return normalize(_stack((cx * sx, cy * sy, w * stretch, h * (sx * sy) / stretch, lib.arctan2(across, along))))
 
 
 def flip(rboxes: Array, size: tuple[int, int], direction: str = "horizontal") -> Array:

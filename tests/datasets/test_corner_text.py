@@ -62,7 +62,10 @@ def test_a_line_without_difficulty(tmp_path):
         (fraction_line(label=15), "class number is '15'; there are 15 classes, 0..14"),
         (fraction_line().replace("0 ", "0.5 ", 1), "class number is '0.5'"),
         (fraction_line((40, 300, 30, 12, 0)), "is not a fraction of the image"),
-        (" ".join(fraction_line().split()[1:]) + " ship 0", "the corners are fractions"),
+        (" ".join(fraction_line().split()[1:]) + " ship 0", "in fractions of the image"),
+        (dota_line().removesuffix("0") + "²", "'²' is not a difficulty"),
+        (fraction_line().replace("0 ", "9" * 5000 + " ", 1), "class number is '9+'; there are 15"),
+        (fraction_line().replace("0 ", "١ ", 1), "has 9 words"),
         ("nan " + " ".join(dota_line().split()[1:]), "'nan' is not a coord"),
     ],
 )

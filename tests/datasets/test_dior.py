@@ -70,6 +70,10 @@ def test_difficult_objects(tmp_path):
         ([("ship", robndbox().replace("y_left_top", "z"))], "robndbox has no y_left_top"),
         ([("windmil", robndbox())], "unknown class 'windmil'; did you mean 'windmill'"),
         ([("", robndbox())], "object 1 has no name"),
+        (
+            [("ship", robndbox() + "</object><object><name>dam</name><difficult>yes</difficult>" + robndbox())],
+            "object 2: 'yes' is not a difficulty",
+        ),
         ([("ship", robndbox((400, 30, 30, 12, 0.1)))], "outside the image of 64x96"),
     ],
 )
@@ -89,6 +93,38 @@ def test_missing_and_damaged_files_are_named_together(tmp_path):
         DataError, match="(?s)3 problems.*00001.xml is missing.*00002.xml is not a readable XML.*image 00003 is listed"
     ):
         DIOR(data_root=str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "content, text",
+    [
+        ("<kml><Placemark/></kml>", "00001.xml contains <kml>; expected <annotation>"),
+        ('<annotation xmlns="http://x"></annotation>', "contains <{http://x}annotation>"),
+        ('<?xml version="1.0" encoding="foo"?><annotation></annotation>', "unknown encoding: foo"),
+    ],
+)
+def test_files_of_another_kind_are_not_images_without_objects(tmp_path, content, text):
+    make_dior(tmp_path)
+    (tmp_path / "Annotations/Oriented Bounding Boxes/00001.xml").write_text(content)
+    with pytest.raises(DataError, match=text):
+        DIOR(data_root=str(tmp_path))
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    make_dior(tmp_path)
+    (tmp_path / "JPEGImages-test/00001.jpg").write_bytes(b"")
+    with pytest.raises(DataError, match="JPEGImages-trainval/00001.jpg and .*JPEGImages-test/00001.jpg are two images"):
+        DIOR(data_root=str(tmp_path))
+
+
+def test_difficult_objects_are_ignored_in_all_spellings(tmp_path):
+    make_dior(tmp_path)
+    path = tmp_path / "Annotations/Oriented Bounding Boxes/00001.xml"
+    text = path.read_text()
+    for word, ignore in (("1", 1), ("true", 1), ("False", 0), ("", 0), (" 0 ", 0)):
+        path.write_text(text.replace("<difficult>0<", f"<difficult>{word}<"))
+        found = DIOR(data_root=str(tmp_path)).get_data_info(0)["instances"]
+        assert [i["ignore"] for i in found] == [ignore]
 
 
 def test_a_rotated_box_is_not_read_as_horizontal(tmp_path):

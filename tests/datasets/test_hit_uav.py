@@ -57,6 +57,15 @@ def test_the_other_name_of_the_list(tmp_path):
         (lambda c: c["images"].append(c["images"][0]), "two images have the same id"),
         (lambda c: c["images"][0].update(filename="x.jpg"), "1 of 4 images are missing"),
         (lambda c: c.pop("categories"), "has no list categories"),
+        (lambda c: c["categories"][1].update(id=0), "category 0: two categories share the id or the name 'Car'"),
+        (lambda c: c["categories"][1].update(name="Person"), "category 1: two categories share"),
+        (
+            lambda c: c["annotations"][0].update(difficult="false"),
+            "annotation 0 has difficult 'false', expected 0 or 1",
+        ),
+        (lambda c: c.pop("annotations"), "has no annotations; expected one"),
+        (lambda c: c.update(annotation=[]), "has annotation and annotations; expected one"),
+        (lambda c: c["images"][1].update(filename="0.jpg"), "the image 0.jpg occurs twice"),
     ],
 )
 def test_mistakes_are_named(tmp_path, edit, text):

@@ -49,12 +49,20 @@ def test_a_region_without_class_is_ignored_for_each_class():
         (entry((40, 30, 400, 12, 0)), "outside the image"),  # reaches more than one image length beyond
         (entry((40, 30, -30, 12, 0)), "negative side"),
         (entry((40, 30, 20, 50)), "negative side"),
+        (entry((0.4, 0.5, 0.3, 0.1, 0.4)), r"in fractions of the image: \(0.4, 0.5, 0.3, 0.1, 0.4\); expected pixels"),
+        (entry((0.1, 0.1, 0.5, 0.6)), "in fractions"),
+        (entry((0.1, 0.1, 0.4, 0.1, 0.4, 0.105, 0.1, 0.105)), "in fractions"),
     ],
 )
 def test_mistakes_are_named(bad, text):
     _, problems = convert(entry(), bad)
     with pytest.raises(DataError, match=f"set: 1 problem in the annotations:\n  file, line 3: .*{text}"):
         problems.refuse()
+
+
+def test_a_pixel_in_the_corner_is_no_fraction():
+    found, problems = convert(entry((0, 0, 1, 1)), entry((0.5, 0.5, 9.0, 1.0, 0.1)))
+    assert len(found) == 2 and not problems.texts
 
 
 def test_boxes_that_cross_the_border_are_legal():
@@ -85,7 +93,7 @@ def test_an_angle_in_degrees_is_refused():
     assert "b: the angle is 45, beyond pi: it seems to be in degrees" in problems.texts[0]
 
 
-@pytest.mark.parametrize("word", ["x", "nan", "inf", "1e9", None])
+@pytest.mark.parametrize("word", ["x", "nan", "inf", "1e9", None, "1_0", "１２", "1,5", True, [1], math.nan, 10**400])
 def test_what_is_no_coordinate_is_named(word):
     problems = Problems("set")
     assert read_numbers(["1", word], "a", problems) is None

@@ -65,5 +65,10 @@ def test_lists_are_split_at_white_space(tmp_path):
     path.write_text(" \n")
     with pytest.raises(DataError, match="the list .*list.txt is empty"):
         read_list(path, ("image",))
+    path.write_bytes(b"\xef\xbb\xbfa.jpg\r\nb.jpg")
+    assert read_list(path, ("image",)) == [["a.jpg"], ["b.jpg"]]
+    path.write_text("a.jpg", encoding="utf-16")
+    with pytest.raises(DataError, match=r"cannot read the list .*list.txt: 'utf-8' codec"):
+        read_list(path, ("image",))
     with pytest.raises(DataError, match=r"cannot read the list .*gone.txt: No such file"):
         read_list(tmp_path / "gone.txt", ("image",))

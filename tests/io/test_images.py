@@ -273,7 +273,7 @@ def test_broken_array_files(tmp_path):
         read_raw(str(tmp_path / "a.exr"))
 
 
-@pytest.mark.parametrize("orientation, size", [(1, (40, 60)), (3, (40, 60)), (6, (60, 40))])
+@pytest.mark.parametrize("orientation, size", [(1, (40, 60)), (3, (40, 60)), (6, (60, 40)), (9, (40, 60))])
 def test_the_size_is_that_of_the_image_as_read(tmp_path, orientation, size):
     exif = Image.Exif()
     exif[0x112] = orientation

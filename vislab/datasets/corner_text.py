@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typing_extensions import Unpack
 
-from vislab.datasets.object_boxes import Entry, Problems, is_number, read_numbers
+from vislab.datasets.object_boxes import Entry, Problems, is_number, read_numbers, whole_number
 from vislab.datasets.oriented import AnnotatedImage, OrientedArguments, OrientedDataset
 from vislab.datasets.pairs import pair_by_pattern
 from vislab.io.images import read_size
@@ -72,13 +72,10 @@ class CornerText(OrientedDataset):
             difficult = words[9] if len(words) == 10 else "0"
             if box is None:
                 return None
-            if not difficult.isdigit():
+            if whole_number(difficult) is None:
                 problems.add(f"{place}: {difficult!r} is not a difficulty; expected 0 or 1")
                 return None
-            if max(box) <= 1.5 and min(size) > 8:
-                problems.add(f"{place}: the corners are fractions of the image; expected {_FORMATS}")
-                return None
-            return Entry(words[8], box, self.ignores(difficult != "0"), place, number)
+            return Entry(words[8], box, self.ignores(whole_number(difficult) != 0), place, number)
         shown = " ".join(words)
         problems.add(f"{place}: {shown[:60]!r} has {len(words)} words; expected {_FORMATS}")
         return None
@@ -89,9 +86,10 @@ class CornerText(OrientedDataset):
         corners = read_numbers(words[1:], place, problems)
         if corners is None:
             return None
-        if not words[0].isdigit() or int(words[0]) >= len(self.own_classes):
+        label = whole_number(words[0])
+        if label is None or label >= len(self.own_classes):
             problems.add(
-                f"{place}: the class number is {words[0]!r}; there are {len(self.own_classes)} classes, 0.."
+                f"{place}: the class number is {words[0][:20]!r}; there are {len(self.own_classes)} classes, 0.."
                 f"{len(self.own_classes) - 1}"
             )
             return None
@@ -101,7 +99,7 @@ class CornerText(OrientedDataset):
             return None
         height, width = size
         box = tuple(value * (height if i % 2 else width) for i, value in enumerate(corners))
-        return Entry(self.own_classes[int(words[0])], box, False, place, number)
+        return Entry(self.own_classes[label], box, False, place, number)
 
 
 @DATASETS.register_module()

@@ -25,6 +25,7 @@ _IMAGES = ("JPEGImages-trainval", "JPEGImages-test", "JPEGImages")
 _CORNERS = tuple(f"{c}_{side}_{end}" for side, end in (("left", "top"), ("right", "top"), ("right", "bottom"),
                                                        ("left", "bottom")) for c in "xy")  # fmt: skip
 _CENTER = ("cx", "cy", "w", "h", "angle")
+_DIFFICULT = {"0": False, "1": True, "": False, "false": False, "true": True}
 _UPRIGHT = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -80,12 +81,14 @@ class DIOR(OrientedDataset):
             for number, node in enumerate(tree.iter("object"), 1):
                 place = f"{path}, object {number}"
                 label = (node.findtext("name") or "").strip()
-                difficult = (node.findtext("difficult") or "0").strip() not in ("0", "")
+                difficult = (node.findtext("difficult") or "0").strip().lower()
                 box = _read_box(node, self.boxes, place, problems)
                 if not label:
                     problems.add(f"{place} has no name")
+                elif difficult not in _DIFFICULT:
+                    problems.add(f"{place}: {difficult!r} is not a difficulty; expected 0 or 1")
                 elif box is not None:
-                    entries.append(Entry(label, box, self.ignores(difficult), place, number))
+                    entries.append(Entry(label, box, self.ignores(_DIFFICULT[difficult]), place, number))
             result.append(AnnotatedImage(name, images[name], size, entries))
         return result
 
@@ -104,7 +107,10 @@ class DIOR(OrientedDataset):
         for name in _IMAGES:
             folder = Path(self.data_root, name)
             if folder.is_dir():
-                found |= {Path(path).stem: path for path in choose_images(list_files(folder), folder)}
+                for path in choose_images(list_files(folder), folder):
+                    other = found.setdefault(Path(path).stem, path)
+                    if other != path:
+                        raise DataError(f"{other} and {path} are two images with the same name: remove one of them")
         if not found:
             raise DataError(f"DIOR: {self.data_root} has no images in {', '.join(_IMAGES)}: check data_root")
         return found
@@ -112,10 +118,13 @@ class DIOR(OrientedDataset):
 
 def _parse(path: str, problems: Problems) -> ET.Element | None:
     try:
-        return ET.parse(path).getroot()
+        root = ET.parse(path).getroot()
+        if root.tag == "annotation":
+            return root
+        problems.add(f"{path} contains <{root.tag}>; expected <annotation>, as in Pascal VOC, DIOR and roLabelImg")
     except FileNotFoundError:
         problems.add(f"{path} is missing")
-    except (OSError, ET.ParseError, ValueError) as error:
+    except (OSError, ET.ParseError, ValueError, LookupError) as error:
         problems.add(f"{path} is not a readable XML file: {error}")
     return None
 

@@ -53,14 +53,18 @@ class HITUAV(OrientedDataset):
         for category in categories:
             place = f"{self.ann_file}: category {category.get('id')!r}"
             number = coco_entries.identifier(category.get("id"), place, "id")
-            names[number] = coco_entries.text(category.get("name"), place, "name")
+            name = coco_entries.text(category.get("name"), place, "name")
+            if number in names or name in names.values():
+                raise DataError(f"{place}: two categories share the id or the name {name!r}; both must be unique")
+            names[number] = name
         found = {coco_entries.identifier(i.get("id"), f"{self.ann_file}: image", "id"): self._image(i) for i in images}
         if len(found) < len(images):
             raise DataError(f"{self.ann_file}: two images have the same id")
         require_files([image.path for image in found.values()], "images", "data_prefix['img']")
-        # the published files call the list "annotation" or "annotations"
-        key = "annotation" if "annotation" in content else "annotations"
-        for index, annotation in enumerate(coco_entries.objects(content, key, self.ann_file)):
+        keys = [key for key in ("annotation", "annotations") if key in content]  # the published files have either
+        if len(keys) != 1:
+            raise DataError(f"{self.ann_file} has {' and '.join(keys) or 'no annotations'}; expected one of both lists")
+        for index, annotation in enumerate(coco_entries.objects(content, keys[0], self.ann_file)):
             place = f"{self.ann_file}: annotation {annotation.get('id', f'{index + 1} of the list')}"
             self._add(annotation, index, found, names, place, problems)
         return list(found.values())
@@ -83,6 +87,7 @@ class HITUAV(OrientedDataset):
         if numbers is None or not check_angle(numbers[4], place, problems):
             return
         everywhere = category == self.dont_care
-        ignore = everywhere or self.ignores(bool(annotation.get("difficult")))
+        difficult = coco_entries.flag(annotation.get("difficult"), place, "difficult")
+        ignore = everywhere or self.ignores(bool(difficult))
         number = annotation.get("id", index + 1)
         image.entries.append(Entry(None if everywhere else category, numbers, ignore, place, number))

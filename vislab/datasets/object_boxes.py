@@ -57,7 +57,9 @@ class Problems:
 
 
 def is_number(word: str) -> bool:
-    """Return whether a word is a number."""
+    """Return whether a word is a number in ASCII digits, infinity or NaN; unlike `float`, without "1_0"."""
+    if not word.isascii() or "_" in word:
+        return False
     try:
         float(word)
     except ValueError:
@@ -65,19 +67,29 @@ def is_number(word: str) -> bool:
     return True
 
 
-def read_numbers(words: Sequence[str], place: str, problems: Problems) -> tuple[float, ...] | None:
-    """Return words as finite numbers; None, with a problem, if one is not a number."""
+def whole_number(word: str) -> int | None:
+    """Return a word of up to nine digits as an integer, else None."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= 9 else None
+
+
+def read_numbers(words: Sequence[str | float], place: str, problems: Problems) -> tuple[float, ...] | None:
+    """Return words, or values of a JSON file, as finite numbers; None, with a problem, if one is not a number."""
     numbers = []
     for word in words:
-        try:
-            number = float(word)
-        except (TypeError, ValueError):
-            number = math.nan
+        number = _to_float(word)
         if not -_LIMIT <= number <= _LIMIT:
             problems.add(f"{place}: {word!r} is not a coordinate in pixels")
             return None
         numbers.append(number)
     return tuple(numbers)
+
+
+def _to_float(value: str | float) -> float:
+    if isinstance(value, str):
+        return float(value) if is_number(value) else math.nan
+    if type(value) not in (int, float):  # a list, or true, which is an int for Python
+        return math.nan
+    return float(value) if abs(value) <= _LIMIT else math.inf  # longer integers do not fit into a float
 
 
 def check_angle(theta: float, place: str, problems: Problems) -> bool:
@@ -106,7 +118,7 @@ def to_instances(
         entries: Objects of each image.
         sizes: Height and width of each image.
         classes: Class names; labels are indices into them.
-        problems: Receives unknown classes, and boxes with a negative side or outside their image.
+        problems: Receives unknown classes, and boxes with a negative side or in fractions or outside their image.
     """
     flat = [entry for row in entries for entry in row]
     owners = [i for i, row in enumerate(entries) for _ in row]
@@ -150,11 +162,14 @@ def _usable(
     entries: Sequence[Entry], hulls: np.ndarray, sides: np.ndarray, size: np.ndarray, problems: Problems
 ) -> np.ndarray:
     """Return which entries (N,) have an area; adds a problem for each box outside its image of `size` (N, 2), w, h."""
+    fractions = _are_fractions(entries, hulls, size)
     outside = (hulls[:, 2:] <= 0).any(axis=1) | (hulls[:, :2] >= size).any(axis=1) | far_outside(hulls, size)
-    flat = (np.abs(sides) < _FLAT).any(axis=1)
+    flat = (np.abs(sides) < _FLAT).any(axis=1) & ~fractions
     negative = (sides < 0).any(axis=1) & ~flat
-    for i in np.flatnonzero(negative | (outside & ~flat)):
-        if negative[i]:
+    for i in np.flatnonzero(negative | fractions | (outside & ~flat)):
+        if fractions[i]:
+            text = f"the box is in fractions of the image: {_shown(entries[i].box)}; expected pixels"
+        elif negative[i]:
             text = f"the box has a negative side: {_shown(entries[i].box)}"
         else:
             width, height = (int(n) for n in size[i])
@@ -168,7 +183,13 @@ def _usable(
             logger="current",
             level=logging.WARNING,
         )
-    return ~(flat | negative | outside)
+    return ~(flat | negative | outside | fractions)
+
+
+def _are_fractions(entries: Sequence[Entry], hulls: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return which boxes (N,) lie in the first pixel or two of their image, with digits after the decimal point."""
+    corner = (hulls >= -0.5).all(axis=1) & (hulls <= 1.5).all(axis=1) & (size > 8).all(axis=1)
+    return corner & np.array([any(value % 1 for value in entry.box[:4]) for entry in entries], bool)
 
 
 def _shown(box: Sequence[float]) -> str:

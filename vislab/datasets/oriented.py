@@ -1,5 +1,6 @@
 """Base class of datasets with rotated or horizontal boxes in files of their own: aerial images."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypedDict
 
@@ -9,7 +10,7 @@ from vislab.datasets.base import BaseDataset
 from vislab.datasets.class_list import checked_names, given_classes, loose_name
 from vislab.datasets.label_share import check_share, choose_share
 from vislab.datasets.object_boxes import Entry, Problems, to_instances
-from vislab.errors import ConfigError, check_choice
+from vislab.errors import ConfigError, DataError, check_choice
 from vislab.io.images import read_size
 
 
@@ -113,6 +114,9 @@ class OrientedDataset(BaseDataset):
         name = type(self).__name__
         problems = Problems(f"{name} ({self.data_root})")
         images = self.read_annotations(problems)
+        twice = next((n for n, count in Counter(image.name for image in images).items() if count > 1), None)
+        if twice is not None:
+            raise DataError(f"{name}: the image {twice} occurs twice in the annotations of {self.data_root}")
         sizes = [image.size or read_size(image.path) for image in images]
         entries = [image.entries or [] for image in images]
         instances = to_instances(entries, sizes, self._metainfo["classes"], problems)

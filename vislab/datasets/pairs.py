@@ -87,14 +87,13 @@ def read_list(path: str | Path, columns: Sequence[str]) -> list[list[str]]:
         columns: Names of the required columns; additional columns are ignored.
 
     Raises:
-        DataError: The file is missing or empty, or a line is too short.
+        DataError: The file is missing, empty or no text, or a line is too short.
     """
     try:
-        text = Path(path).read_text()
-    except OSError as error:
-        raise DataError(
-            f"cannot read the list {path}: {error.strerror or error}. Check ann_file and data_root."
-        ) from None
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"cannot read the list {path}: {reason}. Check ann_file and data_root.") from None
     rows = []
     for number, line in enumerate(text.splitlines(), 1):
         parts = line.split()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 
 from vislab.errors import DataError
 from vislab.io import file_checks as checks
@@ -73,8 +73,7 @@ def read_size(path: str) -> tuple[int, int]:
     """
     try:
         with checks.open_image(path) as img:
-            turned = img.getexif().get(0x112, 1) >= 5
-            return (img.width, img.height) if turned else (img.height, img.width)
+            return (img.width, img.height) if _orientation(img) >= 5 else (img.height, img.width)
     except Exception:  # OpenCV reads more formats than Pillow, and has the better message
         return read_rgb(path).shape[:2]
 
@@ -83,16 +82,22 @@ def exif_orientation(data: bytes) -> int:
     """Return the EXIF orientation (1..8) in the content of an image file; 1 if there is none."""
     try:
         with checks.open_image(data) as img:
-            return img.getexif().get(0x112, 1)
+            return _orientation(img)
     except Exception:  # the decoder reports the error
         return 1
+
+
+def _orientation(img: Image.Image) -> int:
+    """Return the EXIF orientation; 1 for values that do not exist, which decoders ignore."""
+    value = img.getexif().get(0x112, 1)
+    return value if value in range(1, 9) else 1
 
 
 def _tiff_with_alpha(data: bytes, exif: bool) -> np.ndarray | None:
     """Return the colors of a TIFF file with alpha, which OpenCV would premultiply; None for other TIFF files."""
     try:
         with checks.open_image(data) as img:
-            if img.mode not in ("RGBA", "LA", "PA") or not exif and img.getexif().get(0x112, 1) != 1:
+            if img.mode not in ("RGBA", "LA", "PA") or not exif and _orientation(img) != 1:
                 return None
             img.load()  # recent Pillow versions rotate the image and remove the tag
             return np.ascontiguousarray(np.asarray(ImageOps.exif_transpose(img).convert("RGBA"))[..., :3])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vislab.apis.dota_submission import merge_tiles, write_submission
-from vislab.errors import DataError
+from vislab.errors import ConfigError, DataError
 from vislab.structures import rotated_boxes as rb
 
 BOX = (150.0, 60.0, 40.0, 12.0, 0.5)  # in the frame of the image P1
@@ -59,11 +59,21 @@ def test_archive(tmp_path):
         ({"w": []}, "1 of 4 tiles have no entry in .*tiles.json, the first is w"),
         ({"x": [{"label": 3, "score": 0.5, "rbbox": [*BOX]}]}, "detection 0 of x needs a label with a name"),
         ({"x": [item() | {"rbbox": [1, 2, 3]}]}, "rbbox has 3 numbers"),
+        ({"x": [item(), item(score=float("nan"))]}, r"detection 1 of x: score nan and rbbox .*: expected finite"),
+        ({"x": [item(box=(float("inf"), *BOX[1:]))]}, "expected finite numbers"),
+        ({"x": [item(box=(*BOX[:2], -4.0, *BOX[3:]))]}, "sides of at least 0"),
+        ({"x": [item(box=(*BOX[:4], 45.0))]}, "an angle in radians"),
     ],
 )
 def test_mistakes_are_named(tmp_path, found, text):
     with pytest.raises(DataError, match=text):
         merge_tiles(*write(tmp_path, found))
+
+
+def test_settings_are_checked(tmp_path):
+    for changed in ({"threshold": 10}, {"threshold": float("nan")}, {"min_score": -1}):
+        with pytest.raises(ConfigError, match="expected an IoU and a score in 0..1"):
+            merge_tiles(*write(tmp_path, {}), **changed)
 
 
 def test_missing_and_damaged_predictions(tmp_path):

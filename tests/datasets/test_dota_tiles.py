@@ -76,6 +76,15 @@ def test_a_stopped_run_is_continued(tmp_path, monkeypatch):
     (tmp_path / "out.partial/images/x.png.77.tmp").write_bytes(b"half")
     with pytest.raises(ConfigError, match="is an incomplete run with size=64"):
         cut(tmp_path / "a", tmp_path / "out", size=80)
+    with pytest.raises(ConfigError, match="is an incomplete run with classes=None: repeat"):  # else tiles are mixed
+        cut(tmp_path / "a", tmp_path / "out", classes=["ship"])
+    settings = tmp_path / "out.partial" / dota_tiles._SETTINGS
+    kept = settings.read_bytes()
+    for content, text in ((b"{", "is damaged"), (b"[]", "does not have the settings")):
+        settings.write_bytes(content)
+        with pytest.raises(DataError, match=text):
+            cut(tmp_path / "a", tmp_path / "out")
+    settings.write_bytes(kept)
     assert files(cut_to(tmp_path / "a", tmp_path / "out")) == expected
     assert len(written) == len(set(written)) == 12  # nothing was written twice
 
@@ -129,6 +138,7 @@ def test_invalid_labels_leave_no_folder(tmp_path):
     [
         ("[", "is not an index of tiles"),
         (json.dumps({"images": []}), "is not an index of tiles"),
+        (json.dumps({"images": [], "tiles": [TILE | {"left": float("inf")}]}), "is not an index of tiles"),
         (
             json.dumps({"images": [], "tiles": [TILE]}),
             "belongs to the image 'b', which is not listed",

@@ -1,7 +1,9 @@
 """Test that the NYU converter orders axes, scales and units as expected by the published evaluation."""
 
 import runpy
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -25,9 +27,45 @@ def test_splits_are_checked_first(tmp_path, convert):
 
 
 def test_without_h5py(tmp_path, convert, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    monkeypatch.setitem(sys.modules, "h5py", None)
     with pytest.raises(VislabError, match="pip install h5py"):
         convert(tmp_path / "a.mat", tmp_path / "b.mat", tmp_path)
+
+
+class StandIn(dict):
+    """What the tool uses of an h5py.File: tables by name, and references by their value."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+
+@pytest.fixture
+def stand_in(tmp_path, monkeypatch):
+    names = {f"ref{i}": np.array([ord(c) for c in "kitchen"]) for i in range(2)}
+    tables = {"images": np.zeros((2, 3, 640, 480), np.uint8), "rawDepths": np.ones((2, 640, 480), np.float32)}
+    content = StandIn(tables, sceneTypes=[list(names)], **names)
+    monkeypatch.setitem(sys.modules, "h5py", SimpleNamespace(File=lambda path, mode: content))
+    return content
+
+
+@pytest.mark.parametrize("indices", [[[0]], [[3]]])
+def test_images_that_do_not_exist_are_refused_before_files_are_written(tmp_path, convert, stand_in, indices):
+    savemat(tmp_path / "splits.mat", {"testNdxs": [[1]], "trainNdxs": indices})
+    with pytest.raises(DataError, match=rf"refers to image {indices[0][0]}, but .* contains 1..2"):
+        convert(tmp_path / "labeled.mat", tmp_path / "splits.mat", tmp_path / "nyu")
+    assert not (tmp_path / "nyu").exists()
+
+
+def test_a_stopped_conversion_leaves_no_list(tmp_path, convert, stand_in):
+    savemat(tmp_path / "splits.mat", {"testNdxs": [[1], [2]], "trainNdxs": [[2]]})
+    stand_in["rawDepths"] = stand_in["rawDepths"][:1]
+    with pytest.raises(IndexError):
+        convert(tmp_path / "labeled.mat", tmp_path / "splits.mat", tmp_path / "nyu")
+    found = sorted(path.name for path in (tmp_path / "nyu").rglob("*") if path.is_file())
+    assert found == ["rgb_00000.jpg", "sync_depth_00000.png"]
 
 
 def test_pairs(tmp_path, convert):

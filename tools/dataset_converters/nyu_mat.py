@@ -35,6 +35,7 @@ def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
         DataError: A file is missing or invalid.
     """
     from vislab.errors import DataError, VislabError
+    from vislab.io.atomic import write_text_atomically
 
     try:
         import h5py
@@ -50,14 +51,14 @@ def convert(labeled: Path, splits: Path, out: Path) -> dict[str, int]:
         if missing:
             raise DataError(f"{labeled} has no {', '.join(missing)}; is it nyu_depth_v2_labeled.mat?")
         total = len(file["images"])
+        for indices in numbers.values():
+            wrong = [index + 1 for index in indices if not 0 <= index < total]
+            if wrong:
+                raise DataError(f"{splits} refers to image {wrong[0]}, but {labeled} contains 1..{total}")
         for split, indices in numbers.items():
-            if len(indices) and max(indices) >= total:
-                raise DataError(f"{splits} refers to image {max(indices) + 1}, but {labeled} contains {total}")
             name = "nyu_test.txt" if split == "test" else "nyu_train795.txt"
-            out.mkdir(parents=True, exist_ok=True)
-            with (out / name).open("w") as lines:
-                for index in indices:
-                    lines.write(_write_pair(file, index, out / "official_splits" / split) + "\n")
+            lines = [_write_pair(file, index, out / "official_splits" / split) for index in indices]
+            write_text_atomically("".join(f"{line}\n" for line in lines), out / name)  # last: a list has all its files
     return {split: len(indices) for split, indices in numbers.items()}
 
 
@@ -78,6 +79,8 @@ def _write_pair(file, index: int, folder: Path) -> str:
     import cv2
     import numpy as np
 
+    from vislab.io.atomic import write_atomically
+
     reference = file["sceneTypes"][0][index]
     scene = "".join(chr(c) for c in np.asarray(file[reference]).ravel())
     # the axes in the file are reversed: (3, columns, rows) and (columns, rows)
@@ -86,9 +89,9 @@ def _write_pair(file, index: int, folder: Path) -> str:
     seen = np.zeros_like(rgb)
     seen[SEEN_ROWS, SEEN_COLUMNS] = rgb[SEEN_ROWS, SEEN_COLUMNS]
     color_name, depth_name = f"{scene}/rgb_{index:05d}.jpg", f"{scene}/sync_depth_{index:05d}.png"
-    (folder / scene).mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(folder / color_name), seen[..., ::-1])
-    cv2.imwrite(str(folder / depth_name), (depth * 1000).astype(np.uint16))
+    for name, image in ((color_name, seen[..., ::-1]), (depth_name, (depth * 1000).astype(np.uint16))):
+        coded = cv2.imencode(Path(name).suffix, np.ascontiguousarray(image))[1]
+        write_atomically(folder / name, lambda file, coded=coded: file.write(coded.tobytes()))
     return f"{color_name} {depth_name} {FOCAL}"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from mmengine.structures import InstanceData
 
 from vislab.apis.tiles import ROTATED_THRESHOLD, merge_instances
 from vislab.datasets.dota_tiles import read_index
-from vislab.errors import DataError
+from vislab.datasets.object_boxes import ANGLE_LIMIT
+from vislab.errors import ConfigError, DataError
 from vislab.io.atomic import write_atomically
 from vislab.structures.rotated_boxes import to_dota, translate
 
@@ -29,9 +31,12 @@ def merge_tiles(
         min_score: Detections with a lower score are removed first.
 
     Raises:
+        ConfigError: `threshold` or `min_score` is not in 0..1.
         DataError: A tile of the index has no prediction or the reverse, or detections lack a class name, score or
             rotated box.
     """
+    if not (0 <= threshold <= 1 and 0 <= min_score <= 1):
+        raise ConfigError(f"threshold={threshold}, min_score={min_score}: expected an IoU and a score in 0..1")
     sizes, places = read_index(index)
     found = _read_predictions(predictions)
     for names, others, what in ((places, found, f"predictions in {predictions}"), (found, places, f"entry in {index}")):
@@ -96,10 +101,15 @@ def _read_predictions(path: str | Path) -> dict[str, list[dict]]:
 def _detection(item: Any, place: str) -> tuple[str, float, list[float]]:
     try:
         label, score, box = item["label"]["name"], float(item["score"]), [float(v) for v in item["rbbox"]]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{place} needs a label with a name, a score and an rbbox: {error!r}") from error
     if len(box) != 5:
         raise DataError(f"{place}: rbbox has {len(box)} numbers; expected cx, cy, w, h, theta")
+    if not (all(map(math.isfinite, (score, *box))) and min(box[2:4]) >= 0 and abs(box[4]) <= ANGLE_LIMIT):
+        raise DataError(
+            f"{place}: score {score:g} and rbbox {box}: expected finite numbers, sides of at least 0, and an angle in "
+            "radians"
+        )
     return label, score, box
 
 

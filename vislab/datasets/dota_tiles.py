@@ -21,6 +21,7 @@ from vislab.datasets.oriented import AnnotatedImage
 from vislab.errors import ConfigError, DataError
 from vislab.io.atomic import write_atomically, write_text_atomically
 from vislab.io.images import read_rgb
+from vislab.io.run_settings import changed_settings
 from vislab.structures import rotated_boxes as rb
 from vislab.structures.tiles import Tile, check_tiles, tile_windows
 
@@ -74,7 +75,8 @@ def cut_tiles(
         raise ConfigError(f"{out} exists: choose another folder, or remove it")
     dataset = DOTA(data_root=str(source), images=images, labels=labels, classes=classes)
     settings = {
-        "source": os.path.abspath(source), "size": size, "overlap": overlap, "min_visibility": min_visibility
+        "source": os.path.abspath(source), "size": size, "overlap": overlap, "min_visibility": min_visibility,
+        "images": images, "labels": labels, "classes": None if classes is None else list(classes),
     }  # fmt: skip
     _start(partial, settings)
     found = dataset.read_annotations(Problems("DOTA"))
@@ -112,7 +114,7 @@ def read_index(path: str | Path) -> tuple[dict[str, tuple[int, int]], dict[str, 
         }
     except OSError as error:
         raise DataError(f"cannot read the index of tiles {path}: {error.strerror or error}") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise DataError(f"{path} is not an index of tiles, as {INDEX} made by dota_tiles.py: {error}") from error
     unknown = next((p.image for p in places.values() if p.image not in sizes), None)
     if unknown is not None:
@@ -123,14 +125,13 @@ def read_index(path: str | Path) -> tuple[dict[str, tuple[int, int]], dict[str, 
 def _start(partial: Path, settings: Mapping[str, Any]) -> None:
     """Create the folder, or check that the run that is continued has the same settings."""
     path = partial / _SETTINGS
-    if path.is_file():
-        before = json.loads(path.read_bytes())
-        if before != settings:
-            changed = ", ".join(f"{k}={before.get(k)!r}" for k in settings if before.get(k) != settings[k])
-            raise ConfigError(f"{partial} is an incomplete run with {changed}: repeat these settings, or remove it")
-    elif partial.exists():
+    changed = changed_settings(path, settings)
+    if changed:
+        shown = ", ".join(f"{key}={value!r}" for key, value in changed.items())
+        raise ConfigError(f"{partial} is an incomplete run with {shown}: repeat these settings, or remove it")
+    if changed is None and partial.exists():
         raise ConfigError(f"{partial} exists and is not an incomplete run: remove it")
-    else:
+    if changed is None:
         for folder in ("images", "labelTxt"):
             (partial / folder).mkdir(parents=True)
         write_text_atomically(json.dumps(settings), path)

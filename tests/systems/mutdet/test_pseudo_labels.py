@@ -70,6 +70,9 @@ def test_a_stopped_run_goes_on(folder, tmp_path):
         np.testing.assert_array_equal(a.embeddings, b.embeddings)
     with pytest.raises(ConfigError, match="is a run with limit=5: repeat these settings"):
         list(find_objects(folder, tmp_path / "out/partial", propose, embed, {"limit": 6}))
+    (tmp_path / "out/partial/settings.json").write_text('{"limit": 5')
+    with pytest.raises(DataError, match="settings.json is damaged .*remove .*partial and repeat the command"):
+        run(folder, tmp_path / "out")
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from vislab.errors import ConfigError, DataError
 from vislab.io.atomic import write_atomically, write_text_atomically
 from vislab.io.images import read_rgb
 from vislab.io.listing import choose_images, list_files
+from vislab.io.run_settings import changed_settings
 from vislab.systems.mutdet.codebook import Codebook
 from vislab.systems.mutdet.proposals import Proposals, Proposer
 from vislab.systems.mutdet.pseudo_file import PseudoImage, PseudoObjects, write_pseudo_labels
@@ -145,14 +146,12 @@ def _sample_features(paths: Sequence[Path]) -> np.ndarray:
 
 def _start(work: Path, settings: Mapping[str, Any]) -> None:
     path = work / _SETTINGS
-    if path.is_file():
-        before = json.loads(path.read_bytes())
-        changed = [f"{key}={before.get(key)!r}" for key in settings if before.get(key) != settings[key]]
-        if changed:
-            raise ConfigError(f"{work} is a run with {', '.join(changed)}: repeat these settings, or remove the folder")
-        return
-    work.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(json.dumps(settings), path)
+    changed = changed_settings(path, settings)
+    if changed is None:
+        write_text_atomically(json.dumps(settings), path)
+    elif changed:
+        shown = ", ".join(f"{key}={value!r}" for key, value in changed.items())
+        raise ConfigError(f"{work} is a run with {shown}: repeat these settings, or remove the folder")
 
 
 def _part(work: Path, number: int) -> Path:

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vislab.errors import CheckpointError, ConfigError
+from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.systems.hnerv.codec import HnvDecoder, HnvFile, encoding
 from vislab.systems.hnerv.codec.encoding import EncodeOptions, Encoding
 from vislab.systems.hnerv.codec.plan import Target
@@ -88,6 +88,12 @@ def test_existing_files_other_options_and_a_second_process_are_refused(source, t
     path = tmp_path / "a.hnv"
     with pytest.raises(KeyboardInterrupt):
         Encoding(source, path, OPTIONS, stop_after(11)).run()
+    plan = next(tmp_path.rglob("plan.json"))
+    kept = plan.read_bytes()
+    plan.write_bytes(kept[:20])
+    with pytest.raises(DataError, match="plan.json is damaged"):
+        Encoding(source, path, OPTIONS).run()
+    plan.write_bytes(kept)
     with pytest.raises(ConfigError, match="other options"):
         Encoding(source, path, replace(OPTIONS, seed=1)).run()
     with Encoding(source, path, OPTIONS)._lock(), pytest.raises(ConfigError, match="another process"):

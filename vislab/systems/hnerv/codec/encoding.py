@@ -22,6 +22,7 @@ import torch
 from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.io.atomic import write_text_atomically
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
+from vislab.io.run_settings import changed_settings
 from vislab.systems.hnerv.codec.content import Segment
 from vislab.systems.hnerv.codec.decoder import HnvDecoder
 from vislab.systems.hnerv.codec.layout import pack_header
@@ -174,13 +175,13 @@ class Encoding:
 
     def _check_plan(self) -> None:
         stat = self.source.path.stat()
-        plan = json.loads(json.dumps({
+        plan = {
             "source": [str(self.source.path.resolve()), stat.st_size, stat.st_mtime_ns, self.source.frames],
             "options": asdict(self.options),
             "task": None if self.task is None else self.task.identity(),
-        }))  # fmt: skip
+        }
         path = self.folder / "plan.json"
-        if path.exists() and json.loads(path.read_text()) != plan:
+        if changed_settings(path, plan):
             raise ConfigError(
                 f"{self.folder} has the work of another video or of other options; use those, or remove the folder"
             )

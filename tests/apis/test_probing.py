@@ -11,7 +11,7 @@ from tests.engine.test_features import write_images
 from vislab.apis import probe
 from vislab.apis.probing import evaluate_features
 from vislab.engine.features import Features
-from vislab.errors import ConfigError
+from vislab.errors import ConfigError, DataError
 
 KINDS = ("knn", "linear", "attentive", "efficient")
 
@@ -57,6 +57,13 @@ def test_accuracies_are_in_percent_and_of_the_test_set():
         assert found["knn_mean_k10"] == found["linear_mean"] == expected and len(notes) == 2
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_class_has_no_accuracy(kind):
+    features = Features({"mean": np.eye(12, 4, dtype=np.float32)}, np.zeros(12, np.int64))
+    with pytest.raises(DataError, match="all 12 training images have class 0"):
+        evaluate_features(features, features, kinds=(kind,), names=("mean",))
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -66,6 +73,9 @@ def test_accuracies_are_in_percent_and_of_the_test_set():
         ({"feature": "max"}, "'max' is not one of"),
         ({"device": "cuda:99"}, "cuda"),
         ({"layer": 7}, "1 blocks"),
+        ({"size": 0}, "size=0 is no size"),
+        ({"num_workers": -1}, "no negative number of workers"),
+        ({"splits": ("val", "val"), "size": 8}, "the test images would be those of the training"),
     ],
 )
 def test_options_are_checked(tree, tmp_path, change, message):

@@ -14,7 +14,14 @@ from torch import nn
 from vislab.datasets.image_folder import ImageFolder
 from vislab.datasets.transforms import LoadImage, PackInputs, Resize
 from vislab.engine import features as module
-from vislab.engine.features import Extractor, cached_features, dataset_fingerprint, extract
+from vislab.engine.features import (
+    Extractor,
+    Features,
+    cached_features,
+    check_features,
+    dataset_fingerprint,
+    extract,
+)
 from vislab.errors import DataError
 from vislab.models.preprocessor import ImagePreprocessor
 
@@ -149,6 +156,27 @@ class Grow:
     def __call__(self, results: dict) -> dict:
         side = 128 if "dog" in results["img_path"] else 64
         return Resize(size=side)(results)
+
+
+@pytest.mark.parametrize(
+    "change, text",
+    [
+        (lambda a, b: (a._replace(labels=a.labels * 0 + 3), b), "all 6 training images have class 3"),
+        (lambda a, b: (a._replace(labels=a.labels[:5]), b), "6 training features 'mean', but 5 labels"),
+        (lambda a, b: (a._replace(labels=a.labels - 1), b), "label -1 of a training image is no class"),
+        (lambda a, b: (a, Features({"mean": b.arrays["mean"][:0]}, b.labels[:0])), "there are no test images"),
+        (lambda a, b: (Features({}, a.labels[:0]), b), "there are no training images"),
+        (lambda a, b: (a, Features({"tokens": np.full((6, 2, 3), np.nan, np.float16)}, b.labels)),
+         "6 of 6 test features contain NaN"),
+        (lambda a, b: (Features({"mean": np.vstack([[np.inf] * 4, np.ones((5, 4))])}, a.labels), b),
+         "1 of 6 training features contain NaN or infinity"),
+    ],
+)  # fmt: skip
+def test_features_that_cannot_be_classified_are_refused(change, text):
+    train, test = (Features({"mean": np.ones((6, 4), np.float32)}, np.arange(6) % 2) for _ in range(2))
+    check_features(train, test)
+    with pytest.raises(DataError, match=text):
+        check_features(*change(train, test))
 
 
 def test_samples_without_a_label_are_refused(folder):

@@ -13,7 +13,7 @@ from mmengine.device import get_device
 
 from vislab.apis.probing_inputs import ProbeData, ProbeEncoder, load_data, load_encoder
 from vislab.engine.device import usable_device
-from vislab.engine.features import Extractor, Features, cached_features
+from vislab.engine.features import Extractor, Features, cached_features, check_features
 from vislab.engine.head_training import RATES, probe_head
 from vislab.engine.report import write_metrics
 from vislab.errors import ConfigError, check_choice
@@ -81,8 +81,11 @@ def probe(
     """
     began = time.perf_counter()
     kinds = _check_kinds(kind)
-    if not seeds or epochs < 1 or batch_size < 1:
-        raise ConfigError(f"seeds={list(seeds)}, epochs={epochs}, batch_size={batch_size}: at least one of each")
+    if not seeds or epochs < 1 or batch_size < 1 or num_workers < 0:
+        raise ConfigError(
+            f"seeds={list(seeds)}, epochs={epochs}, batch_size={batch_size}, num_workers={num_workers}: at least one "
+            "of each, and no negative number of workers"
+        )
     target = usable_device(device or get_device())
     source = load_encoder(
         encoder, checkpoint, part=part, random=random, seed=seeds[0], cfg_options=cfg_options
@@ -128,7 +131,12 @@ def evaluate_features(
     seeds: Sequence[int] = (0,),
     epochs: int = 15,
 ) -> tuple[dict[str, float], list[str]]:
-    """Return the accuracies of probes by name, and a line about the protocol of each kind."""
+    """Return the accuracies of probes by name, and a line about the protocol of each kind.
+
+    Raises:
+        DataError: The features cannot be classified; see `check_features`.
+    """
+    check_features(train, test)
     metrics: dict[str, float] = {}
     notes = []
     for kind in kinds:

@@ -141,6 +141,8 @@ def load_data(
     init_default_scope("vislab")
     if not 0 < crop <= 1:
         raise ConfigError(f"crop={crop} is not in (0, 1]")
+    if size is not None and size < 1:
+        raise ConfigError(f"size={size} is no size of images: expected pixels")
     config = isinstance(data, Config) or str(data).endswith(".py")
     if config and size is None:
         sets, settings = _sets_of_config(data, splits, None)
@@ -189,6 +191,8 @@ def _sets_of_folder(data: str, splits: Sequence[str] | None, pipeline: list) -> 
         splits = _find_splits(root)
     elif len(splits) != 2:
         raise ConfigError(f"splits={list(splits)}: expected two folders, of the training and of the test images")
+    elif os.path.realpath(os.path.join(root, splits[0])) == os.path.realpath(os.path.join(root, splits[1])):
+        raise ConfigError(f"splits={list(splits)}: the test images would be those of the training")
     return [
         DATASETS.build({"type": "ImageFolder", "data_root": root, "split": s, "pipeline": pipeline}) for s in splits
     ]

@@ -37,6 +37,36 @@ class Features(NamedTuple):
     labels: np.ndarray
 
 
+def check_features(train: Features, test: Features) -> None:
+    """Check that the features of both sets can be classified.
+
+    Raises:
+        DataError: A set is empty, has another number of features than of labels, a label below 0, or NaN or infinity;
+            or the training images are all of one class, for which any accuracy is meaningless.
+    """
+    for which, features in (("training", train), ("test", test)):
+        count = len(features.labels)
+        if not count:
+            raise DataError(f"probe: there are no {which} images")
+        if features.labels.min() < 0:
+            raise DataError(
+                f"probe: the label {features.labels.min()} of a {which} image is no class: expected 0, 1, .."
+            )
+        for name, values in features.arrays.items():
+            if len(values) != count:
+                raise DataError(f"probe: {len(values)} {which} features {name!r}, but {count} labels")
+            bad = int((~np.isfinite(values)).reshape(count, -1).any(axis=1).sum())
+            if bad:
+                raise DataError(
+                    f"probe: {bad} of {count} {which} features contain NaN or infinity: the encoder's weights are "
+                    "damaged or its training diverged"
+                )
+    if (train.labels == train.labels[0]).all():
+        raise DataError(
+            f"probe: all {len(train.labels)} training images have class {train.labels[0]}: expected two or more"
+        )
+
+
 class Extractor:
     """Computes features of samples with an encoder, always in eval mode and without gradient.
 

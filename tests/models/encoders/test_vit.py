@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tests.helpers.cae import masks, positions
-from vislab.errors import ConfigError
+from vislab.errors import CheckpointError, ConfigError
 from vislab.models.encoders.vit import ViT
 from vislab.ops.patches import take_rows
 
@@ -149,12 +149,20 @@ def test_layers_of_parameters():
         ({"img_size": (12, 0)}, "is not divisible"),
         ({"num_heads": 3}, "dim=16 is not divisible by num_heads=3"),
         ({"dim": 18, "num_heads": 2}, "dim=18 is not divisible by 4"),
+        ({"depth": 0}, "depth=0: at least one block"),
         ({"patch_std": 0.0}, "patch_std=0.0 is not above 0"),
     ],
 )
 def test_impossible_settings_are_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         ViT(**SMALL | settings)
+
+
+def test_layer_scales_are_not_left_out():
+    scaled, plain = (ViT(**SMALL | {"init_values": value}) for value in (0.5, None))
+    with pytest.raises(CheckpointError, match=r"e.g. blocks.0.ls1.gamma, the model has none: set init_values"):
+        plain.load_state_dict(scaled.state_dict(), strict=False)
+    scaled.load_state_dict(plain.state_dict(), strict=False)
 
 
 def test_images_of_another_size_are_refused():

@@ -122,6 +122,10 @@ def test_other_weights(tmp_path):
         "blocks.more": state | {"blocks.more": torch.ones(1)},
         "of another shape, e.g. blocks.group_1.block_1.res_path.conv_1.w": state
         | {"blocks.group_1.block_1.res_path.conv_1.w": torch.ones(1)},
+        "no dVAE encoder: blocks.input.w or": state | {"blocks.input.w": torch.ones(3, 3, 7, 7)},
+        "is missing or has no channels": state | {"blocks.output.conv.w": torch.tensor(1.0)},
+        "no dVAE encoder of width 200000": state | {"blocks.input.w": torch.ones(1).expand(200_000, 1, 1, 1)},
+        "damaged: NaN or infinity in blocks.input.b": state | {"blocks.input.b": torch.full((8,), torch.nan)},
         "another number type": state | {"blocks.input.b": torch.ones(8, dtype=torch.int8)},
     }
     for words, content in changes.items():
@@ -177,6 +181,12 @@ def test_loss_is_the_cross_entropy_of_each_patch(weights):
     assert target.loss(prediction.bfloat16(), labels).dtype == torch.float32
     prediction[0, 0, 3] = prediction[1, 1, 7] = 99
     assert target.extras(prediction, labels) == {"token_accuracy": torch.tensor(0.5)}
+
+
+@pytest.mark.parametrize("pretrained", ["", True, None, 3])
+def test_what_is_no_file_is_not_random_weights(pretrained):
+    with pytest.raises(ConfigError, match="is neither the path of a file nor False"):
+        DalleTarget(pretrained=pretrained)
 
 
 def test_views_of_another_size_or_none(weights):

@@ -86,6 +86,7 @@ def test_convolutional_teacher_and_a_finer_grid():
     [
         ({"img_size": (48, 48)}, "has 3x3 features for images of 48x48, the encoder 2x3 patches: choose img_size"),
         ({"img_size": (16, 48)}, "has 1x3 features"),
+        ({"img_size": 50}, "'vit_tiny_patch16_224' cannot encode images of 50x50 .*: choose another img_size"),
         ({"teacher": LITE, "img_size": 64}, "has 2x2 features for images of 64x64"),
     ],
 )
@@ -107,6 +108,8 @@ def test_gray_images_are_refused():
         ({"out_index": 12}, "out_index=12, 'vit_tiny_patch16_224' has 12"),
         ({"teacher": LITE, "project": True}, "project=True needs a transformer"),
         ({"tokens": "visible"}, "tokens='visible'"),
+        ({"img_size": 0}, "img_size=0 is no size"),
+        ({"img_size": (48, 80, 3)}, r"img_size=\(48, 80, 3\) is no size"),
     ],
 )
 def test_refused_settings(settings, words):

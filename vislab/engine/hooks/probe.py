@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from vislab.datasets.base import seeded
 from vislab.engine.distributed import unwrap
-from vislab.engine.features import Extractor, Features, extract
+from vislab.engine.features import Extractor, Features, check_features, extract
 from vislab.errors import ConfigError, DataError, check_choice
 from vislab.evaluation.knn import knn_accuracy
 from vislab.evaluation.linear_probe import linear_probe
@@ -113,6 +113,7 @@ class ProbeHook(Hook):
         preprocessor = encoder_preprocessor(model.data_preprocessor, encoder, place or type(model).__name__)
         extractor = Extractor(encoder, preprocessor.to(next(encoder.parameters()).device))
         train, test = (extract(extractor, samples, batch_size=self.batch_size) for samples in self._sets)
+        check_features(train, test)
         first, second = (self._vectors(features) for features in (train, test))
         if self.kind == "linear":
             return linear_probe(first, train.labels, second, test.labels, Cs=(0.01,)).accuracy

@@ -5,6 +5,7 @@ sine positions. Modules that exist in timm's VisionTransformer have its names.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from timm.layers import RelPosBias, drop_path
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from vislab.errors import ConfigError
+from vislab.errors import CheckpointError, ConfigError
 from vislab.layers.position import sincos_table
 from vislab.layers.recompute import recompute
 from vislab.ops.patches import patchify, take_rows
@@ -156,6 +157,16 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, mlp_ratio)
         self.ls2 = layer_scale(dim, init_values)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
+        if (
+            self.ls1 is None and f"{prefix}ls1.gamma" in state_dict
+        ):  # would be left out with a warning, and change outputs
+            raise CheckpointError(
+                f"the weights have layer scales, e.g. {prefix}ls1.gamma, the model has none: set init_values, such as "
+                "0.1; the values come from the file"
+            )
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def forward(self, x: Tensor, drop: bool = True) -> Tensor:
         """Map tokens (B, N, dim) to (B, N, dim); `drop=False` disables stochastic depth in training."""
         drop = drop and self.training
@@ -265,6 +276,8 @@ class ViT(nn.Module):
                 f"ViT: img_size={self.img_size} is not divisible by patch_size={patch_size}: choose multiples of it"
             )
         check_width("ViT", dim, num_heads)
+        if depth < 1:
+            raise ConfigError(f"ViT: depth={depth}: at least one block")
         if not patch_std > 0:
             raise ConfigError(f"ViT: patch_std={patch_std} is not above 0")
         self.patch_size, self.in_channels, self.dim = patch_size, in_channels, dim

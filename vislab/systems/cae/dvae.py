@@ -30,7 +30,7 @@ from vislab.systems.cae.targets import MaskedBatch, Target
 STRIDE = 8
 NUM_CODES = 8192
 _WIDTH, _GROUPS, _BLOCKS = 256, 4, 2
-_MARK = "blocks.input.w"
+_MARK, _HEAD = "blocks.input.w", "blocks.output.conv.w"
 
 
 class Conv(nn.Module):
@@ -121,19 +121,25 @@ def load_dvae(path: str | Path) -> DvaeEncoder:
             f"{path} holds no dVAE encoder: {_MARK} is not among its {len(state)} tensors, e.g. {next(iter(state))}"
         )
     state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-    head = state.get("blocks.output.conv.w")
-    model = DvaeEncoder(width=len(state[_MARK]), num_codes=NUM_CODES if head is None else len(head))
+    width, codes = (state[key].shape[0] if key in state and state[key].ndim else 0 for key in (_MARK, _HEAD))
+    if width < 4 or not codes:
+        raise CheckpointError(f"{path} is no dVAE encoder: {_MARK} or {_HEAD} is missing or has no channels")
+    with torch.device("meta"):  # compares the shapes before memory is allocated for them
+        model = DvaeEncoder(width=width, num_codes=codes)
     own = model.state_dict()
     wrong = sorted(
         {key for key in own if key not in state or state[key].shape != own[key].shape} | (state.keys() - own)
     )
     if wrong:
         raise CheckpointError(
-            f"{path} is no dVAE encoder of width {len(state[_MARK])}: {len(wrong)} tensors are missing, unknown or of "
+            f"{path} is no dVAE encoder of width {width}: {len(wrong)} tensors are missing, unknown or of "
             f"another shape, e.g. {', '.join(wrong[:3])}"
         )
     check_types(own, state, path)
-    model.load_state_dict(state)
+    broken = [key for key, value in state.items() if not value.isfinite().all()]
+    if broken:  # the largest of NaNs is the first code, everywhere
+        raise CheckpointError(f"{path} is damaged: NaN or infinity in {', '.join(broken[:3])}. Download it again")
+    model.to_empty(device="cpu").load_state_dict(state)
     return model.requires_grad_(False).eval()
 
 
@@ -156,6 +162,8 @@ class DalleTarget(Target):
 
     def __init__(self, *, pretrained: str | Literal[False]) -> None:
         super().__init__()
+        if pretrained is not False and (not isinstance(pretrained, str) or not pretrained):
+            raise ConfigError(f"DalleTarget: pretrained={pretrained!r} is neither the path of a file nor False")
         encoder = load_dvae(pretrained) if pretrained else DvaeEncoder()
         self.dvae = Frozen(encoder)
         self.num_codes = len(encoder.blocks.output.conv.b)

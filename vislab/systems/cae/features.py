@@ -69,6 +69,8 @@ class FeatureTarget(Target):
         self.register_buffer("std", torch.tensor(stats["std"]), persistent=False)
         size = tuple(stats["input_size"][1:]) if img_size is None else img_size
         self.img_size = (size, size) if isinstance(size, int) else tuple(size)
+        if len(self.img_size) != 2 or not all(isinstance(side, int) and side > 0 for side in self.img_size):
+            raise ConfigError(f"FeatureTarget: img_size={img_size!r} is no size: one integer or (h, w)")
         self.is_transformer = hasattr(network, "num_prefix_tokens")
         if project and not self.is_transformer:
             raise ConfigError(f"FeatureTarget: project=True needs a transformer, {teacher!r} has no tokens")
@@ -83,8 +85,14 @@ class FeatureTarget(Target):
                 f"FeatureTarget: the teacher sees RGB images, the encoder has in_channels={encoder.in_channels}"
             )
         self.grid = encoder.grid
-        with torch.no_grad():
-            _, features = self._features(torch.zeros(1, 3, *self.img_size))
+        try:
+            with torch.no_grad():
+                _, features = self._features(torch.zeros(1, 3, *self.img_size))
+        except (RuntimeError, AssertionError) as error:  # such as a side that the teacher's patches do not divide
+            raise ConfigError(
+                f"FeatureTarget: {self.teacher!r} cannot encode images of {self.img_size[0]}x{self.img_size[1]} "
+                f"({error}): choose another img_size"
+            ) from error
         rows, columns = features.shape[2:]
         if rows % self.grid[0] or columns % self.grid[1]:
             raise ConfigError(

@@ -136,6 +136,9 @@ def test_a_rotated_box_is_not_read_as_horizontal(tmp_path):
 def test_settings_are_checked(tmp_path):
     with pytest.raises(ConfigError, match="boxes='rotated' is not one of"):
         DIOR(data_root=str(tmp_path), boxes="rotated")
+    for split in (3, [], ["train", None]):
+        with pytest.raises(ConfigError, match="expected the name of a list"):
+            DIOR(data_root=str(tmp_path), split=split)
     (tmp_path / "ImageSets").mkdir()
     with pytest.raises(DataError, match="has no images"):
         DIOR(data_root=str(tmp_path))

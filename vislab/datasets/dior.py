@@ -11,7 +11,7 @@ from typing_extensions import Unpack
 from vislab.datasets.object_boxes import Entry, Problems, check_angle, read_numbers
 from vislab.datasets.oriented import AnnotatedImage, OrientedArguments, OrientedDataset
 from vislab.datasets.pairs import read_list
-from vislab.errors import DataError, check_choice
+from vislab.errors import ConfigError, DataError, check_choice
 from vislab.io.listing import choose_images, list_files
 from vislab.registry import DATASETS
 
@@ -62,7 +62,9 @@ class DIOR(OrientedDataset):
         **common: Unpack[OrientedArguments],
     ) -> None:
         check_choice("DIOR: boxes", boxes, _FOLDERS)
-        self.split = [split] if isinstance(split, str) else list(split)
+        self.split = [split] if not isinstance(split, (list, tuple)) else list(split)
+        if not self.split or not all(isinstance(part, str) and part for part in self.split):
+            raise ConfigError(f"DIOR: split={split!r}: expected the name of a list, such as 'trainval', or several")
         self.boxes = boxes
         self.annotations = annotations or _FOLDERS[boxes]
         super().__init__(data_root=data_root, **common)

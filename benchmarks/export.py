@@ -6,8 +6,8 @@ Models have random weights, which take as long as trained ones; the batch is one
 of any output for three inputs, as a part of the range of the output; "choices" is the number of discrete decisions
 (masks, best tokens, angles) that are compared up to ties. Times are medians of interleaved runs with the same number of
 threads; "ratio" is onnxruntime's time divided by that of the model in inference mode: below 1, it is faster. "export"
-is the time of tracing, conversion and check. All models take half an hour on an idle core; with --rows, an interrupted
-run is continued by the same command, and the table is recorded when it is complete.
+is the time of tracing, conversion and check. With --rows, an interrupted run is continued by the same command, and
+the table is recorded when it is complete.
 """
 
 import gc

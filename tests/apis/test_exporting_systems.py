@@ -173,3 +173,23 @@ def test_files(name, format, tmp_path):
         found = session.run(None, {graph.input_name: inputs.numpy()})
         assert [x.name for x in session.get_outputs()] == list(graph.outputs)
         assert [value.shape[0] for value in found] == [3] * len(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["eco_m2f", "plain detr", "two-stage detr", "rotated detr", "mutdet"])
+def test_a_file_for_each_size(name, tmp_path):
+    """Tables of positions and sampling points are those of the size."""
+    model = build(name)
+    for size in ((64, 96), (96, 64), (128, 128)):
+        done = export_model(model, tmp_path / f"{size[0]}x{size[1]}.onnx", size=size)
+        assert done.largest.relative <= 1e-4 and {found.size for found in done.differences} == {size}
+
+
+@pytest.mark.slow
+def test_a_file_for_each_exit(tmp_path):
+    model, sizes = build("eco_m2f"), []
+    for exit in (1, 2, 3):
+        done = export_model(model, tmp_path / f"{exit}.onnx", size=SIZE, exit=exit)
+        assert done.largest.relative <= 1e-4 and done.metadata["exit"] == str(exit)
+        sizes.append(done.path.stat().st_size)
+    assert sizes == sorted(set(sizes))  # later layers are not in the files of earlier exits

@@ -33,7 +33,7 @@ def test_without_h5py(tmp_path, convert, monkeypatch):
 
 
 class StandIn(dict):
-    """What the tool uses of an h5py.File: tables by name, and references by their value."""
+    """The parts of an h5py.File that the tool uses: tables by name, and references by their value."""
 
     def __enter__(self):
         return self

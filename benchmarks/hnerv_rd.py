@@ -310,14 +310,18 @@ def at_equal_quality(rows: dict, clip: str) -> list[str]:
 
 def draw(rows: dict, clips: list[str], seed: int, path: Path) -> None:
     """Draw PSNR over bits per pixel, one panel per clip."""
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.5 * len(clips), 4.5), layout="constrained")
     for axes, clip in zip(figure.subplots(1, len(clips), squeeze=False)[0], clips, strict=True):
+        axes.set_prop_cycle(color=colormaps["tab20"].colors)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter("{x:.3g}")
         for kind, points in curves(rows, clip, seed).items():
             axes.plot([p["bpp"] for p in points], [p["psnr"] for p in points], marker="o", markersize=3, label=kind)
-        axes.set(title=clip, xlabel="bits per pixel", ylabel="PSNR (dB)", xscale="log")
+        axes.set(title=clip, xlabel="bits per pixel", ylabel="PSNR (dB)")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=6)
     FigureCanvasAgg(figure).print_png(path)

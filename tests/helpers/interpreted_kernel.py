@@ -8,6 +8,7 @@ import random
 import sys
 
 import torch
+from torch import library
 
 from vislab.ops import ms_deform_attn as op
 from vislab.ops.ms_deform_attn_triton import sample_by_kernel
@@ -91,12 +92,12 @@ def special_inputs() -> dict[str, bool]:
 
 
 def as_operator() -> dict[str, bool]:
-    """Return whether torch.library's checks, torch.compile and torch.export accept the operator, and whether the check
+    """Return whether opcheck of torch, torch.compile and torch.export accept the operator, and whether the check
     on the device passes."""
     torch.manual_seed(0)
     value, locations, weights = inputs(queries=2, dim=16, points=1)
     sizes = [side for shape in SHAPES for side in shape]
-    checked = torch.library.opcheck(
+    checked = library.opcheck(
         torch.ops.vislab.ms_deform_attn.default,
         (value.requires_grad_(), sizes, locations.requires_grad_(), weights.requires_grad_()),
         test_utils=("test_schema", "test_autograd_registration", "test_faketensor"),

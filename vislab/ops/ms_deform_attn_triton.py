@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, library
 
 _TILE = 1024  # queries x channels of a program
 _PARTS = 2.0**40  # of the largest contribution; 2^22 such contributions fit into 64 bits
@@ -120,7 +120,7 @@ def _settings(value: Tensor, locations: Tensor) -> tuple[tuple[int, int], dict[s
     return (triton.cdiv(n, block), b * m), {"M": m, "L": levels, "P": points, "D": d, "BN": block, "BD": wide}
 
 
-@torch.library.custom_op("vislab::ms_deform_attn", mutates_args=())
+@library.custom_op("vislab::ms_deform_attn", mutates_args=())
 def _forward(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -> Tensor:
     b, s, m, d = value.shape
     n = locations.shape[1]
@@ -136,7 +136,7 @@ def _(value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor) -
     return value.new_empty(value.shape[0], locations.shape[1], value.shape[2] * value.shape[3], dtype=torch.float32)
 
 
-@torch.library.custom_op("vislab::ms_deform_attn_backward", mutates_args=())
+@library.custom_op("vislab::ms_deform_attn_backward", mutates_args=())
 def _backward(
     grad: Tensor, value: Tensor, sizes: Sequence[int], locations: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -158,9 +158,8 @@ class Block(nn.Module):
         self.ls2 = layer_scale(dim, init_values)
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        if (
-            self.ls1 is None and f"{prefix}ls1.gamma" in state_dict
-        ):  # would be left out with a warning, and change outputs
+        # a layer scale without a place would be left out with a warning only, and change the outputs
+        if self.ls1 is None and f"{prefix}ls1.gamma" in state_dict:
             raise CheckpointError(
                 f"the weights have layer scales, e.g. {prefix}ls1.gamma, the model has none: set init_values, such as "
                 "0.1; the values come from the file"

@@ -63,3 +63,12 @@ def test_without_files_and_network_the_remedy_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr("torchvision.datasets.cifar.download_and_extract_archive", offline)
     with pytest.raises(DataError, match="cannot be downloaded.*no route to host.*data/README.md"):
         CIFAR10(data_root=str(tmp_path), download=True)
+
+
+def test_nothing_is_downloaded_offline(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("torchvision.datasets.CIFAR10.download", lambda self: asked.append(self))
+    monkeypatch.setenv("VISLAB_OFFLINE", "1")
+    with pytest.raises(DataError, match="VISLAB_OFFLINE is set: copy torchvision's files of CIFAR10 there"):
+        CIFAR10(data_root=str(tmp_path), download=True)
+    assert asked == []

@@ -8,6 +8,7 @@ import numpy as np
 from vislab.datasets.class_list import class_index, warn_absent_classes
 from vislab.datasets.in_memory import InMemoryImages
 from vislab.errors import DataError
+from vislab.io.download import is_offline
 from vislab.registry import DATASETS
 
 
@@ -55,16 +56,15 @@ class TorchvisionImages(InMemoryImages):
         import torchvision.datasets  # imported late: takes a second
 
         name = type(self).__name__
-        remedy = (
-            f"run once with download=True and a network connection, or copy torchvision's files of {name} there "
-            "(data/README.md)"
-        )
+        download = self.download and not is_offline()
+        how = "VISLAB_OFFLINE is set" if is_offline() else "run once with download=True and a network connection"
+        remedy = f"{how}{':' if is_offline() else ', or'} copy torchvision's files of {name} there (data/README.md)"
         try:
-            found = getattr(torchvision.datasets, name)(self.data_root, train=self.train, download=self.download)
+            found = getattr(torchvision.datasets, name)(self.data_root, train=self.train, download=download)
         except RuntimeError as error:  # not found or corrupted, or the download failed its checksum
             raise DataError(f"{name} in {self.data_root!r}: {error}; {remedy}") from error
         except (OSError, EOFError, ValueError) as error:
-            what = "cannot be downloaded" if self.download else "cannot be read"
+            what = "cannot be downloaded" if download else "cannot be read"
             raise DataError(f"{name} {what} ({self.data_root!r}): {type(error).__name__}: {error}; {remedy}") from error
         own = tuple(found.classes)
         classes = self._metainfo["classes"] = self.given_classes or own

@@ -14,7 +14,8 @@ from torch import nn
 from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.io.atomic import copy_atomically
 from vislab.io.checkpoint import load_checkpoint
-from vislab.io.download import checksum, fetch, file_name, is_offline
+from vislab.io.download import checksum, fetch, file_name
+from vislab.io.hub import hub_rules
 from vislab.io.packages import package_file
 from vislab.io.weights import load_state
 from vislab.zoo.catalogue import Entry, Weights
@@ -190,9 +191,8 @@ def _from_hub(entry: Entry, files: Sequence[str]) -> Path:
     weights, failure, why = entry.weights[0], None, ""
     for file in files:
         try:
-            return Path(
-                hf_hub_download(weights.hub, file, revision=weights.revision, local_files_only=is_offline() or None)
-            )
+            with hub_rules():
+                return Path(hf_hub_download(weights.hub, file, revision=weights.revision))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             failure: Exception = error
             why = (

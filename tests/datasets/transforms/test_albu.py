@@ -1,5 +1,6 @@
 """Test the albumentations adapter: lazy import, invalid arguments, rotated boxes without masks, holes."""
 
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,17 @@ def _scene(i: int, size=(120, 140)) -> dict:
 def test_albumentations_is_imported_late():
     code = "import sys, vislab.datasets.transforms; sys.exit('albumentations' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_no_server_is_asked_for_a_newer_albumentations():
+    code = (
+        "import urllib.request as r; from vislab.datasets.transforms import Albu\n"
+        "def no(*a, **k): raise SystemExit('asked')\n"
+        "r.OpenerDirector.open = no; Albu(transforms=[{'name': 'HorizontalFlip'}])"
+    )
+    env = {key: value for key, value in os.environ.items() if key != "NO_ALBUMENTATIONS_UPDATE"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_rotated_boxes_without_masks_follow_the_rotation():

@@ -1,10 +1,15 @@
 """timm models from files: other layouts are converted, and what does not fit is refused."""
 
+import hashlib
+
 import pytest
 import timm
 import torch
+from huggingface_hub import constants
 from safetensors.torch import save_file
 
+from tests.helpers.local_hub import serving_hub
+from tests.helpers.local_server import serving
 from vislab.errors import CheckpointError, ConfigError
 from vislab.models.encoders.timm_encoder import TimmEncoder
 from vislab.models.encoders.timm_models import (
@@ -107,3 +112,75 @@ def test_models_that_cannot_checkpoint_gradients():
     assert model.grad_checkpointing
     with pytest.raises(ConfigError, match="X: timm model 'other' does not support grad_checkpointing"):
         enable_grad_checkpointing(torch.nn.Linear(1, 1), "other", owner="X")
+
+
+@pytest.fixture
+def tiny_cfg(monkeypatch):
+    """Where timm says that the weights of a tiny model are."""
+    from timm.models import _registry
+
+    name = "test_vit.r160_in1k"
+    cfg = timm.get_pretrained_cfg(name)
+    monkeypatch.setitem(_registry._model_pretrained_cfgs, name, cfg)
+    return cfg
+
+
+TEMPLATE = "/{repo_id}/resolve/{revision}/{filename}"  # of addresses of the hub
+
+
+def tiny(**given):
+    return create_model("test_vit.r160_in1k", {}, owner="X", **given)
+
+
+def test_weights_at_plain_addresses_come_by_our_download(tmp_path, monkeypatch, tiny_cfg):
+    """Resumed, checked by the digits in the name, found again; refused without a connection by VISLAB_OFFLINE."""
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    source = tiny(download=False)
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    content = (tmp_path / "a.pth").read_bytes()
+    name = f"tiny-{hashlib.sha256(content).hexdigest()[:8]}.pth"
+    with serving() as site:
+        tiny_cfg.url, tiny_cfg.hf_hub_id = f"{site.address}/{name}", None
+        site.files[f"/{name}"], site.faults = content[:-1] + b"?", [1000]
+        monkeypatch.setattr("vislab.io.download._PAUSE", 0.0)
+        with pytest.raises(CheckpointError, match=r"weights of timm's 'test_vit.*is not the expected file: its SHA256"):
+            tiny(download=True)
+        assert [wanted for _, wanted in site.requests] == [None, "bytes=1000-"]
+        monkeypatch.setenv("VISLAB_OFFLINE", "1")
+        with pytest.raises(CheckpointError, match=r"VISLAB_OFFLINE is set.*download http.*and use pretrained=PATH"):
+            tiny(download=True)
+        assert len(site.requests) == 2 and not [p for p in (tmp_path / "hub").rglob("*") if p.is_file()]
+        monkeypatch.delenv("VISLAB_OFFLINE")
+        site.files[f"/{name}"] = content
+        assert torch.equal(tiny(download=True).cls_token, source.cls_token)
+        monkeypatch.setenv("VISLAB_OFFLINE", "1")
+        assert torch.equal(tiny(download=True).cls_token, source.cls_token)
+        assert len(site.requests) == 3
+
+
+def test_weights_of_the_hub_obey_vislab_offline(tmp_path, monkeypatch, tiny_cfg):
+    """Also if it is set after huggingface_hub is imported."""
+    source = tiny(download=False)
+    (tmp_path / "hub/timm/tiny").mkdir(parents=True)
+    save_file(source.state_dict(), str(tmp_path / "hub/timm/tiny/model.safetensors"))
+    tiny_cfg.hf_hub_id = "timm/tiny"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    with serving_hub(tmp_path / "hub") as address:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setenv("VISLAB_OFFLINE", "1")
+        for _ in range(2):
+            with pytest.raises(CheckpointError, match=r"VISLAB_OFFLINE is set.*hf download timm/tiny.*pretrained=PATH"):
+                tiny(download=True)
+        assert not (tmp_path / "cache").exists() and not constants.HF_HUB_OFFLINE
+        monkeypatch.delenv("VISLAB_OFFLINE")
+        assert torch.equal(tiny(download=True).cls_token, source.cls_token)
+        monkeypatch.setenv("VISLAB_OFFLINE", "1")
+        assert torch.equal(tiny(download=True).cls_token, source.cls_token)  # from the cache
+
+
+def test_a_tag_that_timm_does_not_have_is_named():
+    with pytest.raises(ConfigError, match=r"X: Invalid pretrained tag \(no\).*Expected resnet18\.a1_in1k or "):
+        create_model("resnet18.no", {}, owner="X", download=False)

@@ -4,6 +4,7 @@ Image, masks, maps, boxes and rotated boxes are passed in one call, so that they
 parameters.
 """
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -196,6 +197,7 @@ def _decode_labels(moved: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 
 def _compose(steps: Sequence[Mapping[str, Any]], min_visibility: float):
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else importing it asks a server for its latest version
     import albumentations as A
 
     return A.Compose(

@@ -2,17 +2,23 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
-from vislab.errors import CheckpointError, ConfigError, nearest
+from vislab.errors import CheckpointError, ConfigError, DataError, nearest
 from vislab.io.checkpoint import read_metadata
+from vislab.io.download import fetch, file_name, is_address, is_offline
+from vislab.io.hub import hub_rules
 from vislab.io.weights import check_types, read_weights
 
 ARCHITECTURE_KEY = "vislab_encoder"
 """Metadata of exported encoders: what the tensors do not show, such as the number of heads, and timm's arguments."""
+_DIGITS = re.compile(r"-([0-9a-f]{8,})\.")  # of the SHA256, in names of timm's files
 
 
 def create_model(
@@ -28,7 +34,7 @@ def create_model(
         alternatives: Sets of additional arguments, of which the first one supported by the model is used.
 
     Raises:
-        ConfigError: Unknown name or argument.
+        ConfigError: Unknown name, tag or argument.
         CheckpointError: timm's weights are not available.
     """
     import timm  # imported late: takes a second
@@ -37,20 +43,59 @@ def create_model(
         close = nearest(name.split(".")[0], timm.list_models(), count=3)
         hint = f"; nearest: {', '.join(close)}" if close else "; timm.list_models('*part*') lists names"
         raise ConfigError(f"{owner}: timm {timm.__version__} has no model {name!r}{hint}")
+    try:
+        timm.get_pretrained_cfg(name)
+    except RuntimeError as error:  # the part after the dot
+        known = timm.list_pretrained(f"{name.split('.')[0]}.*")
+        raise ConfigError(f"{owner}: {error} Expected {' or '.join(known) or 'no tag'}") from error
+    if download:
+        _download_plain(name)
     for extra in alternatives:
         try:
-            return timm.create_model(name, pretrained=download, **extra, **args)
+            with hub_rules():
+                return timm.create_model(name, pretrained=download, **extra, **args)
         except TypeError as error:
             if not any(key in str(error) for key in extra):
                 raise ConfigError(f"{owner}: timm model {name!r}: {error}") from error
         except Exception as error:
             if not download:
                 raise
-            raise CheckpointError(
-                f"timm has no weights for {name!r} or cannot download them ({error}); "
-                "use pretrained=PATH or pretrained=False"
-            ) from error
+            raise CheckpointError(_no_weights(name, error)) from error
     raise ConfigError(f"{owner}: timm model {name!r} takes none of {[list(extra) for extra in alternatives]}")
+
+
+def _download_plain(name: str) -> None:
+    """Download timm's weights that are not on the hub to the place where timm looks for them.
+
+    Raises:
+        CheckpointError: They cannot be downloaded, or VISLAB_OFFLINE is set.
+    """
+    import timm
+
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is None or not is_address(cfg.url) or cfg.hf_hub_id:
+        return
+    target = Path(torch.hub.get_dir()) / "checkpoints" / file_name(cfg.url)
+    digits = _DIGITS.search(target.name)
+    try:
+        fetch(cfg.url, target, sha256=digits and digits[1], by_hand="use pretrained=PATH")
+    except DataError as error:
+        raise CheckpointError(f"weights of timm's {name!r}: {error}") from error
+
+
+def _no_weights(name: str, error: Exception) -> str:
+    """Return the message for weights that timm could not load."""
+    import timm
+
+    hub = getattr(timm.get_pretrained_cfg(name), "hf_hub_id", None)
+    if hub and is_offline():
+        return (
+            f"VISLAB_OFFLINE is set, but the weights of timm's {name!r} are not in the cache of the hub: download them "
+            f"where there is a network (hf download {hub}), and use pretrained=PATH, or pretrained=False"
+        )
+    return (
+        f"timm has no weights for {name!r} or cannot download them ({error}); use pretrained=PATH or pretrained=False"
+    )
 
 
 def load_weights(model: nn.Module, path: str, *, optional: Collection[str] = ()) -> list[str]:

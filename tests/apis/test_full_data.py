@@ -117,10 +117,9 @@ def test_names_that_lead_out_of_the_folder(tmp_path, name):
 def test_damage_leaves_nothing(site, tmp_path):
     for content in (site.files["/ADEChallengeData2016.zip"][:-30], b"<html>", b""):
         site.files["/ADEChallengeData2016.zip"] = content
-        with pytest.raises(DataError, match="is damaged .*: remove it, and run the command again"):
+        with pytest.raises(DataError, match="is damaged .* It was removed: run the command again"):
             prepare_full("ade20k", tmp_path)
-        assert list(tree(tmp_path)) == ["downloads/ADEChallengeData2016.zip"]
-        (tmp_path / "downloads/ADEChallengeData2016.zip").unlink()
+        assert not tree(tmp_path)
 
 
 def test_changed_bytes(site, tmp_path):

@@ -146,8 +146,13 @@ def test_coco(site, tmp_path, monkeypatch):
         prepare("coco", tmp_path)
     assert not (tmp_path / "coco_panoptic").exists()
     site.files["/000000000100.jpg"], before = missing, len(site.requests)
-    prepare("coco", tmp_path)
+    right, site.sets["coco"] = site.sets["coco"], dataclasses.replace(site.sets["coco"], digest="00")
+    with pytest.raises(DataError, match="expected 00. Its downloads were removed"):
+        prepare("coco", tmp_path)
     assert len(site.requests) - before == 50  # what was there is not fetched again
+    site.sets["coco"], before = right, len(site.requests)
+    prepare("coco", tmp_path)
+    assert len(site.requests) - before == 101  # one of the files was wrong
     config = "eco_m2f/eco_m2f_lite0_coco_panoptic_cpu"
     assert [len(dataset(config, tmp_path, monkeypatch, split)) for split in ("train", "val")] == [70, 30]
     assert len(json.loads((tmp_path / "coco_panoptic/annotations/panoptic_val.json").read_text())["images"]) == 30
@@ -176,7 +181,7 @@ def test_weights(site, tmp_path, monkeypatch):
     found = load_file(tmp_path / SETS["weights"].place)
     assert sorted(found) == sorted(state) and all(torch.equal(found[k], state[k]) for k in state)
     torch.save({"a": torch.zeros(3)}, tmp_path / "file.pth")
-    with pytest.raises(DataError, match="does not contain the weights of EfficientNet-Lite0"):
+    with pytest.raises(DataError, match="shapes of its weights are not those .*EfficientNet-Lite0. Download it"):
         prepare("weights", tmp_path / "other", str(tmp_path / "file.pth"))
     (tmp_path / "package/models").mkdir(parents=True)
     (tmp_path / "package/models/lite0.pth").write_bytes(b"another")
@@ -191,7 +196,7 @@ def test_weights(site, tmp_path, monkeypatch):
 
 def test_what_is_no_such_archive_is_one_message_and_leaves_nothing(site, tmp_path):
     site.files["/camvid.zip"] = b"<html>sign in</html>"
-    with pytest.raises(DataError, match="not an archive of 'camvid': File is not a zip file.*--source"):
+    with pytest.raises(DataError, match="not the source .*'camvid': File is not a zip file.*removed: run .*--source"):
         prepare("camvid", tmp_path)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -203,11 +208,20 @@ def test_what_is_no_such_archive_is_one_message_and_leaves_nothing(site, tmp_pat
     site.sets["camvid"] = dataclasses.replace(site.sets["camvid"], digest="00")
     with pytest.raises(DataError, match="the checksum of its files is .*expected 00"):
         prepare("camvid", tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["downloads"]
+    assert [p.name for p in tmp_path.rglob("*")] == ["downloads"]  # not even the archive with another content
     with pytest.raises(DataError, match="there is no file nowhere.zip"):
         prepare("camvid", tmp_path, "nowhere.zip")
     with pytest.raises(DataError, match="no small dataset 'camvd'; expected one of weights, camvid"):
         prepare("camvd", tmp_path)
+
+
+def test_weights_that_are_damaged_are_downloaded_again(site, tmp_path):
+    for content in (b"no checkpoint", b""):
+        site.files["/weights.zip"] = content
+        with pytest.raises(DataError, match="Its downloads were removed: run the command again"):
+            prepare("weights", tmp_path)
+        assert [p.name for p in tmp_path.rglob("*")] == ["downloads"]
+    assert len(site.requests) == 2
 
 
 def test_every_config_for_cpus_is_served():

@@ -114,7 +114,13 @@ def prepare_full(name: str, root: str | Path, source: str | Path | None = None) 
             for address in full.archives
         ]
         for archive in archives:
-            unpack(archive, building, within=full.within)
+            try:
+                unpack(archive, building, within=full.within)
+            except DamagedArchive as error:
+                if archive.parent != downloads:
+                    raise
+                archive.unlink()
+                raise DataError(f"{error}. It was removed: run the command again") from error
         os.replace(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -122,6 +128,10 @@ def prepare_full(name: str, root: str | Path, source: str | Path | None = None) 
         if archive.parent == downloads:
             archive.unlink()
     return target
+
+
+class DamagedArchive(DataError):
+    """An archive cannot be read."""
 
 
 def unpack(archive: Path, folder: Path, *, within: str = "") -> None:
@@ -133,7 +143,8 @@ def unpack(archive: Path, folder: Path, *, within: str = "") -> None:
         within: Leading folder of the names, which is left out.
 
     Raises:
-        DataError: The file is damaged, a name leads out of the folder, or the disk is too small.
+        DamagedArchive: The file is damaged.
+        DataError: A name leads out of the folder, or the disk is too small.
     """
     inner = []
     try:
@@ -151,7 +162,7 @@ def unpack(archive: Path, folder: Path, *, within: str = "") -> None:
                     shutil.copyfileobj(source, file, 1 << 20)
                 inner += [target] if target.suffix == ".zip" else []
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise DataError(f"{archive} is damaged ({error}): remove it, and run the command again") from error
+        raise DamagedArchive(f"{archive} is damaged ({error})") from error
     except OSError as error:
         raise DataError(f"{archive} cannot be unpacked to {folder}: {error}") from error
     for target in inner:

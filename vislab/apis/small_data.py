@@ -7,13 +7,14 @@ import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vislab.apis.full_data import BY_HAND
-from vislab.errors import DataError
+from vislab.errors import CheckpointError, DataError
 from vislab.io.download import fetch, inner_path, is_address
 from vislab.io.packages import package_file
 from vislab.io.weights import read_weights
@@ -72,22 +73,30 @@ def prepare(name: str, root: str | Path, source: str | None = None) -> Path:
         small.make(small, building / target.name, downloads, source or small.source)
         found = digest(building / target.name)
         if small.digest is not None and found != small.digest:
-            raise DataError(
-                f"{source or small.source} is not the source of the small dataset {name!r}: the checksum of its "
-                f"files is {found}, expected {small.digest}"
-            )
+            raise ValueError(f"the checksum of its files is {found}, expected {small.digest}")
         target.parent.mkdir(parents=True, exist_ok=True)
         os.replace(building / target.name, target)
-    except (zipfile.BadZipFile, tarfile.TarError, KeyError, EOFError, ValueError, RuntimeError) as error:
-        for path in downloads.glob(f"{name}_*") if downloads.is_dir() else ():
-            path.unlink()  # the downloads are unusable
+    except (*_UNUSABLE, KeyError, EOFError, ValueError, RuntimeError, CheckpointError) as error:
+        removed = _discard(name, downloads)
         raise DataError(
-            f"{source or small.source} is not an archive of {name!r}: {error}. Download it again, or pass one with "
-            "--source"
+            f"{source or small.source} is not the source of the small dataset {name!r}: {error}. "
+            f"{'Its downloads were removed: run the command again' if removed else 'Download it again'}, or pass "
+            "another file with --source"
         ) from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return target
+
+
+_UNUSABLE = (zipfile.BadZipFile, tarfile.TarError, zlib.error)
+
+
+def _discard(name: str, downloads: Path) -> bool:
+    """Remove the unusable downloads of a set, so that the next call gets them again; returns whether there are any."""
+    files = [*downloads.glob(f"{name}_*"), *downloads.glob(f"{name}/*")]
+    for path in files:
+        path.unlink()
+    return bool(files)
 
 
 def digest(path: Path) -> str:
@@ -112,7 +121,7 @@ def _weights(small: SmallSet, target: Path, downloads: Path, source: str) -> Non
     given = list(read_weights(source).values())
     expected = timm.create_model("tf_efficientnet_lite0").state_dict()
     if [tuple(v.shape) for v in given] != [tuple(v.shape) for v in expected.values()]:
-        raise DataError(f"{source} does not contain the weights of EfficientNet-Lite0: their shapes differ from timm's")
+        raise ValueError("the shapes of its weights are not those of timm's EfficientNet-Lite0")
     save_file({name: value.contiguous() for name, value in zip(expected, given, strict=True)}, str(target))
 
 

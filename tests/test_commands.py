@@ -106,6 +106,9 @@ def test_each_command_is_accepted(place, line):
     for word in arguments:
         if re.match(r"configs/\w+/\w+\.py", word):
             assert (REPOSITORY / word).is_file(), place
+    for word in arguments[:1]:
+        if re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+){2,}", word):  # the name of a config
+            assert [*REPOSITORY.glob(f"configs/*/{word}.py")], place
 
 
 def test_the_tests_name_the_commands():

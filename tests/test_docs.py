@@ -21,7 +21,7 @@ PAGES = [
     *sorted(REPOSITORY.glob("configs/**/README.md")),
 ]
 PAGES += [REPOSITORY / name for name in ("CONTRIBUTING.md", "data/README.md", "tests/README.md")]
-COMMAND = re.compile(r"python (tools/[\w/]+\.py|benchmarks/\w+\.py)((?:[^\n`]|\\\n)*)")
+COMMAND = re.compile(r"(?:python (tools/[\w/]+\.py|benchmarks/\w+\.py)|\bvislab ([a-z-]+))((?:[^\n`]|\\\n)*)")
 
 
 def page_id(path: Path) -> str:
@@ -53,6 +53,33 @@ def test_links_between_pages(hooks):
         hooks.rewrite_links("[a](none.md)", "index.md", "README.md")
 
 
+def slug(heading: str) -> str:
+    """The anchor of a heading on GitHub."""
+    return re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("path", [*PAGES, REPOSITORY / "benchmarks/RESULTS.md"], ids=page_id)
+def test_anchors_are_headings(path):
+    for target, anchor in re.findall(r"\]\(([\w./-]*)#([^)]*)\)", path.read_text()):
+        page = (path.parent / target) if target else path
+        headings = re.findall(r"^#+ (.*)", page.read_text(), re.MULTILINE)
+        assert anchor in {slug(heading) for heading in headings}, f"{target}#{anchor}"
+
+
+def test_the_site_has_the_anchors_of_github():
+    assert (
+        "slugify: !!python/object/apply:pymdownx.slugs.slugify {kwds: {case: lower}}"
+        in (REPOSITORY / "mkdocs.yml").read_text()
+    )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_code_is_no_part_of_a_list(path):
+    """A block that is indented below a list item is a paragraph on the site."""
+    found = re.findall(r"^- .*\n(?:  .*\n)*\n( {4,7}\S.*)", path.read_text(), re.MULTILINE)
+    assert not found
+
+
 def test_every_page_is_in_the_navigation():
     navigation = (REPOSITORY / "mkdocs.yml").read_text()
     pages = [str(path.relative_to(REPOSITORY / "docs")) for path in (REPOSITORY / "docs").rglob("*.md")]
@@ -76,8 +103,10 @@ def commands() -> list[tuple[str, str, str]]:
     found = []
     for path in PAGES:
         for match in COMMAND.finditer(path.read_text()):
-            words = match[2].split("#")[0].replace("\\\n", " ")
-            found.append((page_id(path), match[1], words))
+            words = match[3].split("#")[0].replace("\\\n", " ")
+            script = match[1] or f"tools/{match[2].replace('-', '_')}.py"
+            if match[1] or (REPOSITORY / script).is_file():  # not of sentences such as "vislab is ..."
+                found.append((page_id(path), script, words))
     return found
 
 

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from configparser import ConfigParser
 from pathlib import Path
 
@@ -97,14 +98,35 @@ def test_files_that_are_not_python_are_named_in_the_package_data():
         assert any(path in package.glob(pattern) for pattern in patterns), path
 
 
+@pytest.fixture
+def source(tmp_path):
+    """A copy of what a build needs: it leaves folders behind."""
+    folder = tmp_path / "source"
+    folder.mkdir()
+    for name in ("vislab", "configs", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        subprocess.run(["cp", "-r", str(REPOSITORY / name), str(folder / name)], check=True)
+    return folder
+
+
 @pytest.mark.slow
-def test_a_wheel_brings_the_configs(tmp_path):
+def test_an_editable_install_is_found_before_a_folder_of_its_name(source, tmp_path):
+    """In the folder that contains a clone named vislab, `import vislab` is the package, not the clone."""
+    clone = source.rename(tmp_path / "vislab")
+    code = f"from setuptools.build_meta import build_editable; build_editable({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=clone, check=True, capture_output=True)
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "site")
+    code = f"import site, sys; sys.path = [p for p in sys.path if p != {str(REPOSITORY)!r}]; site.addsitedir('site'); "
+    code += (
+        "from vislab.configs import hnerv; import vislab; print(vislab.__version__, vislab.__file__, *hnerv.__path__)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.split() == [f"{clone}/vislab/__init__.py", f"{clone}/configs/hnerv"], done.stderr
+
+
+@pytest.mark.slow
+def test_a_wheel_brings_the_configs(source, tmp_path):
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    source = tmp_path / "source"  # a build leaves folders behind
-    names = ["vislab", "configs", "setup.py", "setup.cfg", "pyproject.toml", "README.md", "LICENSE"]
-    source.mkdir()
-    for name in names:
-        subprocess.run(["cp", "-r", str(REPOSITORY / name), str(source / name)], check=True)
     wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(source)]
     subprocess.run(wheel, check=True, capture_output=True)
     target, work = tmp_path / "installed", tmp_path / "work"

@@ -48,6 +48,13 @@ def test_the_rest_of_a_folder_is_done_and_what_was_left_out_is_said(tmp_path, ba
     assert sorted(os.listdir(tmp_path / "out")) == ["good1.png", "good2.png", "good3.png", "predictions.json"]
 
 
+def test_nothing_is_loaded_for_no_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "Predictor", None)
+    with pytest.raises(DataError, match=r"0 of 1 inputs are done(.|\n)*none.jpg: there is no such file"):
+        predict(config(), None, tmp_path / "none.jpg", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_inputs_are_not_overwritten(tmp_path):
     Image.fromarray(RED).save(tmp_path / "a.png")
     for source, out in ((tmp_path / "a.png", tmp_path), (tmp_path, tmp_path / "x" / "..")):

@@ -50,10 +50,13 @@ def predict(
 
     Raises:
         ConfigError, CheckpointError: The config or checkpoint is invalid; raised before inputs are read.
-        DataError: Inputs that could not be read or processed, one per line; raised after all others are written.
+        DataError: Inputs that could not be read or processed, one per line; raised after all others are written, and
+            before the model is loaded if nothing is left.
     """
     inputs = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
     jobs, problems = collect(inputs)
+    if not jobs:
+        raise _undone(0, problems)
     _refuse_overwriting(jobs, Path(out))
     predictor = Predictor(
         config,
@@ -87,9 +90,12 @@ def predict(
             report(f"{job.path}: {len(results)} frames")
     writer.write_json(found)
     if problems:
-        done = f"{len(found)} of {len(found) + len(problems)} inputs are done; the others:"
-        raise DataError("\n  ".join([done, *problems]))
+        raise _undone(len(found), problems)
     return found
+
+
+def _undone(done: int, problems: Sequence[str]) -> DataError:
+    return DataError("\n  ".join([f"{done} of {done + len(problems)} inputs are done; the others:", *problems]))
 
 
 def _note(problems: list[str], source: Source, error: Exception) -> None:

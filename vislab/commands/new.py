@@ -8,6 +8,7 @@ both sets are read; what is odd is printed. docs/own_data.md shows the folders.
 """
 
 import argparse
+import importlib.util
 
 from vislab.cli import command
 
@@ -18,17 +19,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", metavar="FILE", help="path of the config (default my_TASK.py)")
     parser.add_argument(
         "--weights",
-        default="timm",
         metavar="FILE",
-        help="weights of the encoder: timm for those of ImageNet (downloaded once; default), none, or a file",
+        help="weights of the encoder: timm (ImageNet, downloaded once), package (those of the extra [weights], the "
+        "default if installed), none, or a file",
     )
 
 
+def find_weights(given: str | None) -> bool | str:
+    """Return what `new_config` takes: True for timm's weights, False for none, or a file.
+
+    Raises:
+        DataError: The package with the weights is not installed.
+    """
+    from vislab.apis.small_data import LITE0, prepare
+    from vislab.zoo.pretrained import cache_folder
+
+    if given == "package" or (given is None and importlib.util.find_spec(LITE0) is not None):
+        return str(prepare("weights", cache_folder()))
+    return {None: True, "timm": True, "none": False}.get(given, given)
+
+
 def main(args: argparse.Namespace) -> None:
+    print(f"reading {args.data} ...", flush=True)
     from vislab.apis.new_config import new_config
 
     out = args.out or f"my_{args.task}.py"
-    weights = {"timm": True, "none": False}.get(args.weights, args.weights)
-    for note in new_config(args.task, args.data, out, weights=weights):
+    for note in new_config(args.task, args.data, out, weights=find_weights(args.weights)):
         print(f"- {note}")
     print(f"wrote {out}; train with:\n    {command('train')} {out}")

@@ -135,7 +135,8 @@ def load_pretrained(model: nn.Module, entry: Entry) -> dict:
         ConfigError, DataError: As in `download`.
     """
     path, weights = download(entry), entry.weights[0]
-    logger.info("weights of %s: %s (license: %s)", entry.name, weights.place, weights.license)
+    source = f"the package {weights.package}" if weights.package else weights.place
+    logger.info("weights of %s: from %s (license: %s)", entry.name, source, weights.license)
     if weights.layout == "vislab":
         checkpoint = load_checkpoint(path)
         load_state(model, checkpoint, source=str(path))

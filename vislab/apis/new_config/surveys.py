@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vislab.apis.new_config.listing import Pairs, image_sizes, pair_files, relative_files, split_files
+from vislab.apis.new_config.names import named_classes
 from vislab.datasets.coco_entries import read_json
 from vislab.datasets.object_boxes import is_number
 from vislab.errors import DataError
@@ -108,7 +109,7 @@ def survey_semantic(root: Path) -> Survey:
         share = counts[255] / sum(counts.values())
         if share:
             notes.append(f"{share:.1%} of the pixels are 255, which means ignored.")
-    classes = _named_classes(root, number, notes)
+    classes = named_classes(root, number, notes)
     images = [path for part in pairs for path in part.paths(part.images)]
     return Survey(*parts, _kept(len(pairs[0].names), parts[0]), classes, _size(root, images, notes), notes, more)
 
@@ -151,7 +152,7 @@ def survey_rotated(root: Path) -> Survey:
         raise DataError(f"{root}: some label files name their classes and others number them: use one of both")
     if not names and not numbers:
         raise DataError(f"{root}: the label files contain no object")
-    classes = tuple(sorted(names)) or _named_classes(root, max(numbers) + 1, notes)
+    classes = tuple(sorted(names)) or named_classes(root, max(numbers) + 1, notes)
     images = [path for part in pairs for path in part.paths(part.images)]
     notes.append(f"{(names | numbers).total():,} objects in {len(images):,} images.")
     return Survey(*parts, _kept(len(pairs[0].names), parts[0]), classes, _size(root, images, notes), notes)
@@ -296,18 +297,6 @@ def _size(root: Path, images: Sequence[str], notes: list[str]) -> tuple[int, int
         low, high = min(sizes), max(sizes)
         notes.append(f"images have different sizes, {low[0]}x{low[1]} to {high[0]}x{high[1]}.")
     return tuple(int(x) for x in np.median(np.array(sizes), axis=0))
-
-
-def _named_classes(root: Path, number: int, notes: list[str]) -> tuple[str, ...]:
-    """Return the names in classes.txt, or class0, class1, ..."""
-    path = root / "classes.txt"
-    if path.is_file():
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-        if len(names) < number:
-            raise DataError(f"{path} has {len(names)} names, but the labels contain class {number - 1}")
-        return names
-    notes.append("the labels are numbers: replace class0, class1, ... by names, or add a classes.txt to the folder.")
-    return tuple(f"class{index}" for index in range(number))
 
 
 def _sample(paths: Sequence[Path], notes: list[str]) -> Sequence[Path]:

@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from mmengine.device import get_device
+
 from vislab.apis.build import load
 from vislab.apis.new_config import surveys
 from vislab.apis.new_config.surveys import Source, Survey
@@ -26,7 +28,8 @@ class Task:
         load: Transforms that load labels.
         train, test: Transforms between loading and PackInputs.
         settings: Lines of the config as a function of the survey.
-        longest: Images are scaled down so that their longer side has at most this many pixels.
+        longest: Images are scaled down so that their longer side has at most this many pixels; half as many without a
+            GPU, but for classification, so that the first results come after minutes.
         encoder: Path of the encoder in the model.
         named_classes: Whether the dataset is given the names of the classes.
         labels_first: Whether tests load labels before the image is resized, so that metrics use the resized ones.
@@ -171,7 +174,11 @@ def new_config(task: str, data: str | Path, out: str | Path, *, weights: bool | 
     if isinstance(weights, str) and not weights.startswith("$"):
         weights = str(Path(weights).expanduser().resolve())  # the config may be used from another folder
     found = TASKS[task].survey(root)
-    write_text_atomically(config_text(task, root, found, out.name, weights), out)
+    small = get_device() == "cpu" and task != "classification"
+    text = config_text(task, root, found, out.name, weights, longest=TASKS[task].longest // (2 if small else 1))
+    write_text_atomically(text, out)
+    if small:
+        found.notes.append("no GPU was found: images are made small for quick steps. On a GPU, enlarge `size`.")
     try:
         return [*_try_out(out), *found.notes]
     except BaseException:
@@ -192,8 +199,8 @@ def _try_out(config: Path) -> list[str]:
     return lengths
 
 
-def config_text(task: str, root: Path, found: Survey, name: str, weights: bool | str = True) -> str:
-    """Return the text of the config `name`."""
+def config_text(task: str, root: Path, found: Survey, name: str, weights: bool | str = True, *, longest: int) -> str:
+    """Return the text of the config `name`, for images whose longer side has at most `longest` pixels."""
     plan = TASKS[task]
     module, dataset = plan.dataset
     train = [*plan.load, *plan.train]
@@ -220,7 +227,7 @@ def config_text(task: str, root: Path, found: Survey, name: str, weights: bool |
         f"    from vislab.configs._base_.start.{task} import *",
         "",
         f"data_root = {_source(root.as_posix())}",
-        f"size = {network_size(found.size, plan.longest, square=task == 'classification')}  # of the network's input",
+        f"size = {network_size(found.size, longest, square=task == 'classification')}  # of the network's input",
         *(_block("classes = [", [_source(name) for name in found.classes], "]") if plan.named_classes else []),
         *(f"{key} = {found.more[key]!r}" for key in ("scale", "max_depth") if key in found.more),
         *_block("train_pipeline = [", ["dict(type=LoadImage)", *train, "dict(type=PackInputs)"], "]"),

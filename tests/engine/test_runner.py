@@ -106,6 +106,21 @@ def test_validation_that_a_kill_cut_off_is_made_up_for(tmp_path):
     assert_same(state_of(resumed), state_of(whole))
 
 
+def test_files_of_initial_weights_are_not_needed_to_resume(tmp_path):
+    broken = make_runner(tmp_path)
+    stop_at(broken, 3 * 6)
+    with pytest.raises(Killed):
+        broken.train()
+    resumed = make_runner(tmp_path, resume=True)
+    resumed.model.init_cfg = {"type": "Pretrained", "checkpoint": str(tmp_path / "gone.pth")}
+    resumed.train()
+    assert resumed.resumed
+    started = make_runner(tmp_path / "new", resume=True)  # without a checkpoint
+    started.model.init_cfg = resumed.model.init_cfg
+    with pytest.raises(CheckpointError, match="gone.pth does not exist"):
+        started.train()
+
+
 def test_resuming_a_finished_run_changes_nothing_and_still_reports(tmp_path):
     first = make_runner(tmp_path)
     first.train()

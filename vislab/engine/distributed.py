@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from vislab.engine.sharding import FullyShard
 from vislab.errors import ConfigError, VislabError
+from vislab.models.encoders.initial_weights import are_loaded
 from vislab.registry import MODEL_WRAPPERS
 
 T = TypeVar("T")
@@ -194,7 +195,7 @@ def distribute(
     if isinstance(kind, type) and issubclass(kind, FullyShard):
         if refused := [key for key in ("compile", "find_unused_parameters") if run.get(key)]:
             raise ConfigError(f"model_wrapper_cfg: FullyShard does not support {refused[0]}: remove one of the two")
-        if training and hasattr(model, "init_weights"):
+        if training and are_loaded() and hasattr(model, "init_weights"):
             model.init_weights()
         for value in model.state_dict().values():
             broadcast(value)

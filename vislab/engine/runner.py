@@ -148,7 +148,7 @@ class Runner(MMEngineRunner):
         return distribute(model.to(get_device()), model_wrapper_cfg, self.cfg, training=self._train_loop is not None)
 
     def _init_model_weights(self) -> None:
-        if not isinstance(self.model, FullyShard):  # its weights were there before they were split
+        if not isinstance(self.model, FullyShard) and self._resumed is None:  # else its weights are there or will be
             super()._init_model_weights()
 
     def register_default_hooks(self, hooks: Mapping[str, Any] | None = None) -> None:

@@ -20,8 +20,10 @@ from vislab.datasets.transforms import (
 from vislab.errors import DataError
 from vislab.evaluation.coco import CocoMetric
 from vislab.evaluation.depth import DepthMetric
+from vislab.evaluation.frame import original_labels
 from vislab.evaluation.panoptic import PanopticMetric
 from vislab.evaluation.semantic import SemSegMetric
+from vislab.structures import DataSample
 
 BOXES = [[10.0, 10, 30, 30], [52, 22, 68, 24]]
 POLYGONS = [[[x1, y1, x2, y1, x2, y2, x1, y2]] for x1, y1, x2, y2 in BOXES]
@@ -127,3 +129,16 @@ def test_instances_made_of_a_map_lie_in_its_frame():
             metric = CocoMetric()
             metric.process({}, [sample.to_dict()])
             assert metric.compute_metrics(metric.results)["bbox_mAP"] == 100
+
+
+def test_labels_are_brought_back_from_unequal_scales():
+    objects = InstanceData(
+        labels=torch.tensor([0]),
+        bboxes=torch.tensor([[2.0, 3.0, 4.0, 6.0]]),
+        rbboxes=torch.tensor([[3.0, 4.5, 2.0, 3.0, 0.0]]),
+    )
+    sample = DataSample(metainfo={"ori_shape": (12, 24), "gt_scale_factor": (1 / 3, 0.5)}, gt_instances=objects)
+    moved = original_labels(sample).gt_instances
+    torch.testing.assert_close(moved.bboxes, torch.tensor([[6.0, 6.0, 12.0, 12.0]]))
+    torch.testing.assert_close(moved.rbboxes, torch.tensor([[9.0, 9.0, 6.0, 6.0, 0.0]]))
+    assert sample.gt_instances.bboxes[0, 0] == 2 and moved.labels == 0

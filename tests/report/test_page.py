@@ -57,6 +57,20 @@ def test_one_run(tmp_path):
     assert "Settings that differ" not in text
 
 
+def test_axes_have_their_unit_and_curves_are_drawn_once(tmp_path):
+    """A run by epochs logs losses by steps and validations by epochs."""
+    run = work_dir(tmp_path / "run")
+    lines = [{"loss": 1 / k, "loss_seg": 1 / k, "lr": 3 / k, "base_lr": 2 / k, "step": k, "epoch": k // 100} for k in
+             range(50, 400, 50)]  # fmt: skip
+    lines += [{"mIoU": 10.0 * epoch, "step": epoch} for epoch in (1, 2, 3)]
+    (run / "20260101_000000/vis_data/scalars.json").write_text("\n".join(map(json.dumps, lines)))
+    drawn = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "curve_chart", lambda title, *rest, unit: drawn.append((title, unit)) or "")
+        write_report([run], tmp_path / "r.html")
+    assert drawn == [("mIoU", "epoch"), ("loss", "step"), ("lr", "step")]
+
+
 def test_file_is_complete_in_itself(tmp_path):
     class Links(HTMLParser):
         def handle_starttag(self, tag, attributes):

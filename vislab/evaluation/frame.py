@@ -1,9 +1,13 @@
-"""Check shared by the metrics: predictions must be in the coordinate frame of the original image."""
+"""The coordinate frame of the original image: predictions must be in it, and labels are brought into it."""
 
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from vislab.errors import DataError
+from vislab.structures import DataSample
+from vislab.structures import rotated_boxes as rb
 
 _REMEDIES = {
     "crop": "remove the crop",
@@ -28,3 +32,18 @@ def require_original_frame(sample: Mapping[str, Any], metric: str) -> None:
             f"{metric}: {sample.get('img_path', 'a sample')} went through {', '.join(moved)} in the test pipeline, so "
             f"its predictions are not in the frame of the original image: {remedies}, and resize instead"
         )
+
+
+def original_labels(sample: DataSample) -> DataSample:
+    """Return the sample on the CPU with the boxes of its labels in the original image, undoing a later Resize."""
+    sample = sample.cpu()
+    sx, sy = sample.get("gt_scale_factor", (1.0, 1.0))
+    if (sx, sy) == (1, 1) or "gt_instances" not in sample:
+        return sample
+    moved, labels = sample.new(), sample.gt_instances.new()
+    if "bboxes" in labels:
+        labels.bboxes = labels.bboxes / torch.tensor([sx, sy, sx, sy])
+    if "rbboxes" in labels:
+        labels.rbboxes = rb.scale(labels.rbboxes, 1 / sx, 1 / sy)
+    moved.gt_instances = labels
+    return moved

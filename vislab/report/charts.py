@@ -25,7 +25,9 @@ _STYLE = {
 }
 
 
-def curve_chart(title: str, curves: Mapping[str, Sequence[tuple[int, float]]], colors: Mapping[str, str]) -> str:
+def curve_chart(
+    title: str, curves: Mapping[str, Sequence[tuple[int, float]]], colors: Mapping[str, str], unit: str = "step"
+) -> str:
     """Return a chart with one line per run.
 
     A logarithmic axis is used for positive values over a factor of more than 20. Values that are not finite are
@@ -35,6 +37,7 @@ def curve_chart(title: str, curves: Mapping[str, Sequence[tuple[int, float]]], c
         title: Name of the metric.
         curves: (step, value) pairs by run.
         colors: Color by run.
+        unit: What the steps are.
     """
     with rc_context(_STYLE):
         figure = Figure(figsize=(4.6, 2.9), layout="constrained")
@@ -52,7 +55,7 @@ def curve_chart(title: str, curves: Mapping[str, Sequence[tuple[int, float]]], c
                 values += [value for _, value in points]
         if values and min(values) > 0 and max(values) > 20 * min(values):
             axes.set_yscale("log")
-        axes.set(title=title, xlabel="step")
+        axes.set(title=title, xlabel=unit)
         axes.grid(alpha=0.25)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)

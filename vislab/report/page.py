@@ -132,12 +132,22 @@ def _charts(runs: Sequence[Run]) -> list[str]:
     metrics = {key for run in runs for key in run.results.get("metrics", {})}
     ranks = {key: (key not in metrics, "loss" not in key, key in ("lr", "base_lr")) for key in keys}
     colors = {run.name: color for run, color in _colors(runs)}
-    charts = []
+    charts: list[str] = []
+    drawn: list[dict] = []
     for key in sorted(keys, key=lambda k: ranks[k])[:MAX_CHARTS]:
         curves = {run.name: run.curves[key] for run in runs if key in run.curves}
-        if len({value for curve in curves.values() for _, value in curve}) > 1:  # not a constant
-            charts.append(curve_chart(key, curves, colors))
+        shown = key == "base_lr" and "lr" in keys or curves in drawn  # as a loss that is the only one
+        if len({value for curve in curves.values() for _, value in curve}) > 1 and not shown:  # not a constant
+            drawn.append(curves)
+            units = sorted({_unit(run, key) for run in runs if key in run.curves})
+            charts.append(curve_chart(key, curves, colors, unit=" or ".join(units)))
     return charts
+
+
+def _unit(run: Run, key: str) -> str:
+    """Return what the steps of a curve are: runs by epochs log their validations by epochs, and the rest by steps."""
+    logged = {step for step, _ in run.curves.get("epoch", ())}
+    return "epoch" if logged and not logged.issuperset(step for step, _ in run.curves[key]) else "step"
 
 
 def _pictures(run: Run, width: int, quality: int) -> dict[str, list[dict[str, str]]]:

@@ -238,7 +238,9 @@ def _titled(title: str, img: np.ndarray) -> np.ndarray:
     if not title:
         return img
     head = np.full((20, img.shape[1], 3), BACKGROUND, np.uint8)
-    cv2.putText(head, title, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (235, 235, 235), 1, cv2.LINE_AA)
+    (width, _), _ = cv2.getTextSize(title, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+    scale = 0.4 * min(1.0, max(0.6, (img.shape[1] - 6) / width))  # smaller in narrow images
+    cv2.putText(head, title, (3, 14), cv2.FONT_HERSHEY_SIMPLEX, scale, (235, 235, 235), 1, cv2.LINE_AA)
     return np.concatenate([head, img])
 
 

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData
 
 from vislab.engine.hooks.visualization import VisualizationHook, original_image
 from vislab.errors import ConfigError
@@ -68,6 +69,24 @@ def test_predictions_are_drawn_on_the_original_image(tmp_path):
     assert (original_image(small, DataSample(metainfo=meta)) == whole).all()
     scaled = original_image(small, DataSample(metainfo={**meta, "img_path": "gone.png"}))
     assert scaled.shape == (12, 16, 3)
+
+
+def test_labels_that_were_resized_are_drawn_on_the_original_image(tmp_path):
+    """Rotated boxes are loaded before the image is resized; they were drawn at half the size on the whole image."""
+    objects = InstanceData(bboxes=torch.tensor([[2.0, 3.0, 4.0, 6.0]]))
+    sample = DataSample(metainfo={"ori_shape": (12, 16), "gt_scale_factor": (0.5, 0.5)}, gt_instances=objects)
+    drawn = []
+    recorder = SimpleNamespace(
+        draw_datasample=lambda image, sample: drawn.append(sample) or image,
+        add_datasample=lambda name, image, sample, step=0: drawn.append(sample),
+    )
+    run = SimpleNamespace(visualizer=recorder, iter=30, _train_loop=object())
+    data = {"inputs": [torch.zeros(3, 6, 8, dtype=torch.uint8)]}
+    hook = VisualizationHook(test_out_dir=str(tmp_path))
+    hook.after_test_iter(run, 0, data, [sample])
+    hook.before_val_epoch(run)
+    hook.after_val_iter(run, 0, data, [sample])
+    assert [labels.gt_instances.bboxes.tolist() for labels in drawn] == [[[4.0, 6.0, 8.0, 12.0]]] * 2
 
 
 def test_counts_are_checked():

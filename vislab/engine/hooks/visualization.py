@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.runner.amp import autocast
 
 from vislab.errors import ConfigError
+from vislab.evaluation.frame import original_labels
 from vislab.io.images import read_rgb
 from vislab.registry import HOOKS
 
@@ -62,7 +63,9 @@ class VisualizationHook(Hook):
             if self._drawn >= self.number:
                 break
             name = f"val_{self._drawn:03d}"
-            runner.visualizer.add_datasample(name, original_image(image, sample), sample.cpu(), step=_step(runner))
+            runner.visualizer.add_datasample(
+                name, original_image(image, sample), original_labels(sample), step=_step(runner)
+            )
             self._drawn += 1
 
     def after_val_epoch(self, runner, metrics: dict[str, float] | None = None) -> None:
@@ -88,7 +91,7 @@ class VisualizationHook(Hook):
                     sample = runner.model.val_step(batch)[0]
                 file = Path(runner.log_dir, "vis_data", "worst", f"{details.metric}_{place:02d}.png")
                 picture = original_image(batch["inputs"][0], sample)
-                runner.visualizer.add_datasample(file.stem, picture, sample.cpu(), out_file=file)
+                runner.visualizer.add_datasample(file.stem, picture, original_labels(sample), out_file=file)
                 image.picture = str(file.relative_to(runner.work_dir))
 
     def after_test_iter(self, runner, batch_idx: int, data_batch: Any = None, outputs: Sequence | None = None) -> None:
@@ -97,7 +100,7 @@ class VisualizationHook(Hook):
         for number, (image, sample) in enumerate(zip(data_batch["inputs"], outputs, strict=True)):
             index = sample.get("sample_idx", batch_idx * len(outputs) + number)
             name = f"{int(index):06d}_{Path(sample.get('img_path') or 'image').stem}.png"
-            picture = runner.visualizer.draw_datasample(original_image(image, sample), sample.cpu())
+            picture = runner.visualizer.draw_datasample(original_image(image, sample), original_labels(sample))
             target = Path(self.test_out_dir, name)
             target.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(target), picture[..., ::-1])

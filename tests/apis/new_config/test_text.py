@@ -50,6 +50,19 @@ def test_config_of_a_folder_takes_a_first_step(task, data, tmp_path):
     assert found["loss"] > 0
 
 
+@pytest.mark.data
+@pytest.mark.parametrize("task", TASKS)
+def test_config_of_real_files_takes_a_first_step(task, data_root, tmp_path):
+    folder = data_root / FOLDERS[task]
+    if task == "classification":
+        with ZipFile(data_root / "cifar10_subset.zip") as archive:
+            names = [name for name in archive.namelist() if name.endswith("00.jpg")]
+            archive.extractall(tmp_path, names)
+        folder = tmp_path / "cifar10"
+    new_config(task, folder, tmp_path / "mine.py", weights=False)
+    assert dry_run(tmp_path / "mine.py", cfg_options=SMALL)["loss"] > 0
+
+
 def test_config_is_formatted_as_the_others(data, tmp_path):
     path = tmp_path / "my_config.py"
     new_config("semantic", data / "camvid", path, weights=False)

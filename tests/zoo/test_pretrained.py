@@ -18,6 +18,8 @@ from tests.helpers.files import random_image, save_image
 from tests.helpers.local_hub import serving_hub
 from tests.helpers.local_server import serving
 from vislab.errors import ConfigError, DataError
+from vislab.io.checkpoint import save_weights
+from vislab.io.download import checksum
 from vislab.zoo.catalogue import Entry, Weights
 from vislab.zoo.pretrained import download, hub_classes, load_pretrained, use_file
 
@@ -183,6 +185,28 @@ def test_labels_of_the_hub(tmp_path):
 def test_an_entry_without_weights():
     with pytest.raises(ConfigError, match="no weights of small are published"):
         download(Entry("small", "A", Path("small.py"), (), ()))
+
+
+def test_weights_of_this_project_by_name_from_a_file(model, tmp_path, monkeypatch):
+    """There is no place where they are published: `vislab publish` makes the file, and --from-file takes it."""
+    monkeypatch.setenv("VISLAB_CACHE", str(tmp_path / "cache"))
+    own = Entry("small", "A", Path("small.py"), (), ())
+    save_weights(model.state_dict(), tmp_path / "a.safetensors", {"dataset_meta": {"classes": ["a", "b"]}})
+    digits = checksum(tmp_path / "a.safetensors")[:8]
+    given = (tmp_path / "a.safetensors").rename(tmp_path / f"small-{digits}.safetensors")
+    with pytest.raises(ConfigError, match="vislab download small --from-file FILE"):
+        load_pretrained(model, own)
+    with pytest.raises(DataError, match="expected a .safetensors file; `vislab publish` makes one"):
+        use_file(own, Path(__file__))
+    wrong = tmp_path / f"small-{'0' * 8}.safetensors"
+    shutil.copy(given, wrong)
+    with pytest.raises(DataError, match="is damaged: its SHA256 does not begin with 00000000"):
+        use_file(own, wrong)
+    assert use_file(own, given) == download(own) == tmp_path / "cache/small/small.safetensors"
+    other = torch.nn.Linear(3, 2)
+    assert load_pretrained(other, own)["classes"] == ["a", "b"]
+    assert torch.equal(other.weight, model.weight)
+    assert download(own, tmp_path / "D").read_bytes() == given.read_bytes()
 
 
 def predict(*arguments: object, cwd: Path, home: Path, **environment: str) -> subprocess.CompletedProcess:

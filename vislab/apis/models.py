@@ -14,7 +14,7 @@ from vislab.engine.config.dry import without_weights
 from vislab.engine.config.source import is_name, shipped_configs
 from vislab.errors import ConfigError, did_you_mean
 from vislab.zoo.catalogue import Entry, read_catalogue
-from vislab.zoo.pretrained import download, load_pretrained
+from vislab.zoo.pretrained import download, load_pretrained, published_weights
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ def _published(name: str | Path | Config) -> Entry:
             f"there is no model {str(name)!r}{did_you_mean(str(name), shipped)}. `vislab download --list` lists those "
             "with published weights; vislab.list_models() lists all"
         )
-    if str(name) not in entries or not entries[str(name)].weights:
+    if str(name) not in entries:
         raise ConfigError(f"no weights of {name} are published: pass a checkpoint")
+    published_weights(entries[str(name)])
     return entries[str(name)]

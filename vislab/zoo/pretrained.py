@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -47,6 +48,9 @@ def download(entry: Entry, folder: str | Path | None = None) -> Path:
         DataError: The file cannot be downloaded, or is another one than at the first download.
     """
     weights = published_weights(entry)
+    if not entry.weights:
+        own = _own_file(entry)
+        return own if folder is None else _copied(own, Path(folder) / entry.name)
     place = Path(folder or cache_folder()) / entry.name
     pins = cache_folder() / "pins.json"
     given = next((file for name in _names(weights) if (file := place / name).is_file()), None)  # see `use_file`
@@ -90,7 +94,8 @@ def _copied(file: Path, folder: Path) -> Path:
 def use_file(entry: Entry, path: str | Path, folder: str | Path | None = None) -> Path:
     """Copy a file that was downloaded by other means to the place where `download` finds it; returns its path.
 
-    A config.json next to a file of the hub, which has the class names, is copied too.
+    A config.json next to a file of the hub, which has the class names, is copied too. A model without published weights
+    takes those of `vislab publish`, whose names state the first digits of their SHA256.
 
     Args:
         entry: Entry of the catalogue.
@@ -98,12 +103,15 @@ def use_file(entry: Entry, path: str | Path, folder: str | Path | None = None) -
         folder: As in `download`.
 
     Raises:
-        ConfigError: The entry has no weights.
-        DataError: There is no such file, or its checksum is not that of the entry or of the first download.
+        DataError: There is no such file, or its checksum is not that of the entry, of the first download or in its
+            name.
     """
-    weights, path = published_weights(entry), Path(path).expanduser()
+    path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(f"--from-file: there is no file {path}")
+    if not entry.weights:
+        return _use_own_file(entry, path, folder)
+    weights = entry.weights[0]
     suffixes = {Path(name).suffix: name for name in _names(weights)}
     if path.suffix not in suffixes:
         raise DataError(f"{path} is not the file of {entry.name}: expected one of {', '.join(_names(weights))}")
@@ -121,10 +129,32 @@ def use_file(entry: Entry, path: str | Path, folder: str | Path | None = None) -
 
 
 def published_weights(entry: Entry) -> Weights:
-    """Return the first weights of an entry; raises ConfigError if there are none."""
-    if not entry.weights:
-        raise ConfigError(f"no weights of {entry.name} are published: pass a checkpoint")
-    return entry.weights[0]
+    """Return the first weights of an entry, or those given to `use_file`; raises ConfigError if there are none."""
+    if entry.weights:
+        return entry.weights[0]
+    if not _own_file(entry).is_file():
+        raise ConfigError(
+            f"no weights of {entry.name} are published: pass a checkpoint, or once a file of `vislab publish`, with "
+            f"`vislab download {entry.name} --from-file FILE`"
+        )
+    return Weights("", _own_file(entry).name, None, (), "", "vislab", "that of the file")
+
+
+def _own_file(entry: Entry) -> Path:
+    """Return the place of weights for an entry without published ones."""
+    return cache_folder() / entry.name / f"{entry.name}.safetensors"
+
+
+def _use_own_file(entry: Entry, path: Path, folder: str | Path | None) -> Path:
+    if path.suffix != ".safetensors":
+        raise DataError(f"{path}: expected a .safetensors file; `vislab publish` makes one from a checkpoint")
+    digits = re.search(r"-([0-9a-f]{8})$", path.stem)
+    if digits and not checksum(path).startswith(digits[1]):
+        raise DataError(f"{path} is damaged: its SHA256 does not begin with {digits[1]}. Copy the file again")
+    target = _own_file(entry) if folder is None else Path(folder) / entry.name / _own_file(entry).name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    copy_atomically(path, target)
+    return target
 
 
 def load_pretrained(model: nn.Module, entry: Entry) -> dict:
@@ -134,7 +164,7 @@ def load_pretrained(model: nn.Module, entry: Entry) -> dict:
         CheckpointError: A weight is missing, unknown or of another shape; see also `load_foreign`.
         ConfigError, DataError: As in `download`.
     """
-    path, weights = download(entry), entry.weights[0]
+    path, weights = download(entry), published_weights(entry)
     source = f"the package {weights.package}" if weights.package else weights.place
     logger.info("weights of %s: from %s (license: %s)", entry.name, source, weights.license)
     if weights.layout == "vislab":

@@ -23,7 +23,7 @@ KINDS = {
 }  # fmt: skip
 
 
-def small(kind: str = "plain", **changes) -> DeformableDETR:
+def small(kind: str = "plain", model_type: type[DeformableDETR] = DeformableDETR, **changes) -> DeformableDETR:
     """A model of one of KINDS with random weights, also where weights start at zero."""
     backbone = {"name": "resnet10t", "out_indices": (2, 3, 4), "model_args": {"zero_init_last": False}}
     settings = {
@@ -31,7 +31,7 @@ def small(kind: str = "plain", **changes) -> DeformableDETR:
         "neck": {"norm_groups": 8}, "encoder": LAYERS, "decoder": LAYERS,
         "data_preprocessor": {"type": ImagePreprocessor, "size_divisor": 32},
     }  # fmt: skip
-    model = DeformableDETR(**(settings | KINDS[kind] | changes))
+    model = model_type(**(settings | KINDS[kind] | changes))
     for name, parameter in model.named_parameters():
         if "sampling_offsets.weight" in name or "boxes.layers.2.weight" in name:
             torch.nn.init.normal_(parameter, std=0.05)

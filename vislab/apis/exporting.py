@@ -20,6 +20,7 @@ from vislab.errors import CheckpointError, ConfigError, check_choice
 from vislab.io.atomic import write_atomically
 from vislab.io.checkpoint import load_checkpoint
 from vislab.io.paths import usable_folder
+from vislab.models.deformable_detr import DeformableDETR
 from vislab.models.export_graph import ExportGraph
 from vislab.models.mask2former import Mask2Former
 from vislab.zoo.catalogue import find_entry
@@ -168,8 +169,10 @@ def export_graph(model: nn.Module, exit: int | None = None) -> ExportGraph:
         ConfigError: The model has no such exit.
         ExportError: The model has no export.
     """
-    if exit is not None and not isinstance(model, Mask2Former):
-        raise ConfigError(f"--exit {exit}: {type(model).__name__} has no exits; only Mask2Former and EcoM2F have")
+    if exit is not None and not isinstance(model, (Mask2Former, DeformableDETR)):
+        raise ConfigError(
+            f"--exit {exit}: {type(model).__name__} has no exits; Mask2Former, DeformableDETR and their kin have"
+        )
     return model.export_graph() if exit is None else model.export_graph(exit)
 
 

@@ -93,24 +93,9 @@ class RotatedMAP(BaseMetric):
         for sample in data_samples:
             with error_context("RotatedMAP", sample):
                 truth, found, invalid = image_boxes(sample, None if classes is None else len(classes))
-                result = self._matched(truth, found)
+                result = match_image(truth, found, forms=self.forms, max_detections=self.max_detections)
                 image = image_score(sample, _f1(result), len(self.results))
                 self.results.append(result | {"invalid": invalid, "name": _name(sample), "image": image})
-
-    def _matched(self, truth: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Return what AP needs of one image: labels of objects, and labels, scores and matches of detections."""
-        order = np.argsort(-found["scores"], kind="stable")
-        if self.max_detections is not None:
-            order = order[_place_in_class(found["labels"][order]) < self.max_detections]
-        labels, boxes = found["labels"][order], found["rbboxes"][order]
-        iou = rotated_iou_matrix(torch.from_numpy(boxes), torch.from_numpy(truth["rbboxes"])).numpy()  # (D, G)
-        iou = np.where(labels[:, None] == truth["labels"], iou, 0.0)
-        return {
-            "objects": truth["labels"][~truth["ignore"]],
-            "labels": labels,
-            "scores": found["scores"][order],
-            "matches": {rule.__name__: rule(iou, truth["ignore"]) for rule in {_RULES[form] for form in self.forms}},
-        }
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         require_results(results, "RotatedMAP")
@@ -156,6 +141,34 @@ class RotatedMAP(BaseMetric):
     def _class_names(self, objects: np.ndarray) -> list[str]:
         names = (self.dataset_meta or {}).get("classes")
         return [str(name) for name in names] if names else [str(i) for i in range(len(objects))]
+
+
+def match_image(
+    truth: Mapping[str, np.ndarray],
+    found: Mapping[str, np.ndarray],
+    *,
+    forms: Sequence[str],
+    max_detections: int | None = None,
+) -> dict[str, Any]:
+    """Return what `rotated_ap` needs of one image: labels of objects, and labels, scores and matches of detections.
+
+    Args:
+        truth, found: Objects and detections, as of `image_boxes`.
+        forms: Of `FORMS`, for which the boxes are matched.
+        max_detections: Maximum number of detections per class, those of the highest scores. None: no limit.
+    """
+    order = np.argsort(-found["scores"], kind="stable")
+    if max_detections is not None:
+        order = order[_place_in_class(found["labels"][order]) < max_detections]
+    labels, boxes = found["labels"][order], found["rbboxes"][order]
+    iou = rotated_iou_matrix(torch.from_numpy(boxes), torch.from_numpy(truth["rbboxes"])).numpy()  # (D, G)
+    iou = np.where(labels[:, None] == truth["labels"], iou, 0.0)
+    return {
+        "objects": truth["labels"][~truth["ignore"]],
+        "labels": labels,
+        "scores": found["scores"][order],
+        "matches": {rule.__name__: rule(iou, truth["ignore"]) for rule in {_RULES[form] for form in forms}},
+    }
 
 
 def _name(sample: Mapping[str, Any]) -> str:
@@ -251,7 +264,7 @@ def rotated_ap(results: Sequence[dict], objects: np.ndarray, form: str) -> np.nd
     """Compute AP (classes, 10) at the IoU 0.5, 0.55, ..., 0.95; 0 for classes without objects.
 
     Args:
-        results: The matches of all images, as in `RotatedMAP`.
+        results: Results of `match_image`.
         objects: (classes,) number of objects that are not ignored.
         form: One of `FORMS`.
     """

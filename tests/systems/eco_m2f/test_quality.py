@@ -26,6 +26,21 @@ def test_average_precision_of_an_image():
         image_quality(sample, "pq", CLASSES)
 
 
+@pytest.mark.parametrize("measure", ["box_ap", "rotated_ap"])
+def test_average_precision_of_boxes(measure):
+    """One of two objects is found exactly, the other not at all: the mean over their classes is a half."""
+    sample = DataSample(metainfo={"ori_shape": (64, 64), "img_shape": (64, 64)})
+    key, boxes = ("bboxes", [[5, 5, 25, 20], [30, 30, 50, 60]])
+    if measure == "rotated_ap":
+        key, boxes = "rbboxes", [[15, 12, 20, 15, 0.3], [40, 45, 30, 20, -1.0]]
+    sample.gt_instances = InstanceData(labels=torch.tensor([0, 1]), **{key: torch.tensor(boxes, dtype=torch.float)})
+    sample.pred_instances = sample.gt_instances[:1].clone()
+    sample.pred_instances.scores = torch.tensor([0.9])
+    assert image_quality(sample, measure, CLASSES) == (pytest.approx(0.5), None)
+    sample.gt_instances = sample.gt_instances[:0]
+    assert image_quality(sample, measure, CLASSES) == (0.0, None)
+
+
 def maps(found: list[int], truth: list[int]) -> DataSample:
     return DataSample(
         pred_sem_seg=PixelData(data=torch.tensor(found).view(1, 1, -1)),
@@ -70,5 +85,5 @@ def test_counts_add_up_over_images():
 
 
 def test_unknown_measures():
-    with pytest.raises(ValueError, match="measure='iou' is not one of pq, miou, ap"):
+    with pytest.raises(ValueError, match="measure='iou' is not one of pq, miou, ap, box_ap, rotated_ap"):
         image_quality(maps([0], [0]), "iou", 2)

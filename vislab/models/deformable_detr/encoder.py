@@ -1,13 +1,19 @@
 """Encoder of Deformable DETR: deformable self-attention over the tokens of all levels."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from vislab.layers.deformable_attention import DeformableEncoderLayer
+from vislab.layers.layer_stack import run_layers, walk_layers
 from vislab.models.deformable_detr.neck import Levels
 
 
 class DeformableEncoder(nn.Module):
     """Stack of `num_layers` encoder layers, in which each token attends to points around its own center.
+
+    It can stop after any layer, as the encoder of Mask2Former.
 
     Args:
         dim: Channels.
@@ -39,11 +45,26 @@ class DeformableEncoder(nn.Module):
             for _ in range(num_layers)
         )
 
-    def forward(self, levels: Levels) -> Tensor:
-        """Return the memory (B, S, dim); its values at padding have no meaning."""
-        tokens, centers = levels.tokens, levels.centers
-        if levels.ratios is not None:
-            centers = levels.on_maps(centers)  # (B, S, levels, 2)
-        for layer in self.layers:
-            tokens = layer(tokens, levels.position, centers, levels.shapes, levels.mask)
-        return tokens
+    def forward(self, levels: Levels, num_layers: int | Sequence[int] | None = None) -> Tensor:
+        """Return the memory (B, S, dim); its values at padding have no meaning.
+
+        Args:
+            levels: Levels of the neck.
+            num_layers: Number of layers for the batch, or one for each image. Default: all.
+        """
+        count = len(self.layers) if num_layers is None else num_layers
+        return run_layers(self._on_maps(levels), self._layer, count).tokens
+
+    def walk(self, levels: Levels, exits: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        """Yield (k, memory after k layers) for each k in `exits`, in increasing order; each layer runs once."""
+        for k, state in walk_layers(self._on_maps(levels), self._layer, exits):
+            yield k, state.tokens
+
+    def _layer(self, state: Levels, index: int) -> Levels:
+        layer = self.layers[index]
+        return replace(state, tokens=layer(state.tokens, state.position, state.centers, state.shapes, state.mask))
+
+    @staticmethod
+    def _on_maps(levels: Levels) -> Levels:
+        """Return the levels with centers on each padded map, (B, S, levels, 2), if there is padding."""
+        return levels if levels.ratios is None else replace(levels, centers=levels.on_maps(levels.centers))

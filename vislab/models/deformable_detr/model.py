@@ -113,41 +113,25 @@ class DeformableDETR(VisionModel):
             padding, of the last layer; layer_logits (L, B, Q, classes), layer_boxes (L, B, Q, 4) and layer_states
             (L, B, Q, dim) of all layers; memory (B, S, dim). For rotated boxes also angle_logits (B, Q, 180).
         """
-        levels, memory = self.encode(inputs, data_samples)
-        found = self.decode(self.first_queries(memory, levels), memory, levels)
-        outputs = {
-            "logits": found[-1].logits,
-            "boxes": found[-1].boxes,
-            "layer_logits": torch.stack([x.logits for x in found]),
-            "layer_boxes": torch.stack([x.boxes for x in found]),
-            "layer_states": torch.stack([x.states for x in found]),
-            "memory": memory,
-        }
-        return outputs if found[-1].angle_logits is None else outputs | {"angle_logits": found[-1].angle_logits}
+        return self.outputs(*self.encode(inputs, data_samples))
 
     def forward_loss(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
         """Return the weighted losses; samples need gt_instances with labels and bboxes, or rbboxes if rotated."""
         targets = self.targets(data_samples, inputs)
-        levels, memory = self.encode(inputs, data_samples)
-        candidates, proposals = self.propose(memory, levels)
-        queries = self.first_queries(memory, levels, candidates, proposals)
-        noised = self.noise(targets)
-        found, denoised = self.decode_both(queries, noised, memory, levels)
-        return self.with_all_parameters(self.criterion(found, targets, proposals, denoised, noised), noised)
+        return self.training_losses(*self.encode(inputs, data_samples), targets)
 
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Return the samples with pred_instances in the frame of the original image."""
-        levels, memory = self.encode(inputs, data_samples)
-        output = self.decode(self.first_queries(memory, levels), memory, levels)[-1]
-        require_finite(output.logits, "class logits")
-        self.inference(output, data_samples, tuple(inputs.shape[-2:]))
-        return data_samples
+        return self.predict(*self.encode(inputs, data_samples), inputs, data_samples)
 
-    def export_graph(self) -> ExportGraph:
-        """Return the best pairs of query and class, without threshold."""
+    def export_graph(self, exit: int | None = None) -> ExportGraph:
+        """Return the best pairs of query and class, without threshold, after `exit` encoder layers. Default: all."""
+        if exit is not None and not 1 <= exit <= len(self.encoder.layers):
+            raise ConfigError(f"exit={exit}: this encoder can stop after 1..{len(self.encoder.layers)} layers")
 
         def run(images: Tensor) -> dict[str, Tensor]:
-            levels, memory = self.encode(images, None)
+            levels = self.project(images, None)
+            memory = self.encoder(levels, exit)
             output = self.decode(self.first_queries(memory, levels), memory, levels)[-1]
             return self.inference.best_boxes(output, tuple(images.shape[-2:]))
 
@@ -162,12 +146,44 @@ class DeformableDETR(VisionModel):
         task = "rotated detection" if self.rotated else "detection"
         return ExportGraph(parts, run, task=task, outputs=outputs, preprocessor=self.data_preprocessor, divisor=32)
 
-    def encode(self, inputs: Tensor, samples: Sequence[DataSample] | None) -> tuple[Levels, Tensor]:
-        """Return the levels and the memory (B, S, dim) of images (B, 3, H, W)."""
+    def project(self, inputs: Tensor, samples: Sequence[DataSample] | None) -> Levels:
+        """Return the levels of images (B, 3, H, W)."""
         padded = tuple(inputs.shape[-2:])
         sizes = [tuple(s.get("img_shape", padded)) for s in samples] if samples else None
-        levels = self.neck(self.backbone(inputs), sizes, padded)
+        return self.neck(self.backbone(inputs), sizes, padded)
+
+    def encode(self, inputs: Tensor, samples: Sequence[DataSample] | None) -> tuple[Levels, Tensor]:
+        """Return the levels and the memory (B, S, dim) of images (B, 3, H, W)."""
+        levels = self.project(inputs, samples)
         return levels, self.encoder(levels)
+
+    def outputs(self, levels: Levels, memory: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of mode "tensor"."""
+        found = self.decode(self.first_queries(memory, levels), memory, levels)
+        outputs = {
+            "logits": found[-1].logits,
+            "boxes": found[-1].boxes,
+            "layer_logits": torch.stack([x.logits for x in found]),
+            "layer_boxes": torch.stack([x.boxes for x in found]),
+            "layer_states": torch.stack([x.states for x in found]),
+            "memory": memory,
+        }
+        return outputs if found[-1].angle_logits is None else outputs | {"angle_logits": found[-1].angle_logits}
+
+    def training_losses(self, levels: Levels, memory: Tensor, targets: Targets) -> dict[str, Tensor]:
+        """Return the weighted losses of the first stage, all decoder layers and the denoising queries."""
+        candidates, proposals = self.propose(memory, levels)
+        queries = self.first_queries(memory, levels, candidates, proposals)
+        noised = self.noise(targets)
+        found, denoised = self.decode_both(queries, noised, memory, levels)
+        return self.with_all_parameters(self.criterion(found, targets, proposals, denoised, noised), noised)
+
+    def predict(self, levels: Levels, memory: Tensor, inputs: Tensor, samples: list[DataSample]) -> list[DataSample]:
+        """Store pred_instances in the frame of the original images in `samples`."""
+        output = self.decode(self.first_queries(memory, levels), memory, levels)[-1]
+        require_finite(output.logits, "class logits")
+        self.inference(output, samples, tuple(inputs.shape[-2:]))
+        return samples
 
     def propose(self, memory: Tensor, levels: Levels) -> tuple[Candidates | None, Detections | None]:
         """Return the candidates and the predictions of the first stage for all tokens; None for one stage."""

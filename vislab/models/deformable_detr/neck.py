@@ -1,7 +1,7 @@
 """Maps of the backbone as tokens of one width, with positions, and padding left out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,13 @@ class Levels:
     shapes: tuple[tuple[int, int], ...]
     mask: Tensor | None = None
     ratios: Tensor | None = None
+
+    def rows(self, rows: Tensor) -> "Levels":
+        """Return the levels of some images, whose indices are int64 (N,)."""
+        if self.mask is None:
+            return replace(self, tokens=self.tokens[rows])
+        parts = ("tokens", "position", "centers", "mask", "ratios")
+        return replace(self, **{name: getattr(self, name)[rows] for name in parts})
 
     def on_maps(self, reference: Tensor) -> Tensor:
         """Return references (B, Q, K) in relative coordinates of each padded map, (B, Q, levels, K).

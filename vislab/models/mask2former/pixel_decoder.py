@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from vislab.errors import ConfigError
 from vislab.layers.convolution import pointwise
 from vislab.layers.deformable_attention import DeformableEncoderLayer
+from vislab.layers.layer_stack import run_layers, walk_layers
 from vislab.layers.position import pixel_centers, sine_position
 from vislab.layers.recompute import recompute
 from vislab.layers.tables import Tables
@@ -40,6 +41,10 @@ class Tokens:
     def count(self, levels: int) -> int:
         """Return the number of tokens of the `levels` coarsest levels."""
         return sum(h * w for h, w in self.shapes[:levels])
+
+    def rows(self, rows: Tensor) -> "Tokens":
+        """Return the tokens of some images, whose indices are int64 (N,)."""
+        return replace(self, tokens=self.tokens[rows])
 
 
 class PixelDecoder(nn.Module):
@@ -141,32 +146,19 @@ class PixelDecoder(nn.Module):
 
     def walk(self, state: Tokens, exits: Sequence[int]) -> Iterator[tuple[int, Tokens]]:
         """Yield (k, tokens after k layers) for each k in `exits`, in increasing order; each layer runs once."""
-        wanted = set(exits)
-        for k in range(1, max(wanted) + 1):
-            state = self.layer(state, k - 1)
-            if k in wanted:
-                yield k, state
+        return walk_layers(state, self.layer, exits)
 
     def encode(self, state: Tokens, num_layers: int | Sequence[int] | Tensor | None = None) -> Tokens:
         """Return the tokens after `num_layers` layers, one number for the batch or one per image. Default: all layers.
 
         A tensor (B,) on an accelerator leads to a synchronization.
         """
-        if num_layers is None or isinstance(num_layers, int):
-            for index in range(self.check_num_layers(self.num_layers if num_layers is None else num_layers)):
-                state = self.layer(state, index)
-            return state
-        numbers = num_layers.tolist() if isinstance(num_layers, Tensor) else num_layers
-        depths = [self.check_num_layers(k) for k in numbers]
-        for index in range(max(depths)):
-            active = [i for i, k in enumerate(depths) if k > index]
-            if len(active) == len(depths):
-                state = self.layer(state, index)
-            else:
-                rows = torch.tensor(active).to(state.tokens.device, non_blocking=True)
-                moved = self.layer(replace(state, tokens=state.tokens[rows]), index).tokens
-                state = replace(state, tokens=state.tokens.index_copy(0, rows, moved))
-        return state
+        if num_layers is None:
+            num_layers = self.num_layers
+        depths = num_layers.tolist() if isinstance(num_layers, Tensor) else num_layers
+        for k in [depths] if isinstance(depths, int) else depths:
+            self.check_num_layers(k)
+        return run_layers(state, self.layer, depths)
 
     def finish(self, state: Tokens, finest: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Return the map for masks (B, mask_dim, H/4, W/4) and the tokens of the three levels."""

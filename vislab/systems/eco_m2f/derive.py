@@ -14,8 +14,8 @@ import torch
 
 from vislab.errors import DataError
 from vislab.io.atomic import write_atomically
-from vislab.systems.eco_m2f.model import EcoM2F
-from vislab.systems.eco_m2f.quality import image_quality
+from vislab.systems.eco_m2f.early_exits import EarlyExits
+from vislab.systems.eco_m2f.quality import COUNTED, Measure, image_quality
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Derived:
         exits: (E,) numbers of layers.
         names: N image paths.
         counts: (N, E, C, 4 or 3), statistics for computing the quality of subsets, or None.
-        measure: "pq", "miou" or "ap".
+        measure: See `derive`.
     """
 
     quality: np.ndarray
@@ -73,22 +73,22 @@ class Derived:
 
 @torch.no_grad()
 def derive(
-    model: EcoM2F,
+    model: EarlyExits,
     batches: Iterable[dict],
     path: str | Path,
     *,
-    measure: str = "pq",
+    measure: Measure = "pq",
     keep_counts: bool = True,
     save_every: int = 200,
 ) -> Derived:
     """Compute the quality of all images at all exits.
 
     Args:
-        model: The model of step A, whose `tasks` must include that of `measure`.
+        model: The model of step A, EcoM2F or EcoDETR; the `tasks` of EcoM2F must include that of `measure`.
         batches: Data loader without shuffling and augmentation, with labels at the original size.
         path: Output file (.npz). Images in an existing file, which must have the same exits and measure, are skipped.
-        measure: "pq", "miou" or "ap".
-        keep_counts: Keep the statistics for computing the quality of subsets (not for "ap").
+        measure: "pq", "miou", or "ap" for the AP of masks; "box_ap" or "rotated_ap" for detectors.
+        keep_counts: Keep the statistics for computing the quality of subsets (not for AP).
         save_every: Number of images after which results are saved.
     """
     path = Path(path)
@@ -125,22 +125,20 @@ def derive(
     return derived
 
 
-def _measure(model: EcoM2F, batch: dict, measure: str, keep_counts: bool) -> list:
+def _measure(model: EarlyExits, batch: dict, measure: str, keep_counts: bool) -> list:
     data = model.data_preprocessor(batch, False)
     inputs, samples = data["inputs"], data["data_samples"]
-    maps = model.backbone(inputs)
-    state = model.pixel_decoder.project(maps)
-    features = model.gate_features(state).cpu().numpy()
+    features, predicted = model.predict_exits(inputs, samples)
     quality = np.zeros((len(samples), len(model.exits)))
     counts: list[list] = [[] for _ in samples]
-    for column, (_, tokens) in enumerate(model.pixel_decoder.walk(state, model.exits)):
-        for row, sample in enumerate(model.predict(maps[0], tokens, inputs, [s.clone() for s in samples])):
+    for column, found in enumerate(predicted):
+        for row, sample in enumerate(found):
             quality[row, column], count = image_quality(sample, measure, model.num_classes)
             counts[row].append(count)
-    kept = keep_counts and measure != "ap"
-    names = [s.get("img_path", "") for s in samples]
+    kept = keep_counts and measure in COUNTED
+    names, vectors = [s.get("img_path", "") for s in samples], features.cpu().numpy()
     return [
-        (names[i], quality[i], features[i], np.stack(counts[i]).astype(np.float32) if kept else None)
+        (names[i], quality[i], vectors[i], np.stack(counts[i]).astype(np.float32) if kept else None)
         for i in range(len(samples))
     ]
 

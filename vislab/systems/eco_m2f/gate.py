@@ -46,7 +46,7 @@ def fit_gate(
     """Fit the gate in place.
 
     Args:
-        gate: `EcoM2F.gate`.
+        gate: The gate of EcoM2F or EcoDETR.
         derived: Derived dataset of training images.
         beta: Minimum gain in quality per layer, in [0, 1].
         loss: "regress": squared error of the utilities; "expected": minus the expected utility; "soft": cross entropy

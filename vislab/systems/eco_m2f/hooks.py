@@ -32,7 +32,7 @@ class SampleExitHook(Hook):
     def check_model(self, model: nn.Module) -> None:
         """Raise ConfigError if the model does not have these exits; also called by the config check."""
         if not hasattr(model, "exits"):
-            raise ConfigError(f"SampleExitHook: {type(model).__name__} has no exits; it is for EcoM2F")
+            raise ConfigError(f"SampleExitHook: {type(model).__name__} has no exits; it is for EcoM2F and EcoDETR")
         if self.weights is not None and len(self.weights) != len(model.exits):
             raise ConfigError(
                 f"SampleExitHook: weights={list(self.weights)} for the {len(model.exits)} exits {list(model.exits)}"

@@ -1,40 +1,40 @@
-"""Quality of the prediction of single images: PQ, mIoU or mask AP, in [0, 1]."""
+"""Quality of the prediction of single images: PQ, mIoU, or AP of masks, boxes or rotated boxes, in [0, 1]."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from vislab.errors import DataError
 from vislab.evaluation.coco import coco_ap, image_result
 from vislab.evaluation.panoptic import panoptic_quality, panoptic_statistics
+from vislab.evaluation.rotated_map import image_boxes, match_image, rotated_ap
 from vislab.evaluation.semantic import confusion_matrix
 from vislab.structures import DataSample
 
-MEASURES = ("pq", "miou", "ap")
+Measure = Literal["pq", "miou", "ap", "box_ap", "rotated_ap"]
+COUNTED = ("pq", "miou")  # measures with statistics that can be summed over images
 
 
-def image_quality(
-    sample: DataSample, measure: Literal["pq", "miou", "ap"], num_classes: int
-) -> tuple[float, np.ndarray | None]:
+def image_quality(sample: DataSample, measure: Measure, num_classes: int) -> tuple[float, np.ndarray | None]:
     """Compute the quality of a sample, and for "pq" and "miou" its statistics, which can be summed over images.
 
-    Classes that are neither labeled nor predicted are excluded from the mean.
+    Classes that are neither labeled nor predicted are excluded from the mean. "ap" (masks), "box_ap" and "rotated_ap"
+    are means over the IoU thresholds 0.5, 0.55, ..., 0.95, with 101 points; they are 0 for an image without objects.
 
     Returns:
         The quality, and the statistics: (num_classes, 4) as in evaluation.panoptic for pq; (num_classes, 3) pixels of
-        intersection, prediction and label for miou; None for ap.
+        intersection, prediction and label for miou; None for AP.
 
     Raises:
         DataError: The sample lacks the labels or predictions of the measure.
     """
-    needed = {"pq": "panoptic", "miou": "sem_seg", "ap": "instances"}
-    if measure not in needed:
-        raise ValueError(f"measure={measure!r} is not one of {', '.join(MEASURES)}")
+    if measure not in get_args(Measure):
+        raise ValueError(f"measure={measure!r} is not one of {', '.join(get_args(Measure))}")
+    needed = {"pq": "panoptic", "miou": "sem_seg"}
+    field = needed.get(measure, "instances")
     for side in ("gt", "pred"):
-        if f"{side}_{needed[measure]}" not in sample:
-            raise DataError(
-                f"{sample.get('img_path', 'a sample')} has no {side}_{needed[measure]} to measure {measure}"
-            )
+        if f"{side}_{field}" not in sample:
+            raise DataError(f"{sample.get('img_path', 'a sample')} has no {side}_{field} to measure {measure}")
     if measure == "pq":
         truth, found = sample.gt_panoptic, sample.pred_panoptic
         counts = panoptic_statistics(
@@ -51,8 +51,20 @@ def image_quality(
         confusion = confusion_matrix(*maps, num_classes).numpy()
         counts = np.stack([np.diag(confusion), confusion.sum(axis=0), confusion.sum(axis=1)], axis=1)
         return mean_iou(counts), counts.astype(np.float64)
-    image = image_result(sample.to_dict(), ("segm",), num_classes)
-    return max(coco_ap([image], "segm")["mAP"], 0.0), None
+    if measure == "rotated_ap":
+        return _rotated_ap(sample, num_classes), None
+    iou_type = "segm" if measure == "ap" else "bbox"
+    image = image_result(sample.to_dict(), (iou_type,), num_classes)
+    return max(coco_ap([image], iou_type)["mAP"], 0.0), None
+
+
+def _rotated_ap(sample: DataSample, num_classes: int) -> float:
+    """Return the AP of rotated boxes, the mean over the classes of the image."""
+    truth, found, _ = image_boxes(sample.to_dict(), num_classes)
+    result = match_image(truth, found, forms=("101point",))
+    objects = np.bincount(result["objects"], minlength=num_classes)
+    table = rotated_ap([result], objects, "101point")[objects > 0]
+    return float(table.mean()) if len(table) else 0.0
 
 
 def set_quality(counts: np.ndarray, measure: str) -> float:

@@ -1,0 +1,135 @@
+"""EcoDETR: Deformable DETR with early exits of its encoder, and a gate that selects one of them for each image."""
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import torch
+from torch import Tensor, nn
+
+from vislab.models.deformable_detr import BoxInference, DeformableDETR, DetectionLoss
+from vislab.models.deformable_detr.decoder import DeformableDecoder
+from vislab.models.deformable_detr.denoising import Denoising
+from vislab.models.deformable_detr.encoder import DeformableEncoder
+from vislab.models.deformable_detr.neck import Levels, Neck
+from vislab.models.deformable_detr.proposals import ProposalHead
+from vislab.models.encoders.timm_encoder import TimmEncoder
+from vislab.models.export_graph import ExportGraph
+from vislab.registry import MODELS
+from vislab.structures import DataSample
+from vislab.systems.eco_m2f.early_exits import Alpha, EarlyExits, ExitMode, Policy, with_depths
+
+
+@MODELS.register_module()
+class EcoDETR(EarlyExits, DeformableDETR):
+    """Deformable DETR with a number of encoder layers that depends on the image; see EarlyExits for its training.
+
+    All exits share the first stage and the decoder. Boxes are axis-aligned or rotated.
+
+    Args:
+        exits, exit_mode, alpha, policy, depth_penalty, histogram: See EcoM2F.
+
+    All other arguments are those of DeformableDETR.
+    """
+
+    def __init__(
+        self,
+        *,
+        backbone: Annotated[dict, TimmEncoder] | nn.Module,
+        num_classes: int,
+        exits: Sequence[int] = (2, 3, 4, 5, 6),
+        exit_mode: ExitMode = "sample",
+        alpha: Alpha = "linear",
+        policy: Policy = "full",
+        depth_penalty: float = 0.0,
+        histogram: Sequence[float] | None = None,
+        num_queries: int = 300,
+        dim: int = 256,
+        num_levels: int = 4,
+        box_refine: bool = False,
+        two_stage: bool = False,
+        learned_content: bool = False,
+        rotated: bool = False,
+        neck: Annotated[dict, Neck] | None = None,
+        encoder: Annotated[dict, DeformableEncoder] | None = None,
+        decoder: Annotated[dict, DeformableDecoder] | None = None,
+        proposals: Annotated[dict, ProposalHead] | None = None,
+        denoising: Annotated[dict, Denoising] | None = None,
+        loss: Annotated[dict, DetectionLoss] | nn.Module | None = None,
+        inference: Annotated[dict, BoxInference] | BoxInference | None = None,
+        data_preprocessor: dict | None = None,
+    ) -> None:
+        super().__init__(
+            backbone=backbone, num_classes=num_classes, num_queries=num_queries, dim=dim, num_levels=num_levels,
+            box_refine=box_refine, two_stage=two_stage, learned_content=learned_content, rotated=rotated, neck=neck,
+            encoder=encoder, decoder=decoder, proposals=proposals, denoising=denoising, loss=loss,
+            inference=inference, data_preprocessor=data_preprocessor,
+        )  # fmt: skip
+        self.add_exits(
+            num_layers=len(self.encoder.layers), dim=dim, exits=exits, exit_mode=exit_mode, alpha=alpha, policy=policy,
+            depth_penalty=depth_penalty, histogram=histogram,
+        )  # fmt: skip
+
+    def forward_tensor(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None = None,
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the outputs of DeformableDETR and "num_layers" (B,); the argument overrides the policy."""
+        levels, memory, depths = self._encode_by_policy(inputs, data_samples, num_layers)
+        return self.outputs(levels, memory) | {"num_layers": torch.tensor(depths)}
+
+    def forward_predict(
+        self,
+        inputs: Tensor,
+        data_samples: list[DataSample],
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> list[DataSample]:
+        """Return the samples as in DeformableDETR, with the number of layers in their metainfo."""
+        levels, memory, depths = self._encode_by_policy(inputs, data_samples, num_layers)
+        return with_depths(self.predict(levels, memory, inputs, data_samples), depths)
+
+    def forward_loss(
+        self, inputs: Tensor, data_samples: Sequence[DataSample] | None, num_layers: int | Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the losses at the exits selected by `exit_mode` or `num_layers`."""
+        targets = self.targets(data_samples, inputs)
+        levels = self.project(inputs, data_samples)
+        return self.exit_losses(
+            lambda k: self.encoder(levels, k),
+            lambda exits: self.encoder.walk(levels, exits),
+            lambda memory: self.training_losses(levels, memory, targets),
+            num_layers,
+        )
+
+    def export_graph(self, exit: int | None = None) -> ExportGraph:
+        """Return the graph of one exit. Default: that of the policy, if it is a fixed one."""
+        return super().export_graph(self.exported_exit(exit))
+
+    def gate_features(self, state: Levels) -> Tensor:
+        """Return the gate features (B, dim): the mean over tokens of the coarsest level before the first layer."""
+        height, width = state.shapes[-1]
+        tokens = state.tokens[:, -height * width :].float()  # (B, h * w, dim)
+        if state.mask is None:
+            return tokens.mean(1)
+        inside = state.mask[:, -height * width :, None].to(tokens)  # (B, h * w, 1)
+        return (tokens * inside).sum(1) / inside.sum(1)
+
+    def predict_exits(self, inputs: Tensor, samples: list[DataSample]) -> tuple[Tensor, Iterator[list[DataSample]]]:
+        levels = self.project(inputs, samples)
+        predicted = (
+            self.predict(levels, memory, inputs, [s.clone() for s in samples])
+            for _, memory in self.encoder.walk(levels, self.exits)
+        )
+        return self.gate_features(levels), predicted
+
+    def _encode_by_policy(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None,
+        num_layers: int | Sequence[int] | Tensor | None,
+    ) -> tuple[Levels, Tensor, list[int]]:
+        """Return the levels, the memory, and the number of layers of each image."""
+        levels = self.project(inputs, data_samples)
+        depths = self.depths(levels, data_samples, num_layers)
+        return levels, self.encoder(levels, depths), depths

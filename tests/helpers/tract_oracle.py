@@ -4,10 +4,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vislab.layers.convolution import PatchConv2d
 
 def rows(x: Tensor, layer: nn.Module) -> Tensor:
     """Return the rows that the layer multiplies, (N, n), for groups = 1."""
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Linear | PatchConv2d):
         return x.reshape(-1, x.shape[-1])
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     x = F.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
@@ -23,7 +24,7 @@ def tract_gradient(a: Tensor, g: Tensor, lam: float) -> Tensor:
 
 def output_rows(g: Tensor, layer: nn.Module) -> Tensor:
     """The gradient of a layer's output as (N, m)."""
-    return g.reshape(-1, g.shape[-1]) if isinstance(layer, nn.Linear) else g.movedim(1, -1).reshape(-1, g.shape[1])
+    return g.reshape(-1, g.shape[-1]) if isinstance(layer, nn.Linear | PatchConv2d) else g.movedim(1, -1).reshape(-1, g.shape[1])
 
 
 def expected(layer: nn.Module, x: Tensor, g: Tensor, lam: float = 0.1) -> Tensor:

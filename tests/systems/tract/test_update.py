@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from tests.helpers.tract_oracle import expected, output_rows, plain_gradients, rows
 from vislab.errors import ConfigError
+from vislab.layers.convolution import PatchConv2d
 from vislab.systems.tract import apply_tract, get_tract, precondition, remove_tract
 from vislab.systems.tract.gram import gram, input_rows, weight_gradient
 
@@ -19,6 +20,8 @@ LAYERS = {
     "linear, few rows": (lambda: nn.Linear(40, 5), (30, 40)),
     "linear on tokens": (lambda: nn.Linear(8, 5), (3, 10, 8)),
     "linear on tokens, few": (lambda: nn.Linear(40, 5), (3, 10, 40)),
+    "patches": (lambda: PatchConv2d(3, 5, 4), (3, 30, 48)),
+    "patches, few": (lambda: PatchConv2d(3, 5, 4), (3, 10, 48)),
     "3x3": (lambda: nn.Conv2d(3, 8, 3, padding=1), (4, 3, 9, 11)),
     "3x3, few rows": (lambda: nn.Conv2d(3, 8, 3), (2, 3, 5, 5)),
     "7x7/2": (lambda: nn.Conv2d(3, 8, 7, 2, 3), (5, 3, 19, 16)),

@@ -64,6 +64,7 @@ from vislab.datasets.transforms.instances import LoadAnnotations
 from vislab.datasets.transforms.loading import LoadDepth, LoadImage, LoadPanoptic, LoadSemSeg
 from vislab.datasets.transforms.rand_augment import RandAugment
 from vislab.datasets.transforms.targets import SemSegToInstances
+from vislab.datasets.transforms.video_frame import LoadVideoFrame
 
 __all__ = [
     "Albu",
@@ -76,6 +77,7 @@ __all__ = [
     "LoadImage",
     "LoadPanoptic",
     "LoadSemSeg",
+    "LoadVideoFrame",
     "NYUBorder",
     "PackInputs",
     "Pad",

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vislab.errors import CheckpointError, ConfigError
+from vislab.layers.convolution import PatchConv2d
 from vislab.layers.position import sincos_table
 from vislab.layers.recompute import recompute
 from vislab.ops.patches import patchify, take_rows
@@ -214,10 +215,10 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, in_channels: int, patch_size: int, dim: int) -> None:
         super().__init__()
-        self.proj = nn.Conv2d(in_channels, dim, patch_size, patch_size)
+        self.proj = PatchConv2d(in_channels, dim, patch_size)
 
     def forward(self, patches: Tensor) -> Tensor:
-        return F.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
+        return self.proj(patches)
 
 
 @MODELS.register_module()

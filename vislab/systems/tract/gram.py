@@ -2,7 +2,7 @@
 
 A row of `a` is the input of one output position (a column of x in the paper):
 
-    Linear  rows are samples or tokens                       n = in_features
+    Linear  rows are samples or tokens                       n = in_features (PatchConv2d: the values of a patch)
     Conv2d  rows are unfolded windows, one per output pixel  n = in_channels / groups * kh * kw, as in weight.flatten(1)
 
 The input is processed in chunks and never unfolded as a whole, so memory is bounded. Sums are float32 (float64 for
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vislab.systems.tract.layers import padding
+from vislab.systems.tract.layers import is_linear, padding
 
 _BLOCK = 96
 """Columns per matrix product in `squares`: smaller saves multiplications, larger is more efficient."""
@@ -30,7 +30,7 @@ _BLOCK = 96
 
 def gram(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     """Return a^T a over all rows of the layer input x: (groups, n, n), float32 or float64."""
-    if isinstance(layer, nn.Linear):
+    if is_linear(layer):
         return squares(part[None] for part in _chunks(_rows_of_linear(x), x.shape[-1]))
     x = _batched(x)
     (kh, kw), (sh, sw) = layer.kernel_size, layer.stride
@@ -42,7 +42,7 @@ def gram(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
 
 def input_rows(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     """Return the whole matrix a (groups, N, n), with rows in the order (b, h, w); for small inputs."""
-    if isinstance(layer, nn.Linear):
+    if is_linear(layer):
         return _wide(_rows_of_linear(x))[None]
     x = _padded(_batched(x), layer)  # (B, G, C/G, Hp, Wp)
     if layer.stride == layer.kernel_size and layer.dilation == (1, 1):
@@ -53,18 +53,19 @@ def input_rows(x: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
 
 def output_rows(g: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     """Return the output gradient g as (groups, N, m / groups), with rows in the order of `input_rows`."""
-    if isinstance(layer, nn.Linear):
+    if is_linear(layer):
         return _wide(_rows_of_linear(g))[None]
     return _wide(_batched(g)).unflatten(1, (layer.groups, -1)).permute(1, 0, 3, 4, 2).flatten(1, 3)
 
 
 def weight_gradient(x: Tensor, g: Tensor, layer: nn.Linear | nn.Conv2d) -> Tensor:
     """Return g^T a in float32 or float64, in the shape of the weight, from the input x and the output gradient g."""
-    if isinstance(layer, nn.Linear):
-        return _add_up(
+    if is_linear(layer):
+        total = _add_up(
             _wide(part_g).mT @ _wide(part_x)
             for part_x, part_g in zip(*(_chunks(_rows_of_linear(t), x.shape[-1]) for t in (x, g)), strict=True)
         )
+        return total.view(layer.weight.shape)
     x, g = _batched(x), _batched(g)
     settings = {"stride": layer.stride, "dilation": layer.dilation, "groups": layer.groups}
     return _add_up(

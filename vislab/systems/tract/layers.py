@@ -3,6 +3,7 @@
 from torch import Size, nn
 
 from vislab.errors import ConfigError, did_you_mean
+from vislab.layers.convolution import PatchConv2d
 
 Layer = nn.Linear | nn.Conv2d
 
@@ -44,13 +45,18 @@ def _part(module: nn.Module, name: str) -> nn.Module | None:
 
 
 def is_supported(layer: Layer) -> bool:
-    """Return whether the forward pass of the layer is that of nn.Linear or nn.Conv2d."""
+    """Return whether the forward pass of the layer is that of nn.Linear, nn.Conv2d or PatchConv2d."""
     if "forward" in vars(layer):  # replaced on the instance
         return False
-    if isinstance(layer, nn.Linear):
-        return type(layer).forward is nn.Linear.forward
+    if is_linear(layer):
+        return type(layer).forward in (nn.Linear.forward, PatchConv2d.forward)
     stock = type(layer).forward is nn.Conv2d.forward and type(layer)._conv_forward is nn.Conv2d._conv_forward
     return stock or _pads_itself(layer)
+
+
+def is_linear(layer: Layer) -> bool:
+    """Return whether the layer multiplies the last dimension of its input, as Linear and PatchConv2d do."""
+    return isinstance(layer, nn.Linear | PatchConv2d)
 
 
 def _pads_itself(layer: nn.Conv2d) -> bool:

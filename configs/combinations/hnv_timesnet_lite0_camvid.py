@@ -1,0 +1,17 @@
+"""timesNet on CamVid, whose validation images are decoded from a .hnv file.
+
+Command:  python tools/test.py configs/combinations/hnv_timesnet_lite0_camvid.py CHECKPOINT_OF_TIMESNET_LITE0_LITE0_CAMVID
+Data:     python tools/prepare_data.py weights camvid; VISLAB_DATA is the data folder
+Hardware: 2 CPU cores
+Result:   RESULT
+"""
+
+from mmengine.config import read_base
+
+from vislab.datasets.transforms import LoadVideoFrame
+
+with read_base():
+    from ..timesnet.timesnet_lite0_lite0_camvid import *
+
+video = "camvid_val.hnv"  # vislab hnerv encode $VISLAB_DATA/camvid/val camvid_val.hnv
+val_dataloader["dataset"].update(pipeline=[dict(type=LoadVideoFrame, source=video, size=(360, 480)), *test_pipeline])

@@ -41,6 +41,8 @@ LENGTHS = {  # by column: options of full runs
     "classifier": loop(1, by_epoch=True),
     "HNeRV": loop(8, by_epoch=True),
 }
+EXITS = {"full": loop(300, batch=2), "quick": loop(2, batch=2)}
+BETA = 0.005  # gain in AP per layer that the gate asks for
 QUICK = {
     "timesNet": loop(2) | SMALL,
     "ECO-M2F": loop(2) | SMALL,
@@ -264,9 +266,71 @@ def run_classes(cell: Cell, place: Place) -> dict[str, float]:
     file = place.folder / f"{cell.config}.pth"
     save_checkpoint({"state_dict": build_model(config, device="cpu").state_dict()}, file)
     predictor = Predictor(config, str(file))
-    classes = [[int(r.pred_label) for r in predictor(list(frames))] for frames in (original, decoded)]
+    classes = [[r.label for r in predictor(list(frames))] for frames in (original, decoded)]
     same = sum(a == b for a, b in zip(*classes, strict=True))
     return {"without": 100.0, "with": 100 * same / len(decoded)}
+
+
+def run_exits(place: Place) -> list[dict[str, Any]]:
+    """Train a detector with exits, and fit its gate on the training images; returns a row for each exit and policy.
+
+    Rows have policy, layers, gmac, ap50 (of the validation images) and quality (mean over images of their AP).
+    """
+    from vislab.engine.runner import Runner
+    from vislab.systems.eco_m2f import derive, exit_costs, fit_gate, policies
+    from vislab.systems.eco_m2f.gate import gate_choice
+
+    config = combination("exits_rotated_detr_lite0_hit_uav", EXITS["quick" if place.quick else "full"])
+    trained("exits", config, place)
+    model = build_model(config, checkpoint("exits", place), device="cpu").eval()
+    section = config.val_dataloader.to_dict()
+    train_set = config.train_dataloader.dataset.to_dict()
+    parts = {"test": {}, "gate": {key: train_set[key] for key in ("ann_file", "data_prefix", "filter_empty")}}
+    loaders = {
+        name: Runner.build_dataloader(
+            section | {"dataset": section["dataset"] | change | ({"indices": 6} if place.quick else {})}, seed=0
+        )
+        for name, change in parts.items()
+    }
+    learned, tested = (
+        derive(model, loaders[name], place.of("exits") / f"{name}.npz", measure="rotated_ap")
+        for name in ("gate", "test")
+    )
+    costs = exit_costs(model, *config.size, model.exits)
+    fit_gate(model.gate, learned, BETA)
+    columns = dict(zip(tested.names, gate_choice(model.gate, tested), strict=True))
+    ap = exit_precision(model, loaders["test"], columns)
+    rows = [
+        {
+            "policy": f"exit {k}",
+            "layers": float(k),
+            "gmac": costs[k],
+            "ap50": ap[i],
+            "quality": float(tested.quality[:, i].mean()),
+        }
+        for i, k in enumerate(model.exits)
+    ]
+    gate, random, oracle = policies(model.gate, tested, BETA, costs=costs)
+    for row, value in ((gate, ap[-1]), (random, None), (oracle, None)):
+        rows.append({"policy": row["policy"], "layers": row["depth"], "gmac": row["cost"], "ap50": value,
+                     "quality": row["quality"]})  # fmt: skip
+    return rows
+
+
+@torch.inference_mode()
+def exit_precision(model: torch.nn.Module, batches: Any, columns: dict[str, int]) -> list[float]:
+    """Return AP50 in percent at each exit, and with the exit of `columns` for each image."""
+    from vislab.evaluation.rotated_map import RotatedMAP
+
+    metrics = [RotatedMAP(forms=("11point",)) for _ in range(len(model.exits) + 1)]
+    for metric in metrics:
+        metric.dataset_meta = batches.dataset.metainfo
+    for batch in batches:
+        data = model.data_preprocessor(batch, False)
+        for i, samples in enumerate(model.predict_exits(data["inputs"], data["data_samples"])[1]):
+            metrics[i].process({}, [s.to_dict() for s in samples])
+            metrics[-1].process({}, [s.to_dict() for s in samples if columns[s.img_path] == i])
+    return [metric.compute_metrics(metric.results)["mAP_50_11point"] for metric in metrics]
 
 
 MIOU, AP = ("mIoU", "mIoU in %"), ("mAP_50_11point", "AP50 in %")

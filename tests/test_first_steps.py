@@ -8,7 +8,7 @@ import pytest
 import torchvision
 
 from tests.helpers.small_configs import load_cifar_names, small, write_clip
-from tests.helpers.standin_data import make_pseudo, make_published, make_small
+from tests.helpers.standin_data import make_combined, make_pseudo, make_published, make_small
 
 REPOSITORY = Path(__file__).parents[1]
 LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path.parent.name != "_base_")
@@ -16,6 +16,8 @@ LEAVES = sorted(path for path in (REPOSITORY / "configs").glob("*/*.py") if path
 FAST = {
     "cae/cae_vit_cifar10_clusters_cpu",
     "cae/cae_vit_cifar10_norm_pixel_cpu",
+    "combinations/exits_rotated_detr_lite0_hit_uav",
+    "combinations/hnv_timesnet_lite0_camvid",
     "eco_m2f/eco_m2f_lite0_scenes_mixed_cpu",
     "hnerv/hnerv_bunny_160x320_cpu",
     "mutdet/mutdet_pretrain_lite0_hit_uav_cpu",
@@ -47,6 +49,8 @@ def place(request, standins, monkeypatch) -> Path:
         make_published(published)
     if "pretrain" in request.node.name and not (standins / "pseudo").exists():
         make_pseudo(standins)
+    if "combinations/" in request.node.name and not (standins / "video.hnv").exists():
+        make_combined(standins)
     monkeypatch.chdir(standins)
     monkeypatch.setenv("VISLAB_DATA", str(standins / "small"))
     for kind in (torchvision.datasets.CIFAR10, torchvision.datasets.CIFAR100):

@@ -71,6 +71,23 @@ def make_small(small: Path) -> None:
     _weights(small / "weights/tf_efficientnet_lite0_timm.safetensors")
 
 
+def make_combined(place: Path) -> None:
+    """Write the encoder and the videos in `place` that the configs of combinations read."""
+    from tests.helpers.hnv import small_hnv
+    from vislab.models.encoders.vit import ViT
+    from vislab.systems.cae import export_encoder
+
+    encoder = ViT(img_size=64, patch_size=8, dim=128, depth=6, num_heads=4, init_values=0.1)
+    export_encoder(encoder, place / "cae_vit_camvid.safetensors", mean=(0.5,) * 3, std=(0.2,) * 3)
+    for name, images in (
+        ("camvid_train", "camvid/train"),
+        ("camvid_val", "camvid/val"),
+        ("hit_uav_val", "hit_uav/val"),
+    ):
+        small_hnv(place / f"{name}.hnv", frames=len(list((place / "small" / images).iterdir())))
+    small_hnv(place / "video.hnv")
+
+
 def make_pseudo(place: Path) -> None:
     """Write pseudo labels of the images in `place`, as tools/pseudo_labels.py does, for all pre-training configs."""
     from vislab.systems.mutdet.pseudo_file import PseudoImage, PseudoObjects, write_pseudo_labels

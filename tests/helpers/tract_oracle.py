@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from vislab.layers.convolution import PatchConv2d
 
+
 def rows(x: Tensor, layer: nn.Module) -> Tensor:
     """Return the rows that the layer multiplies, (N, n), for groups = 1."""
     if isinstance(layer, nn.Linear | PatchConv2d):
@@ -24,7 +25,11 @@ def tract_gradient(a: Tensor, g: Tensor, lam: float) -> Tensor:
 
 def output_rows(g: Tensor, layer: nn.Module) -> Tensor:
     """The gradient of a layer's output as (N, m)."""
-    return g.reshape(-1, g.shape[-1]) if isinstance(layer, nn.Linear | PatchConv2d) else g.movedim(1, -1).reshape(-1, g.shape[1])
+    return (
+        g.reshape(-1, g.shape[-1])
+        if isinstance(layer, nn.Linear | PatchConv2d)
+        else g.movedim(1, -1).reshape(-1, g.shape[1])
+    )
 
 
 def expected(layer: nn.Module, x: Tensor, g: Tensor, lam: float = 0.1) -> Tensor:

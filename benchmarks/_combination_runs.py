@@ -85,7 +85,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the runs of a seed are kept.
+    """Folder of the runs of a seed, and their length.
 
     Args:
         folder: Folder of all seeds.

@@ -204,10 +204,10 @@ def test_no_other_frameworks():
 
 def test_same_names_everywhere():
     """A system is vislab/systems/X with docs/X.md and tests; configs/X contains configs of a system, or
-    of plain classifiers."""
+    of plain classifiers, or combinations of systems."""
     systems = {p.parent.name for p in PACKAGE.glob("systems/*/__init__.py")}
     folders = {p.name for p in (REPOSITORY / "configs").iterdir() if p.is_dir() and any(p.glob("*.py"))} - {"_base_"}
-    assert folders - {"classification"} <= systems
+    assert folders - {"classification", "combinations"} <= systems
 
 
 # --------------------------------------------------------------------------------------------- tests mirror the package

@@ -1,8 +1,6 @@
 """Read the inputs of predictions: arrays, PIL images, files, folders, videos and URLs."""
 
 import http.client
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vislab.errors import DataError
-from vislab.io.download import is_address, is_offline
+from vislab.io.download import is_address, is_offline, open_address, proxy_note
 from vislab.io.images import decode_rgb, read_rgb
 from vislab.io.listing import IMAGE_SUFFIXES, choose_images, is_video, list_files
 from vislab.io.video import read_frames
@@ -202,13 +200,13 @@ def fetch(address: str) -> bytes:
     if is_offline():
         raise DataError(f"VISLAB_OFFLINE is set: download {address} by other means, and pass the file")
     try:
-        request = urllib.request.Request(address, headers={"User-Agent": "vislab"})
-        with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:
+        with open_address(address, timeout=_TIMEOUT) as answer:
             data = answer.read()
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         raise DataError(
-            f"cannot download {address}: {reason}. Check the URL, or download it and pass the file."
+            f"cannot download {address}{proxy_note(address)}: {reason}. Check the URL, or download it and pass the "
+            "file."
         ) from None
     if not data:
         raise DataError(f"cannot download {address}: the response is empty. Check the URL.")

@@ -8,11 +8,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import unquote, urlsplit
+from urllib.response import addinfourl
 
 from vislab.errors import DataError
 
@@ -76,8 +77,8 @@ def fetch(
 
     Data is written to `target` + ".part" until the download is complete and its checksum is right. The next call
     continues an interrupted download if the server supports range requests and still has the same file (its ETag or
-    date), and starts again otherwise. Of several processes, one downloads and the others wait for it. Proxies are those
-    of the environment variables http_proxy and https_proxy.
+    date), and starts again otherwise. Of several processes, one downloads and the others wait for it. Proxies are as in
+    `open_address`.
 
     Args:
         address: http(s) address.
@@ -113,6 +114,32 @@ def fetch(
             os.replace(part, target)
             _validator(part).unlink(missing_ok=True)
     return target
+
+
+def open_address(address: str, headers: Mapping[str, str] | None = None, *, timeout: float = 60) -> addinfourl:
+    """Return the response to a GET request.
+
+    Proxies are those that the environment variables http_proxy, https_proxy and no_proxy name at the time of the call;
+    `urllib.request.urlopen` keeps those of its first call.
+
+    Raises:
+        OSError, ValueError, http.client.HTTPException: As `urllib.request.urlopen`.
+    """
+    request = urllib.request.Request(address, headers={"User-Agent": "vislab", **(headers or {})})
+    return urllib.request.build_opener().open(request, timeout=timeout)
+
+
+def proxy_note(address: str) -> str:
+    """Return " through the proxy HOST:PORT (http_proxy, no_proxy)" for messages; "" without a proxy."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    proxy = urllib.request.getproxies().get(parts.scheme)
+    host = parts.netloc.rpartition("@")[2]
+    if not proxy or urllib.request.proxy_bypass(host):
+        return ""
+    return f" through the proxy {proxy.rpartition('@')[2]} ({parts.scheme}_proxy, no_proxy)"  # without its password
 
 
 @contextmanager
@@ -173,12 +200,12 @@ def _receive(address: str, part: Path, *, checked: bool) -> bool:
     """
     validator = _validator(part)
     have = part.stat().st_size if part.is_file() and (checked or validator.is_file()) else 0
-    request = urllib.request.Request(address, headers={"User-Agent": "vislab", "Accept-Encoding": "identity"})
+    headers = {"Accept-Encoding": "identity"}
     if have:  # If-Range: the whole file, if it is another one now
-        request.add_header("Range", f"bytes={have}-")
+        headers["Range"] = f"bytes={have}-"
         if validator.is_file():
-            request.add_header("If-Range", validator.read_text())
-    with urllib.request.urlopen(request, timeout=60) as answer:
+            headers["If-Range"] = validator.read_text()
+    with open_address(address, headers) as answer:
         going_on = answer.status == 206 and (answer.headers.get("Content-Range") or "").startswith(f"bytes {have}-")
         length = answer.headers.get("Content-Length")
         expected = None if length is None else int(length) + (have if going_on else 0)
@@ -214,8 +241,8 @@ def _progress_bar(part: Path, done: int, total: int | None) -> Iterator[Callable
 def _unreachable(address: str, part: Path, error: Exception, by_hand: str) -> str:
     kept = f" The partial file is kept in {part}: the same command continues from there." if part.is_file() else ""
     return (
-        f"cannot download {address}: {error}.{kept} Check the network, or download the file by other means (a browser, "
-        f"another machine), and {by_hand}"
+        f"cannot download {address}{proxy_note(address)}: {error}.{kept} Check the network, or download the file by "
+        f"other means (a browser, another machine), and {by_hand}"
     )
 
 

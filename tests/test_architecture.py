@@ -34,7 +34,7 @@ IMPORTS = {
     "models": {"structures", "ops", "layers", "losses", "io"},
     "datasets": {"structures", "io"},
     "evaluation": {"structures", "ops"},
-    "visualization": {"structures", "datasets"},
+    "visualization": {"structures", "datasets", "io"},
     "engine": {"models", "datasets", "evaluation", "io", "cli", "configs"},
     "zoo": {"models", "io", "configs"},
     "report": {"io"},

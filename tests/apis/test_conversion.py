@@ -12,7 +12,7 @@ from tests.helpers.mask2former_names import SWIN, official_name, same_weights, s
 from vislab.apis import build_model, load
 from vislab.apis.conversion import convert, publish
 from vislab.errors import CheckpointError, ConfigError
-from vislab.io.checkpoint import load_checkpoint, save_checkpoint
+from vislab.io.checkpoint import load_checkpoint, save_checkpoint, save_weights
 
 CONFIG = """from vislab.models.mask2former import Mask2Former
 
@@ -54,6 +54,30 @@ def test_what_does_not_fit_is_refused_or_written_in_part(place):
     report = convert(place / "official.pth", out, place / "small.py", cfg_options=options, partial=True)
     names = set(load_checkpoint(out)["state_dict"])
     assert names == set(report.loaded) and "decoder.class_embed.weight" not in names
+
+
+def test_the_source_is_not_replaced(place):
+    """Converted files and published ones may have the names that others give to theirs."""
+    state = {official_name(name): value for name, value in small_model().state_dict().items()}
+    source = place / "model.safetensors"
+    save_weights(state, source, {})
+    for given in (source, place):
+        with pytest.raises(ConfigError, match="model.safetensors is the source itself"):
+            convert(given, source, place / "small.py")
+    assert load_checkpoint(source)["state_dict"].keys() == state.keys()
+    save_weights(small_model().state_dict(), place / "small.safetensors", {})
+    before = (place / "small.safetensors").read_bytes()
+    publish(place / "small.safetensors", place / "small.py", place)
+    assert (place / "small.safetensors").read_bytes() == before and not [*place.glob(".*")]
+
+
+def test_an_existing_file_is_replaced_only_by_a_complete_one(place):
+    (place / "ours.safetensors").write_bytes(b"before")
+    with pytest.raises(CheckpointError, match="nothing was written"):
+        convert(place / "official.pth", place / "ours.safetensors", place / "small.py", layout="mmdet")
+    assert (place / "ours.safetensors").read_bytes() == b"before"
+    convert(place / "official.pth", place / "ours.safetensors", place / "small.py")
+    assert load_checkpoint(place / "ours.safetensors")["state_dict"]
 
 
 def test_a_published_file(place):

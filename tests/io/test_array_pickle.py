@@ -58,9 +58,12 @@ def test_what_is_no_pickle_of_arrays(tmp_path):
     path = tmp_path / "a.pkl"
     with pytest.raises(CheckpointError, match="a.pkl does not exist"):
         read_array_pickle(path)
+    with pytest.raises(CheckpointError, match="is a folder, not a checkpoint"):
+        read_array_pickle(tmp_path)
     for data, message in (
-        (b"", "not a pickle of arrays"),
-        (b"text", "not a pickle of arrays"),
+        (b"", "is empty"),
+        (b"text", "not a checkpoint but a text file: it begins with b'text'"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
         (pickle.dumps({"w": np.ones(9)})[:-20], "not a pickle of arrays"),
         (pickle.dumps([1]), "contains a list; a checkpoint is a dict"),
         (pickle.dumps({"w": Filled()}, 2), "takes 0 positional arguments"),

@@ -46,6 +46,8 @@ def test_the_printed_calls_work(model, tmp_path, capsys):
 
 
 def test_messages(model, tmp_path):
+    with pytest.raises(ConfigError, match="epoch_15.pth is the source itself"):
+        export(model[1], model[1])
     _, path = model
     with pytest.raises(ConfigError, match=r"name it \*.safetensors"):
         export(path, tmp_path / "encoder.pth")

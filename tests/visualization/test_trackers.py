@@ -1,6 +1,8 @@
 """Test trackers of experiments: added once, one message without the package, and with the real packages offline."""
 
+import sys
 import time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -67,10 +69,31 @@ def history(content: bytes) -> list[dict[str, str]]:
 _BLOCK = 1 << 15
 
 
+@pytest.mark.parametrize(
+    ("variables", "mode"),
+    [({"VISLAB_OFFLINE": "1"}, "offline"), ({"VISLAB_OFFLINE": "1", "WANDB_MODE": "disabled"}, None), ({}, None)],
+)
+def test_vislab_offline_holds_for_wandb(tmp_path, monkeypatch, variables, mode):
+    clear_variables(monkeypatch)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(trackers, "find_spec", lambda name: object())
+    monkeypatch.setitem(sys.modules, "wandb", wandb := mock.MagicMock())
+    trackers.WandbBackend(save_dir=str(tmp_path)).add_scalar("loss", 1.0)
+    assert wandb.init.call_args.kwargs.get("mode") == mode
+
+
+def clear_variables(monkeypatch) -> None:
+    for name in ("WANDB_MODE", "VISLAB_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.mark.peer
-def test_wandb_offline(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("variable", "value"), [("WANDB_MODE", "offline"), ("VISLAB_OFFLINE", "1")])
+def test_wandb_offline(tmp_path, monkeypatch, variable, value):
     pytest.importorskip("wandb")
-    monkeypatch.setenv("WANDB_MODE", "offline")
+    clear_variables(monkeypatch)
+    monkeypatch.setenv(variable, value)
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "secret.py").write_text("password = 1")

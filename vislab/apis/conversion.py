@@ -14,7 +14,7 @@ from vislab.errors import CheckpointError, ConfigError
 from vislab.io.atomic import write_text_atomically
 from vislab.io.checkpoint import load_checkpoint, save_weights
 from vislab.io.download import checksum
-from vislab.io.paths import usable_folder
+from vislab.io.paths import refuse_source, usable_folder
 from vislab.io.weights import load_state
 from vislab.zoo.catalogue import read_catalogue
 from vislab.zoo.foreign import ForeignReport, load_foreign
@@ -40,7 +40,7 @@ def convert(
 
     Args:
         source: A file, or a folder with model.safetensors or pytorch_model.bin.
-        out: The file to write.
+        out: The file to write; an existing one is replaced when all fits.
         config: Config of the model, or name of a shipped config.
         layout: As in `load_foreign`.
         part: Convert only this part of the model, such as "encoder".
@@ -48,7 +48,7 @@ def convert(
         cfg_options: Changes of the config by dotted key.
 
     Raises:
-        ConfigError: `out` is no .safetensors file, or as in `load_foreign`.
+        ConfigError: `out` is no .safetensors file or is the source, or as in `load_foreign`.
         CheckpointError: A weight is missing, unknown or of another shape, unless `partial`; or as in `load_foreign`.
     """
     source, out = Path(source), Path(out)
@@ -56,6 +56,7 @@ def convert(
         raise ConfigError(f"{out}: name it *.safetensors")
     if source.is_dir():
         source = next((file for name in _FILES if (file := source / name).is_file()), source)
+    refuse_source(out, source)
     model = create_model(str(config), device="cpu", cfg_options=cfg_options)
     report = load_foreign(model, source, layout, part=part)
     complete = not (report.missing or report.unexpected or report.mismatched)
@@ -109,7 +110,7 @@ def publish(
     kept = {key: meta[key] for key in _META if key in meta}
     path = Path(load(config, dict(cfg_options or {})).filename)
     name, folder = name or path.stem, Path(usable_folder(out, "out"))
-    unnamed = folder / f"{name}.safetensors"
+    unnamed = folder / f".{name}.unnamed.safetensors"  # hidden: NAME.safetensors may be the checkpoint
     save_weights(weights, unnamed, {"dataset_meta": kept} if kept else {})
     digest = checksum(unnamed)
     target = unnamed.replace(folder / f"{name}-{digest[:8]}.safetensors")

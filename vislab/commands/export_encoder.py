@@ -23,10 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     from vislab.apis.build import build_model, load
     from vislab.errors import ConfigError
+    from vislab.io.paths import refuse_source
     from vislab.models.encoders.vit import ViT
     from vislab.systems.cae.export import export_encoder
     from vislab.zoo import load_foreign
 
+    refuse_source(args.out, args.checkpoint)
     model = build_model(load(args.config, parse_cfg_options(args.cfg_options)), device="cpu")
     if not isinstance(getattr(model, "encoder", None), ViT):
         raise ConfigError(f"{args.config} has no model with a ViT as `encoder`, but {type(model).__name__}")

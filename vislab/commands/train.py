@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="random seed of the run")
     parser.add_argument(
         "--log", action="append", choices=["tensorboard", "wandb", "mlflow"], default=[],
-        help="send the curves to this tracker, too; may be given several times (WANDB_MODE=offline needs no network)",
+        help="send the curves to this tracker, too; may be given several times (without a network: WANDB_MODE=offline)",
     )  # fmt: skip
     parser.add_argument(
         "--check", action="store_true", help="run the first step and one validation batch; write nothing"

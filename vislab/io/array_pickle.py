@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vislab.errors import CheckpointError
+from vislab.io.checkpoint import check_readable
 
 
 def read_array_pickle(path: str | Path) -> dict[str, Any]:
@@ -20,13 +21,18 @@ def read_array_pickle(path: str | Path) -> dict[str, Any]:
         with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # NumPy warns about the dtypes of damaged files
             content = _ArrayUnpickler(file, encoding="latin1").load()
-    except FileNotFoundError:
-        raise CheckpointError(f"checkpoint {path} does not exist") from None
+    except _OtherObject as error:
+        raise CheckpointError(f"{path} is not a pickle of arrays: {error}") from error
     except Exception as error:  # damaged pickles can raise any type
+        check_readable(Path(path))  # missing, a folder, a text file ...
         raise CheckpointError(f"{path} is not a pickle of arrays: {str(error) or type(error).__name__}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} contains a {type(content).__name__}; a checkpoint is a dict of weights.")
     return content
+
+
+class _OtherObject(pickle.UnpicklingError):
+    """A pickle contains other objects than arrays and plain Python."""
 
 
 class _ArrayUnpickler(pickle._Unpickler):
@@ -51,7 +57,7 @@ class _ArrayUnpickler(pickle._Unpickler):
             return _codecs.encode
         if name == "bytes" and module in ("__builtin__", "builtins"):
             return _no_bytes
-        raise pickle.UnpicklingError(f"it contains a {f'{module}.{name}'!r}, and only arrays are read from pickles")
+        raise _OtherObject(f"it contains a {f'{module}.{name}'!r}, and only arrays are read from pickles")
 
 
 def _no_bytes() -> bytes:

@@ -33,6 +33,12 @@ def expand_path(path: str, what: str = "data_root") -> str:
     return expanded
 
 
+def refuse_source(out: str | os.PathLike, source: str | os.PathLike) -> None:
+    """Raise ConfigError if `out` is the file `source`, which writing would replace."""
+    if os.path.exists(out) and os.path.exists(source) and os.path.samefile(out, source):
+        raise ConfigError(f"{out} is the source itself, and would be replaced: choose another name")
+
+
 def usable_folder(path: str | os.PathLike, what: str = "work_dir") -> str:
     """Expand and create a folder, and check that it is writable.
 

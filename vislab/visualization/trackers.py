@@ -16,12 +16,15 @@ from mmengine.visualization import MLflowVisBackend, TensorboardVisBackend, Wand
 from mmengine.visualization.vis_backend import force_init_env
 
 from vislab.errors import ConfigError, check_choice
+from vislab.io.download import is_offline
 from vislab.registry import VISBACKENDS
 
 
 @VISBACKENDS.register_module()
 class WandbBackend(WandbVisBackend):
-    """Sends scalars with their step, images and the config to Weights & Biases; offline with WANDB_MODE=offline.
+    """Sends scalars with their step, images and the config to Weights & Biases.
+
+    With WANDB_MODE=offline, or VISLAB_OFFLINE without a WANDB_MODE, all is written to files for `wandb sync`.
 
     The project is WANDB_PROJECT, else "vislab". Arguments are those of mmengine's WandbVisBackend.
     """
@@ -29,6 +32,8 @@ class WandbBackend(WandbVisBackend):
     def _init_env(self) -> None:
         _require("wandb")
         self._init_kwargs = {"project": os.environ.get("WANDB_PROJECT", "vislab"), **(self._init_kwargs or {})}
+        if is_offline() and not os.environ.get("WANDB_MODE"):
+            self._init_kwargs.setdefault("mode", "offline")
         super()._init_env()
         self._wandb.define_metric("*", step_metric="step")
 

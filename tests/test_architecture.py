@@ -40,6 +40,7 @@ IMPORTS = {
     "report": {"io"},
     "apis": {"structures", "ops", "models", "datasets", "evaluation", "visualization", "engine", "io", "zoo", "report"},
     "commands": {
+        "io",
         *("cli", "apis", "engine", "models", "report", "visualization", "zoo"),
         *("systems.cae", "systems.hnerv", "systems.mutdet"),
     },

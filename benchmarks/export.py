@@ -102,7 +102,9 @@ def main() -> None:
     rows = [kept[name] for name in names]
     table = _common.print_table(rows)
     if not args.no_record:
-        _common.record(table, args.quick)
+        _common.record(
+            f"largest difference of the outputs to eager; time of onnxruntime / eager\n\n{table}", args.quick
+        )
     worst = max(float(row["difference"].split()[0]) for row in rows)
     _common.result(models=len(rows), difference=worst, ratio=_common.statistics.median(float(r["ratio"]) for r in rows))
 

@@ -142,7 +142,7 @@ def main() -> None:
         sys.exit("error: frames decoded alone and in sequence differ by more than one level")
     table = _common.print_table(rows)
     if not args.no_record:
-        _common.record(table, args.quick)
+        _common.record(f"time of the other / ours; levels: largest difference of a pixel\n\n{table}", args.quick)
     _common.result(**ratios)
 
 

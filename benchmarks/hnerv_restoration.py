@@ -110,8 +110,11 @@ def main() -> None:
         rows.append({"task": "inpainting", "method": name, "PSNR": f"{whole:.2f}", "PSNR in boxes": f"{inside:.2f}"})
     table = _common.print_table(rows)
     if not args.no_record:
-        _common.record(table, args.quick)
-    _common.result(rows=len(rows))
+        _common.record(
+            f"PSNR in dB of frames not trained on, and of hidden boxes; seed {args.seed}\n\n{table}", args.quick
+        )
+    key = {"interpolation": "PSNR", "inpainting": "PSNR in boxes"}
+    _common.result(**{f"{row['method']}: {key[row['task']]}": float(row[key[row["task"]]]) for row in rows})
 
 
 if __name__ == "__main__":

@@ -171,8 +171,10 @@ def main() -> None:
     line = f"mIoU on the original frames: {original['mIoU']:.1f}"
     print(line)
     if not args.no_record:
-        _common.record(f"{table}\n\n{line}", args.quick)
-    _common.result(rows=len(rows), original=original["mIoU"])
+        _common.record(f"{line}\n\n{table}", args.quick)
+    _common.result(
+        **{f"{name}: mIoU": round(row["miou"], 1) for name, row in rows.items() if f" s{args.seed} " in name}
+    )
 
 
 if __name__ == "__main__":

@@ -122,12 +122,14 @@ def test_derived_qualities_are_those_of_single_exits(tmp_path):
 
 
 @torch.no_grad()
-def test_an_exit_more_costs_a_layer_more():
-    model = build("two_stage")
+@pytest.mark.parametrize("kind", ["plain", "two_stage", "rotated"])
+def test_an_exit_more_costs_a_layer_more(kind):
+    model = build(kind)
+    trained = [p.requires_grad for p in model.parameters()]
     costs = exit_costs(model, 64, 96, EXITS)
     step = layer_macs(model.encoder.layers[0], model.project(images(1), None).shapes) / 1e9
     assert costs[2] - costs[1] == pytest.approx(step) and costs[3] - costs[2] == pytest.approx(step)
-    assert costs[1] > step
+    assert costs[1] > step and [p.requires_grad for p in model.parameters()] == trained
 
 
 @pytest.mark.parametrize(

@@ -50,12 +50,16 @@ def exit_costs(
         raise ConfigError(f"exit_costs: {type(model).__name__} has no encoder that can stop early")
     run = _without_layers if isinstance(model, Mask2Former) else _detect_without_layers
     layers = model.pixel_decoder.layers if isinstance(model, Mask2Former) else model.encoder.layers
-    training = model.training
-    model.eval()
+    training, trained = model.training, [p for p in model.parameters() if p.requires_grad]
+    model.eval().requires_grad_(False)  # the counter fails on parameters that are inputs of modules
     image = torch.zeros(1, 3, height, width, device=next(model.parameters()).device)
-    with FlopCounterMode(display=False) as counter:
-        shapes = run(model, image)
-    model.train(training)
+    try:
+        with FlopCounterMode(display=False) as counter:
+            shapes = run(model, image)
+    finally:
+        model.train(training)
+        for parameter in trained:
+            parameter.requires_grad_(True)
     shared = counter.get_total_flops() / 2
     each = [layer_macs(layer, shapes, sampling=sampling) for layer in layers]
     return {k: (shared + sum(each[:k])) / 1e9 for k in exits}

@@ -41,7 +41,7 @@ LENGTHS = {  # by column: options of full runs
     "classifier": loop(1, by_epoch=True),
     "HNeRV": loop(8, by_epoch=True),
 }
-EXITS = {"full": loop(300, batch=2), "quick": loop(2, batch=2)}
+EXITS = {"full": loop(200, batch=2), "quick": loop(2, batch=2)}
 BETA = 0.005  # gain in AP per layer that the gate asks for
 QUICK = {
     "timesNet": loop(2) | SMALL,

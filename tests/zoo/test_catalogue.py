@@ -62,6 +62,7 @@ def test_names_are_found_and_suggested():
         ),
         ("    Weights: [{Package: a, File: /a.pth, Layout: hf, License: MIT}]", "'/a.pth' would be written outside"),
         ("    Weights: [{Hub: a/b, Licence: MIT}]", "unknown key 'Licence'; did you mean 'License'"),
+        ("    Weights: [{Hub: a/b, SHA256: 12ab, Layout: hf, License: MIT}]", "must be 64 hexadecimal digits"),
         ("    Results: []", "small has no Results"),
         ("    Results: [{Task: T, Dataset: D, Metrics: {}, Source: here}]", "those that are not run have none"),
         ("    Results: [{Task: T, Dataset: D, Metrics: {AP: 1}, Source: not run}]", "those that are not run have none"),

@@ -83,7 +83,7 @@ def fetch(
     Args:
         address: http(s) address.
         target: Path of the file.
-        md5, sha256: Checksums of the file, if known, or their first digits.
+        md5, sha256: Checksums of the file, if known, or their first digits, at least 8.
         tries: Maximum number of connections; the pauses between them get longer.
         by_hand: What to do with a file that was downloaded by other means, for messages. Default: put it at `target`.
 
@@ -253,8 +253,10 @@ def checksum(path: Path, kind: str = "sha256") -> str:
 
 
 def _compare(part: Path, address: str, kind: str, expected: str | None) -> None:
-    if expected is None:
+    if not expected:
         return
+    if len(expected) < 8:
+        raise ValueError(f"{kind}={expected!r} has too few digits to recognize a file")
     found = checksum(part, kind)
     if not found.startswith(expected):
         part.unlink()

@@ -1,5 +1,6 @@
 """The catalogue: models with their configs, results and published weights, from configs/*/metafile.yml."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -179,6 +180,9 @@ def _weights(found: Mapping[str, Any], where: str) -> Weights:
             inner_path(found["File"], where)
         except DataError as error:
             raise ConfigError(str(error)) from error
+    digits = str(found.get("SHA256") or "")
+    if digits and not re.fullmatch("[0-9a-f]{64}", digits):
+        raise ConfigError(f"{where}: SHA256 {digits!r} must be 64 hexadecimal digits in lower case")
     if found["Layout"] == "vislab" and not (found.get("SHA256") and found.get("Size")):
         raise ConfigError(f"{where}: weights of this project need SHA256 and Size")
     return Weights(
@@ -186,7 +190,7 @@ def _weights(found: Mapping[str, Any], where: str) -> Weights:
         file=found.get("File", ""),
         revision=found.get("Revision"),
         url=url,
-        sha256=found.get("SHA256") or "",
+        sha256=digits,
         layout=found["Layout"],
         license=found["License"],
         package=found.get("Package", ""),

@@ -42,7 +42,7 @@ LENGTHS = {  # by column: options of full runs
     "HNeRV": loop(8, by_epoch=True),
 }
 EXITS = {"full": loop(200, batch=2), "quick": loop(2, batch=2)}
-BETA = 0.005  # gain in AP per layer that the gate asks for
+BETAS = (0.0, 0.001, 0.005)  # gains in AP per layer that the gate asks for
 QUICK = {
     "timesNet": loop(2) | SMALL,
     "ECO-M2F": loop(2) | SMALL,
@@ -296,40 +296,41 @@ def run_exits(place: Place) -> list[dict[str, Any]]:
         derive(model, loaders[name], place.of("exits") / f"{name}.npz", measure="rotated_ap")
         for name in ("gate", "test")
     )
-    costs = exit_costs(model, *config.size, model.exits)
-    fit_gate(model.gate, learned, BETA)
-    columns = dict(zip(tested.names, gate_choice(model.gate, tested), strict=True))
-    ap = exit_precision(model, loaders["test"], columns)
+    height, width = next(iter(loaders["test"]))["inputs"][0].shape[-2:]
+    costs = exit_costs(model, height, width, model.exits)
+    gates, choices = [], []
+    for beta in BETAS:
+        fit_gate(model.gate, learned, beta)
+        choices.append(dict(zip(tested.names, gate_choice(model.gate, tested), strict=True)))
+        gates.append(policies(model.gate, tested, beta, costs=costs))
+    ap = exit_precision(model, loaders["test"], choices)
+    quality = tested.quality.mean(0).tolist()
     rows = [
-        {
-            "policy": f"exit {k}",
-            "layers": float(k),
-            "gmac": costs[k],
-            "ap50": ap[i],
-            "quality": float(tested.quality[:, i].mean()),
-        }
+        {"policy": f"exit {k}", "layers": float(k), "gmac": costs[k], "ap50": ap[i], "quality": quality[i]}
         for i, k in enumerate(model.exits)
     ]
-    gate, random, oracle = policies(model.gate, tested, BETA, costs=costs)
-    for row, value in ((gate, ap[-1]), (random, None), (oracle, None)):
-        rows.append({"policy": row["policy"], "layers": row["depth"], "gmac": row["cost"], "ap50": value,
-                     "quality": row["quality"]})  # fmt: skip
+    for beta, (gate, random, oracle), value in zip(BETAS, gates, ap[len(model.exits) :], strict=True):
+        for row, found in ((gate, value), (random, None), (oracle, None)):
+            name = f"{row['policy']}, beta {beta:g}"
+            figures = {"layers": row["depth"], "gmac": row["cost"], "ap50": found, "quality": row["quality"]}
+            rows.append({"policy": name, **figures})
     return rows
 
 
 @torch.inference_mode()
-def exit_precision(model: torch.nn.Module, batches: Any, columns: dict[str, int]) -> list[float]:
-    """Return AP50 in percent at each exit, and with the exit of `columns` for each image."""
+def exit_precision(model: torch.nn.Module, batches: Any, choices: list[dict[str, int]]) -> list[float]:
+    """Return AP50 in percent at each exit, and with each choice, which has the column of the exit by image."""
     from vislab.evaluation.rotated_map import RotatedMAP
 
-    metrics = [RotatedMAP(forms=("11point",)) for _ in range(len(model.exits) + 1)]
+    metrics = [RotatedMAP(forms=("11point",)) for _ in range(len(model.exits) + len(choices))]
     for metric in metrics:
         metric.dataset_meta = batches.dataset.metainfo
     for batch in batches:
         data = model.data_preprocessor(batch, False)
         for i, samples in enumerate(model.predict_exits(data["inputs"], data["data_samples"])[1]):
             metrics[i].process({}, [s.to_dict() for s in samples])
-            metrics[-1].process({}, [s.to_dict() for s in samples if columns[s.img_path] == i])
+            for metric, choice in zip(metrics[len(model.exits) :], choices, strict=True):
+                metric.process({}, [s.to_dict() for s in samples if choice[s.img_path] == i])
     return [metric.compute_metrics(metric.results)["mAP_50_11point"] for metric in metrics]
 
 

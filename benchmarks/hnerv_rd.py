@@ -47,6 +47,7 @@ BITS = (8, 6, 5, 4)
 METHODS = ("x264", "x265", "HNeRV", "NeRV", "ours")
 BPPS = (0.142, 0.045, 0.07, 0.1, 0.2)
 ADAM_RATE = 2e-3
+SETTING = "all bytes of the files counted; frames decoded from them, ours in a fresh process"
 
 
 class Results:
@@ -303,16 +304,9 @@ def at_equal_quality(rows: dict, clip: str) -> list[str]:
             if best:
                 share, gain = best["bytes"] / base["bytes"], best["psnr"] - base["psnr"]
                 times = f"{best['encode_cpu_s']:.0f} against {base['encode_cpu_s']:.0f} CPU s"
-                lines.append(
-                    f"- {clip}, seed {seed[1:]}: {share:.3f} of the published bytes at {gain:+.2f} dB, {times}"
-                )
+                text = f"{share:.3f} of the published bytes at {gain:+.2f} dB, {times}"
+                lines.append(f"- {clip}, seed {seed[1:]}: {text}")
     return lines
-
-
-def headline(lines: list[str]) -> dict[str, float]:
-    """Return the share of the published bytes of each clip and seed, from the lines of `at_equal_quality`."""
-    found = (re.match(r"- (\w+), seed (\d+): ([\d.]+) of the published bytes", line) for line in lines)
-    return {f"{m[1]}, seed {m[2]}: share of the published bytes": float(m[3]) for m in found if m}
 
 
 def draw(rows: dict, clips: list[str], seed: int, path: Path) -> None:
@@ -351,13 +345,12 @@ def report(results: Results, clips: list[str], args, work: Path) -> None:
                     differences.append(f"- {clip}: BD-rate of ours against {anchor}: {difference}")
         differences += at_equal_quality(results.rows, clip)
     draw(results.rows, clips, args.seed, work / "rd.png")
-    print(f"picture: {work / 'rd.png'}")
     table = _common.print_table(rows)
-    print("\n".join(differences))
+    print("\n".join([*differences, f"picture: {work / 'rd.png'}"]))
     if not args.no_record:
-        setting = "all bytes of the files counted; frames decoded from them, ours in a fresh process"
-        _common.record("\n".join([setting, "", table, "", *differences]), args.quick)
-    _common.result(**headline(differences))
+        _common.record("\n".join([SETTING, "", table, "", *differences]), args.quick)
+    shares = (re.match(r"- (\w+, seed \d+): ([\d.]+) of the published bytes", line) for line in differences)
+    _common.result(**{f"{m[1]}: share of the published bytes": float(m[2]) for m in shares if m})
 
 
 def main() -> None:

@@ -120,6 +120,14 @@ def trained(name: str, config: Config, place: Place, load_from: Path | None = No
     return json.loads(stored.read_text())
 
 
+def kept(name: str, place: Place, run: Callable[[], Any]) -> Any:
+    """Return what `run` has returned in this or an earlier call of the script."""
+    stored = place.folder / f"{name}_{place.seed}.json"
+    if not stored.exists():
+        write_text_atomically(json.dumps(run()), stored)
+    return json.loads(stored.read_text())
+
+
 def checkpoint(name: str, place: Place) -> str:
     return str(find_latest_checkpoint(str(place.of(name))))
 

@@ -19,6 +19,7 @@ Needs VISLAB_DATA with camvid, hit_uav, cifar10_subset.zip and weights, and scik
 import math
 import os
 import statistics
+from functools import partial
 from pathlib import Path
 
 import _common
@@ -68,7 +69,7 @@ def main() -> None:
     if not os.environ.get("VISLAB_DATA"):
         _common.skip("VISLAB_DATA, the folder with camvid, hit_uav, cifar10_subset.zip and weights")
     import torch
-    from _combination_runs import CELLS, Place, run_exits
+    from _combination_runs import CELLS, Place, kept, run_exits
 
     torch.set_num_threads(args.threads)
     words = args.cells or (QUICK_CELLS if args.quick else [])
@@ -80,16 +81,18 @@ def main() -> None:
     rows, differences = [], {}
     for cell in CELLS:
         if wanted(f"{cell.name} {cell.config}"):
-            values = [cell.run(cell, place) for place in places]
+            values = [kept(cell.config, place, partial(cell.run, cell, place)) for place in places]
             rows.append(summary(cell, values))
             differences[cell.config] = statistics.mean(v["with"] - v["without"] for v in values)
     blocks = [_common.print_table(rows)] if rows else []
     if wanted("exits rotated detector"):
-        blocks.append(_common.print_table(exit_table([run_exits(place) for place in places])))
+        seeds_rows = [kept("exits", place, partial(run_exits, place)) for place in places]
+        blocks.append(_common.print_table(exit_table(seeds_rows)))
     if not blocks:
         raise SystemExit(f"--cells {' '.join(args.cells)}: no cell has one of these words in its name")
     if not args.no_record:
-        _common.record(f"{len(seeds)} seeds\n\n" + "\n\n".join(blocks), args.quick)
+        setting = f"seeds {', '.join(map(str, seeds))}; short runs, no rate tuned for a combination"
+        _common.record("\n\n".join([setting, *blocks]), args.quick)
     _common.result(**differences)
 
 

@@ -234,7 +234,7 @@ def test_every_config_for_cpus_is_served():
         text = text.replace("VISLAB_DATA names", "")
         used = {place for place in places if f"$VISLAB_DATA/{place}" in text}
         assert text.count("$VISLAB_DATA") == sum(text.count(f"$VISLAB_DATA/{place}") for place in used), path
-        weights = SETS["weights"].place in used and path.stem.startswith(("cae", "mae", "simmim"))
+        weights = SETS["weights"].place in used and path.parent.name == "cae"
         assert weights == (f"{path.parent.name}/{path.stem}" in NEED_WEIGHTS), path
         assert bool(used) == (f"{path.parent.name}/{path.stem}" in named), path
 

@@ -66,9 +66,7 @@ def test_overriding_the_size_scales_all_of_them(path):
 
     # Cityscapes' crops are cut from photographs of one size: how large they are does not change the zoom
     keys = ("size", "img_size") if "cityscapes" in path.name else SIZES
-    fixed = "none"
-    if path.parent.name == "combinations":  # the size of the pre-training, and that of the labels
-        fixed = {"cae": "img_size", "hnv": "pipeline.0.size"}.get(path.stem.split("_")[0], "none")
+    fixed = "img_size" if name(path).startswith("combinations/cae_") else "none"  # the size of the pre-training
     moving = lambda found: {place: value for place, value in found.items() if not place.endswith(fixed)}
     whole = moving(dict(numbers(load_config(path)._cfg_dict.to_dict(), keys)))
     size = next(value for place, value in whole.items() if place.endswith("size") and place.startswith("train"))

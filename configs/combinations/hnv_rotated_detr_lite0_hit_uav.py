@@ -16,4 +16,4 @@ with read_base():
     from ..mutdet.rotated_detr_lite0_hit_uav_cpu import *
 
 video = "hit_uav_val.hnv"  # vislab hnerv encode $VISLAB_DATA/hit_uav/val hit_uav_val.hnv
-val_dataloader["dataset"].update(pipeline=[dict(type=LoadVideoFrame, source=video, size=(512, 640)), *test_pipeline])
+val_dataloader["dataset"].update(pipeline=[dict(type=LoadVideoFrame, source=video), *test_pipeline])

@@ -16,4 +16,4 @@ with read_base():
     from ..timesnet.timesnet_lite0_lite0_camvid import *
 
 video = "camvid_val.hnv"  # vislab hnerv encode $VISLAB_DATA/camvid/val camvid_val.hnv
-val_dataloader["dataset"].update(pipeline=[dict(type=LoadVideoFrame, source=video, size=(360, 480)), *test_pipeline])
+val_dataloader["dataset"].update(pipeline=[dict(type=LoadVideoFrame, source=video), *test_pipeline])

@@ -17,8 +17,6 @@ AT_LEAST = 0.9  # of the mistakes are refused by the check, with a message that 
 CASES = [(kind, case) for kind, cases in MISTAKES.items() for case in cases]
 RIGHT = [case for cases in LEGAL.values() for case in cases]
 LEAVES = [f"{path.parent.name}/{path.stem}" for path in sorted(CONFIGS.glob("*/*.py")) if path.parent.name != "_base_"]
-# without those that read a file which another command writes
-LEAVES = [name for name in LEAVES if not name.startswith(("combinations/cae_", "combinations/hnv_"))]
 
 
 @pytest.fixture(scope="module")

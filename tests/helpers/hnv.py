@@ -24,11 +24,16 @@ def small_network(seed: int = 0, spec: DecoderSpec = SMALL_SPEC) -> torch.nn.Mod
 
 
 def small_segment(
-    seed: int = 0, frames: int = 7, section: int = 3, spec: DecoderSpec = SMALL_SPEC, **bits: int
+    seed: int = 0,
+    frames: int = 7,
+    section: int = 3,
+    spec: DecoderSpec = SMALL_SPEC,
+    info: VideoInfo = SMALL_INFO,
+    **bits: int,
 ) -> Segment:
-    """Return a segment of SMALL_INFO with slowly changing embeddings."""
+    """Return a segment of the video with slowly changing embeddings."""
     network = small_network(seed, spec)
-    size = spec.embedding_size(SMALL_INFO.size)
+    size = spec.embedding_size(info.size)
     embeddings = torch.randn(1, spec.embed_dim, *size) + 0.2 * torch.randn(frames, spec.embed_dim, *size).cumsum(0)
     return from_network(network, embeddings, section=section, **bits)
 
@@ -44,9 +49,10 @@ def residual_of(segment: Segment, seed: int = 5, frames: int = 4) -> Segment:
     return replace(segment, weights=weights, embeddings=embeddings, residual=True, times=None)
 
 
-def small_hnv(path: Path, **options: int) -> Path:
-    """Write a file with one segment; returns its path."""
-    write_hnv(path, SMALL_INFO, [small_segment(**options)])
+def small_hnv(path: Path, *, size: tuple[int, int] = SMALL_INFO.size, **options: int) -> Path:
+    """Write a file with one segment of frames of `size`; returns its path."""
+    info = VideoInfo(size)
+    write_hnv(path, info, [small_segment(info=info, **options)])
     return path
 
 

@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from mmengine.config import Config
 
-from tests.helpers.standin_data import SIZE
 from vislab.engine.config.load import load_config
 
 SMALL = 64
@@ -20,7 +19,6 @@ SHRUNK = {  # what fits the stand-ins, by transform
     "LargeScaleJitter": {"size": (SMALL, SMALL)},
     "Pad": {"size": (SMALL, SMALL)},
     "Resize": {"size": (SMALL, 2 * SMALL)},
-    "LoadVideoFrame": {"size": SIZE},
     "RandomResizedCropTwice": {"size": SMALL},
     "ViT": {"img_size": SMALL},
     "BlockMask": {"num_masked": 8},

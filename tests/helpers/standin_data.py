@@ -84,7 +84,8 @@ def make_combined(place: Path) -> None:
         ("camvid_val", "camvid/val"),
         ("hit_uav_val", "hit_uav/val"),
     ):
-        small_hnv(place / f"{name}.hnv", frames=len(list((place / "small" / images).iterdir())))
+        paths = sorted((place / "small" / images).iterdir())
+        small_hnv(place / f"{name}.hnv", size=cv2.imread(str(paths[0])).shape[:2], frames=len(paths))
     small_hnv(place / "video.hnv")
 
 

@@ -171,7 +171,8 @@ def export_graph(model: nn.Module, exit: int | None = None) -> ExportGraph:
     """
     if exit is not None and not isinstance(model, (Mask2Former, DeformableDETR)):
         raise ConfigError(
-            f"--exit {exit}: {type(model).__name__} has no exits; Mask2Former, DeformableDETR and their kin have"
+            f"--exit {exit}: {type(model).__name__} has no exits; only Mask2Former, DeformableDETR and models derived "
+            "from them have"
         )
     return model.export_graph() if exit is None else model.export_graph(exit)
 

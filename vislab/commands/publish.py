@@ -38,4 +38,4 @@ def main(args: argparse.Namespace) -> None:
     print(entry, end="")
     print(f"wrote {path}")
     if args.name is None and is_name(args.config):
-        print(f"who has this file uses it by name after `vislab download {args.config} --from-file {path}`")
+        print(f"to use the file by name elsewhere: vislab download {args.config} --from-file {path}")

@@ -56,9 +56,10 @@ class TorchvisionImages(InMemoryImages):
         import torchvision.datasets  # imported late: takes a second
 
         name = type(self).__name__
-        download = self.download and not is_offline()
-        how = "VISLAB_OFFLINE is set" if is_offline() else "run once with download=True and a network connection"
-        remedy = f"{how}{':' if is_offline() else ', or'} copy torchvision's files of {name} there (data/README.md)"
+        offline = is_offline()
+        download = self.download and not offline
+        start = "VISLAB_OFFLINE is set:" if offline else "run once with download=True and a network connection, or"
+        remedy = f"{start} copy torchvision's files of {name} there (data/README.md)"
         try:
             found = getattr(torchvision.datasets, name)(self.data_root, train=self.train, download=download)
         except RuntimeError as error:  # not found or corrupted, or the download failed its checksum

@@ -14,5 +14,4 @@ LABELS = r"gt_|instances|segments_info|seg_map_path|panoptic_path|depth_path|\bl
 def test_needs_labels_is_what_the_required_keys_say(kind):
     required = re.search(r"Required keys:(.*?)\n\s*(?:Optional|Modified) keys:", kind.__doc__, re.DOTALL)[1]
     always = re.sub(r"\S+ if [^;]*", "", required)
-    skipped = kind is transforms.LoadVideoFrame  # predictions take the image that they are given
-    assert (bool(re.search(LABELS, always)) or skipped) == getattr(kind, "needs_labels", False)
+    assert bool(re.search(LABELS, always)) == getattr(kind, "needs_labels", False)

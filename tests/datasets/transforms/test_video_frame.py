@@ -6,7 +6,7 @@ import pytest
 
 from tests.helpers.hnv import small_hnv
 from vislab.datasets.transforms import LoadImage, LoadVideoFrame
-from vislab.errors import ConfigError, DataError
+from vislab.errors import DataError
 from vislab.io.video import read_video
 
 
@@ -27,8 +27,14 @@ def test_frames_are_counted_in_natural_order(images, tmp_path, monkeypatch):
     for number in (0, 2, 10, 11):
         found = LoadImage()(step({"img_path": str(images / f"{number}.png")}))
         assert np.array_equal(found["img"], frames[number]) and found["ori_shape"] == (17, 22)
-    larger = LoadVideoFrame(source=str(tmp_path / "a.hnv"), size=(34, 44))({"img_path": str(images / "2.png")})
-    assert larger["img"].shape == (34, 44, 3)
+
+
+def test_frames_get_the_size_of_the_images(images, tmp_path):
+    step = LoadVideoFrame(source=str(small_hnv(tmp_path / "a.hnv", size=(9, 11), frames=12)))
+    assert step({"img_path": str(images / "2.png")})["img"].shape == (17, 22, 3)  # 8.5 rounded to 9
+    turned = LoadVideoFrame(source=str(small_hnv(tmp_path / "b.hnv", size=(22, 17), frames=12)))
+    with pytest.raises(DataError, match="are 22x17 .* is 17x22, of another shape: encode the same folder"):
+        turned({"img_path": str(images / "2.png")})
 
 
 def test_videos_that_do_not_fit_are_refused(images, tmp_path):
@@ -40,9 +46,8 @@ def test_videos_that_do_not_fit_are_refused(images, tmp_path):
         LoadVideoFrame(source=video)({"img_path": str(images / "99.png")})
     with pytest.raises(DataError, match="does not exist .*vislab hnerv encode FOLDER"):
         LoadVideoFrame.check_arguments(source=str(tmp_path / "none.hnv"))
-    with pytest.raises(ConfigError, match=r"size=\(5,\) must be \(height, width\)"):
-        LoadVideoFrame(source=video, size=(5,))
 
 
 def test_predictions_take_the_given_image():
-    assert LoadVideoFrame(source="anything.hnv").needs_labels
+    record = {"img_path": "a.png", "img": np.zeros((5, 5, 3), np.uint8)}
+    assert LoadVideoFrame(source="anything.hnv")(record) is record

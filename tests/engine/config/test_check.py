@@ -304,7 +304,7 @@ def run(*arguments: str, cwd: Path) -> tuple[int, str, float]:
 
 
 def test_tool_reports_in_time(tmp_path):
-    """As a user sees it: one process, start-up included."""
+    """As a user sees it: one process. Machines differ, so that the limit is relative to the imports."""
     right = write_base(tmp_path)
     wrong = tmp_path / "wrong.py"
     wrong.write_text(right.read_text().replace("interval=1)", "intervall=1)").replace("lr=0.1", "lrr=0.1"))
@@ -314,7 +314,8 @@ def test_tool_reports_in_time(tmp_path):
     assert "optim_wrapper.optimizer.lrr = 0.1" in output
     assert "default_hooks.checkpoint.intervall = 1" in output
     assert "Traceback" not in output
-    assert seconds < 10
+    _, _, imports = run("-c", "import vislab.apis.training, albumentations, timm", cwd=tmp_path)
+    assert seconds < 2 * imports, f"{seconds:.1f} s, of which the imports take {imports:.1f} s"
     done = run_warm([tool, right], cwd=tmp_path)
     assert (done.returncode, done.stdout.split()[0]) == (0, "OK"), done.stderr
 

@@ -15,7 +15,7 @@ from torch.optim import AdamW
 from tests.helpers.config_changes import drop, put, write_base
 from vislab.datasets.samplers import InfiniteSampler
 from vislab.datasets.scenes import Scenes
-from vislab.datasets.transforms import LoadImage, LoadSemSeg, PackInputs, RandomFlip
+from vislab.datasets.transforms import LoadImage, LoadSemSeg, LoadVideoFrame, PackInputs, RandomFlip
 from vislab.engine import hooks as ours
 from vislab.engine.config.check import find_problems
 from vislab.engine.config.components import Walk
@@ -194,11 +194,14 @@ MISTAKES = {
         ([LoadImage, RandomFlip], "p.pipeline"),
         ([LoadImage, RandomFlip, LoadSemSeg, PackInputs], None),
         ([PackInputs], None),
+        ([LoadVideoFrame, LoadImage, PackInputs], None),
+        ([LoadImage, LoadVideoFrame, PackInputs], "p.pipeline.0"),
     ],
 )
 def test_order_of_a_pipeline(kinds, place):
     walk = Walk()
-    walk.nested([{"type": kind} for kind in kinds], "p.pipeline", TRANSFORMS)
+    arguments = {LoadVideoFrame: {"source": __file__}}
+    walk.nested([{"type": kind, **arguments.get(kind, {})} for kind in kinds], "p.pipeline", TRANSFORMS)
     assert [p.place for p in walk.found] == ([] if place is None else [place])
 
 

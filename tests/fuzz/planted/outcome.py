@@ -25,7 +25,7 @@ from mmengine.registry import Registry
 
 from tests.fuzz.planted.edits import Case, File, Flags, Options
 from tests.helpers.small_configs import load_cifar_names, small, write_clip
-from tests.helpers.standin_data import make_pseudo, make_published, make_small
+from tests.helpers.standin_data import make_combined, make_pseudo, make_published, make_small
 from vislab.apis import dry_run
 from vislab.apis.build import checked
 from vislab.apis.training import training_config
@@ -69,6 +69,7 @@ class Bench:
         make_small(folder / "small")
         make_published(folder / "data")
         make_pseudo(folder)
+        make_combined(folder)
         write_clip(folder / "clip.avi")
         shutil.copytree(CONFIGS, folder / "configs")
         for path in (folder / "configs/hnerv").glob("*.py"):

@@ -8,29 +8,49 @@ from torch import Tensor
 
 from vislab.errors import ConfigError
 from vislab.structures import DataSample
-from vislab.systems.eco_m2f.early_exits import EarlyExits, with_depths
+from vislab.systems.eco_m2f.early_exits import EarlyExits
 
 EXITS = (1, 2, 4)
 
 
 class Counter(EarlyExits):
-    """The gate sees the first token of an image, (B, 1)."""
+    """Tokens are (B, 1, 1) images, to which the layers add one each; the gate sees the token."""
 
     def __init__(self, **changes) -> None:
         super().__init__()
         settings = {"exits": EXITS, "exit_mode": "sample", "alpha": "linear", "policy": "full", "depth_penalty": 0.0}
         self.add_exits(num_layers=4, dim=1, **({"histogram": None} | settings | changes))
 
+    def start(self, inputs, samples):
+        return inputs, SimpleNamespace(tokens=inputs)
+
+    def encode_layers(self, state, num_layers):
+        added = num_layers if isinstance(num_layers, int) else torch.tensor(num_layers).view(-1, 1, 1)
+        return state.tokens + added
+
+    def walk(self, state, exits):
+        return ((k, state.tokens + k) for k in exits)
+
     def gate_features(self, state) -> Tensor:
         return state.tokens[:, 0]
 
+    def outputs(self, context, encoded):
+        return {"added": (encoded - context).flatten()}
+
+    def targets(self, samples, inputs):
+        return None
+
+    def loss(self, context, encoded, targets):
+        layers = (encoded - context).mean()
+        return {"loss_a": layers, "loss_b": 10 * layers}
+
+    def predict(self, context, encoded, inputs, samples):
+        for sample, added in zip(samples, (encoded - context).flatten().tolist(), strict=True):
+            sample.set_metainfo({"added": added})
+        return samples
+
     def losses(self, num_layers: int | None = None) -> dict[str, float]:
-        found = self.exit_losses(
-            lambda k: torch.tensor(float(k)),
-            lambda exits: ((k, torch.tensor(float(k))) for k in exits),
-            lambda layers: {"loss_a": layers, "loss_b": 10 * layers},
-            num_layers,
-        )
+        found = self(torch.zeros(2, 1, 1), mode="loss", num_layers=num_layers)
         return {name: value.item() for name, value in found.items()}
 
 
@@ -71,13 +91,26 @@ def test_other_policies_and_given_numbers():
     model.set_policy("oracle")
     with pytest.raises(ConfigError, match="Counter: policy='oracle' needs data_samples with metainfo best_exit"):
         model.choose(state(0))
-    samples = with_depths([DataSample(metainfo={"best_exit": 4})], [4])
-    assert model.choose(state(0), samples) == [4] and samples[0].num_layers == 4
+    sample = DataSample(metainfo={"best_exit": 4})
+    assert model.choose(state(0), [sample]) == [4]
+    (sample,) = model(torch.zeros(1, 1, 1), [sample], mode="predict")
+    assert sample.num_layers == sample.added == 4
 
 
-def test_exported_exit():
-    assert Counter().exported_exit(None) is None and Counter(policy=2).exported_exit(None) == 2
+def test_outputs_are_those_of_the_given_numbers():
+    found = Counter()(torch.rand(2, 1, 1), num_layers=torch.tensor([1, 3]))
+    assert found["num_layers"].tolist() == [1, 3] and found["added"].tolist() == pytest.approx([1, 3])
+
+
+def test_all_exits_of_an_image():
+    sample = DataSample(metainfo={"name": "a"})
+    features, predicted = Counter().predict_exits(torch.full((1, 1, 1), 5.0), [sample])
+    assert features.tolist() == [[5]] and [samples[0].added for samples in predicted] == [1, 2, 4]
+    assert "added" not in sample
+
+
+def test_exported_exits_are_checked():
     with pytest.raises(ConfigError, match="Counter: policy='gate' chooses an exit for each image"):
-        Counter(policy="gate").exported_exit(None)
+        Counter(policy="gate").export_graph()
     with pytest.raises(ConfigError, match="--exit 3 is not one of the exits"):
-        Counter().exported_exit(3)
+        Counter().export_graph(3)

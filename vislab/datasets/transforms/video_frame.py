@@ -1,14 +1,13 @@
 """Transform that takes the images of a dataset from a video of them."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 
-from vislab.errors import ConfigError, DataError
+from vislab.errors import DataError
+from vislab.io.images import read_size
 from vislab.io.listing import list_images
 from vislab.io.paths import expand_path
 from vislab.io.video import read_video
@@ -20,35 +19,31 @@ class LoadVideoFrame:
     """Take the image from a video of the images in its folder, e.g. the .hnv file that `hnerv.py encode FOLDER` wrote.
 
     The number of the frame is the place of the image among the images of its folder in natural order, as `encode`
-    numbers them. LoadImage after it keeps the frame, so that the labels of the images evaluate a model on the decoded
-    video. The video is decoded at the first use in a process and kept in memory as uint8.
+    numbers them. A video of another size is resized to the size of the image. LoadImage after it keeps the frame, so
+    that the labels of the images evaluate a model on the decoded video. The video is decoded at the first use in a
+    process and kept in memory as uint8. Records that have an image already, as in predictions, are not changed.
 
-    Required keys: img_path.
+    Required keys: img_path or img.
     Modified keys: img (added).
 
     Args:
         source: Video file; may contain `$VISLAB_DATA`.
-        size: (height, width) to which frames are resized, if the video is smaller or larger than the labels.
 
     Raises:
-        DataError: The video is missing or damaged, or has another number of frames than the folder has images.
+        DataError: The video is missing or damaged, or has another number or shape of frames than the folder has images.
     """
 
-    pipeline_stage = 0  # read by the config check
-    needs_labels = True  # predictions take the image that they are given
+    pipeline_stage = -1  # before LoadImage; read by the config check
 
-    def __init__(self, *, source: str, size: Sequence[int] | None = None) -> None:
-        if size is not None and (len(size) != 2 or not all(isinstance(side, int) and side >= 1 for side in size)):
-            raise ConfigError(f"LoadVideoFrame: size={size!r} must be (height, width) in pixels, or None")
+    def __init__(self, *, source: str) -> None:
         self.source = source
-        self.size = None if size is None else tuple(size)
         self._frames: list[np.ndarray] = []
         self._places: dict[str, dict[str, int]] = {}
 
     @classmethod
-    def check_arguments(cls, **arguments: Any) -> None:
-        """Raise the errors of the constructor, and DataError if the video does not exist, without reading it."""
-        _ = cls(**arguments).path
+    def check_arguments(cls, *, source: str) -> None:
+        """Raise DataError if the video does not exist, without reading it."""
+        _ = cls(source=source).path
 
     @property
     def path(self) -> str:
@@ -66,16 +61,29 @@ class LoadVideoFrame:
         return path
 
     def __call__(self, results: dict) -> dict:
-        folder, name = os.path.split(results["img_path"])
+        if "img" in results:
+            return results
+        image = results["img_path"]
+        folder, name = os.path.split(image)
         if folder not in self._places:
             self._places[folder] = self._number(folder)
         number = self._places[folder].get(name)
         if number is None:
-            raise DataError(f"LoadVideoFrame: {results['img_path']} is not in its folder, whose images are the frames")
-        frame = self._frames[number]
-        if self.size is not None and frame.shape[:2] != self.size:
-            frame = cv2.resize(frame, self.size[::-1], interpolation=cv2.INTER_CUBIC)
-        return {**results, "img": frame.copy()}
+            raise DataError(f"LoadVideoFrame: {image} is not in its folder, whose images are the frames")
+        return {**results, "img": self._fit(self._frames[number], read_size(image), image)}
+
+    def _fit(self, frame: np.ndarray, size: tuple[int, int], image: str) -> np.ndarray:
+        """Return the frame in (height, width) of its image, as a copy."""
+        (height, width), (full_height, full_width) = frame.shape[:2], size
+        rounding = min(abs(height - full_height * width / full_width), abs(width - full_width * height / full_height))
+        if rounding > 1:
+            raise DataError(
+                f"LoadVideoFrame: the frames of {self.path} are {height}x{width} (h x w), and {image} is "
+                f"{full_height}x{full_width}, of another shape: encode the same folder"
+            )
+        if frame.shape[:2] == size:
+            return frame.copy()
+        return cv2.resize(frame, size[::-1], interpolation=cv2.INTER_CUBIC)
 
     def _number(self, folder: str) -> dict[str, int]:
         """Return the number of the frame by the name of the image."""

@@ -118,7 +118,7 @@ class DeformableDETR(VisionModel):
     def forward_loss(self, inputs: Tensor, data_samples: Sequence[DataSample] | None) -> dict[str, Tensor]:
         """Return the weighted losses; samples need gt_instances with labels and bboxes, or rbboxes if rotated."""
         targets = self.targets(data_samples, inputs)
-        return self.training_losses(*self.encode(inputs, data_samples), targets)
+        return self.loss(*self.encode(inputs, data_samples), targets)
 
     def forward_predict(self, inputs: Tensor, data_samples: list[DataSample]) -> list[DataSample]:
         """Return the samples with pred_instances in the frame of the original image."""
@@ -170,7 +170,7 @@ class DeformableDETR(VisionModel):
         }
         return outputs if found[-1].angle_logits is None else outputs | {"angle_logits": found[-1].angle_logits}
 
-    def training_losses(self, levels: Levels, memory: Tensor, targets: Targets) -> dict[str, Tensor]:
+    def loss(self, levels: Levels, memory: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Return the weighted losses of the first stage, all decoder layers and the denoising queries."""
         candidates, proposals = self.propose(memory, levels)
         queries = self.first_queries(memory, levels, candidates, proposals)

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 
 from vislab.models.deformable_detr import BoxInference, DeformableDETR, DetectionLoss
@@ -13,10 +12,9 @@ from vislab.models.deformable_detr.encoder import DeformableEncoder
 from vislab.models.deformable_detr.neck import Levels, Neck
 from vislab.models.deformable_detr.proposals import ProposalHead
 from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.models.export_graph import ExportGraph
 from vislab.registry import MODELS
 from vislab.structures import DataSample
-from vislab.systems.eco_m2f.early_exits import Alpha, EarlyExits, ExitMode, Policy, with_depths
+from vislab.systems.eco_m2f.early_exits import Alpha, EarlyExits, ExitMode, Policy
 
 
 @MODELS.register_module()
@@ -69,42 +67,15 @@ class EcoDETR(EarlyExits, DeformableDETR):
             depth_penalty=depth_penalty, histogram=histogram,
         )  # fmt: skip
 
-    def forward_tensor(
-        self,
-        inputs: Tensor,
-        data_samples: Sequence[DataSample] | None = None,
-        num_layers: int | Sequence[int] | Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the outputs of DeformableDETR and "num_layers" (B,); the argument overrides the policy."""
-        levels, memory, depths = self._encode_by_policy(inputs, data_samples, num_layers)
-        return self.outputs(levels, memory) | {"num_layers": torch.tensor(depths)}
+    def start(self, inputs: Tensor, samples: Sequence[DataSample] | None) -> tuple[Levels, Levels]:
+        levels = self.project(inputs, samples)
+        return levels, levels
 
-    def forward_predict(
-        self,
-        inputs: Tensor,
-        data_samples: list[DataSample],
-        num_layers: int | Sequence[int] | Tensor | None = None,
-    ) -> list[DataSample]:
-        """Return the samples as in DeformableDETR, with the number of layers in their metainfo."""
-        levels, memory, depths = self._encode_by_policy(inputs, data_samples, num_layers)
-        return with_depths(self.predict(levels, memory, inputs, data_samples), depths)
+    def encode_layers(self, state: Levels, num_layers: int | Sequence[int]) -> Tensor:
+        return self.encoder(state, num_layers)
 
-    def forward_loss(
-        self, inputs: Tensor, data_samples: Sequence[DataSample] | None, num_layers: int | Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return the losses at the exits selected by `exit_mode` or `num_layers`."""
-        targets = self.targets(data_samples, inputs)
-        levels = self.project(inputs, data_samples)
-        return self.exit_losses(
-            lambda k: self.encoder(levels, k),
-            lambda exits: self.encoder.walk(levels, exits),
-            lambda memory: self.training_losses(levels, memory, targets),
-            num_layers,
-        )
-
-    def export_graph(self, exit: int | None = None) -> ExportGraph:
-        """Return the graph of one exit. Default: that of the policy, if it is a fixed one."""
-        return super().export_graph(self.exported_exit(exit))
+    def walk(self, state: Levels, exits: Sequence[int]) -> Iterator[tuple[int, Tensor]]:
+        return self.encoder.walk(state, exits)
 
     def gate_features(self, state: Levels) -> Tensor:
         """Return the gate features (B, dim): the mean over tokens of the coarsest level before the first layer."""
@@ -114,22 +85,3 @@ class EcoDETR(EarlyExits, DeformableDETR):
             return tokens.mean(1)
         inside = state.mask[:, -height * width :, None].to(tokens)  # (B, h * w, 1)
         return (tokens * inside).sum(1) / inside.sum(1)
-
-    def predict_exits(self, inputs: Tensor, samples: list[DataSample]) -> tuple[Tensor, Iterator[list[DataSample]]]:
-        levels = self.project(inputs, samples)
-        predicted = (
-            self.predict(levels, memory, inputs, [s.clone() for s in samples])
-            for _, memory in self.encoder.walk(levels, self.exits)
-        )
-        return self.gate_features(levels), predicted
-
-    def _encode_by_policy(
-        self,
-        inputs: Tensor,
-        data_samples: Sequence[DataSample] | None,
-        num_layers: int | Sequence[int] | Tensor | None,
-    ) -> tuple[Levels, Tensor, list[int]]:
-        """Return the levels, the memory, and the number of layers of each image."""
-        levels = self.project(inputs, data_samples)
-        depths = self.depths(levels, data_samples, num_layers)
-        return levels, self.encoder(levels, depths), depths

@@ -1,31 +1,35 @@
 """Early exits of an encoder, and their choice for each image by a gate: what EcoM2F and EcoDETR share."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from vislab.errors import ConfigError, check_choice
 from vislab.layers.layer_stack import EncoderState
+from vislab.models.base import VisionModel
+from vislab.models.export_graph import ExportGraph
 from vislab.structures import DataSample
 
 Alpha = Literal["constant", "linear", "quadratic"]
 ExitMode = Literal["sample", "all", "full"]
 Policy = Literal["gate", "full", "oracle", "random"] | int
-Encoded = TypeVar("Encoded")
 
 _ALPHA = {"constant": lambda k: 1.0, "linear": float, "quadratic": lambda k: k * k / 10}
 
 
-class EarlyExits(nn.Module):
+class EarlyExits(VisionModel):
     """Base class of models whose encoder stops after a number of layers that depends on the image.
+
+    It stands before the class of the model without exits among the bases, and replaces its modes. That class defines
+    `targets(samples, inputs)` and, from the context of `start` and the output of the encoder, `outputs(context,
+    encoded)`, `loss(context, encoded, targets)` and `predict(context, encoded, inputs, samples)`. Subclasses define
+    `start`, `encode_layers`, `walk` and `gate_features`.
 
     In training (step A), the loss at exit k is weighted with alpha(k). With `exit_mode="sample"`, k is `train_exit`,
     which is set by SampleExitHook in each optimizer step (without the hook: all layers); "all" trains all exits in each
     step, and "full" the last one only. The gate is fitted afterwards with `gate.fit_gate`.
-
-    Subclasses define `gate_features`, `predict_exits`, and the modes of the model.
 
     Attributes:
         exits: Numbers of layers after which the encoder may stop, increasing.
@@ -75,16 +79,93 @@ class EarlyExits(nn.Module):
         self.depth_penalty = depth_penalty
         self.set_policy(policy, histogram)
 
+    def start(self, inputs: Tensor, samples: Sequence[DataSample] | None) -> tuple[Any, EncoderState]:
+        """Return what the decoder needs beside the output of the encoder, and the state before the first layer."""
+        raise NotImplementedError
+
+    def encode_layers(self, state: EncoderState, num_layers: int | Sequence[int]) -> Any:
+        """Return the output of the encoder after `num_layers` layers, one number for the batch or one per image."""
+        raise NotImplementedError
+
+    def walk(self, state: EncoderState, exits: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        """Yield (k, output of the encoder after k layers), in increasing order; each layer runs once."""
+        raise NotImplementedError
+
     def gate_features(self, state: EncoderState) -> Tensor:
         """Return the gate features (B, dim) of the tokens before the first layer."""
         raise NotImplementedError
+
+    def forward_tensor(
+        self,
+        inputs: Tensor,
+        data_samples: Sequence[DataSample] | None = None,
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the outputs of the model and "num_layers" (B,); the argument overrides the policy."""
+        context, state = self.start(inputs, data_samples)
+        depths = self.depths(state, data_samples, num_layers)
+        return self.outputs(context, self.encode_layers(state, depths)) | {"num_layers": torch.tensor(depths)}
+
+    def forward_predict(
+        self,
+        inputs: Tensor,
+        data_samples: list[DataSample],
+        num_layers: int | Sequence[int] | Tensor | None = None,
+    ) -> list[DataSample]:
+        """Return the samples with predictions, and with the number of layers in their metainfo."""
+        context, state = self.start(inputs, data_samples)
+        depths = self.depths(state, data_samples, num_layers)
+        samples = self.predict(context, self.encode_layers(state, depths), inputs, data_samples)
+        for sample, depth in zip(samples, depths, strict=True):
+            sample.set_metainfo({"num_layers": depth})
+        return samples
+
+    def forward_loss(
+        self, inputs: Tensor, data_samples: Sequence[DataSample] | None, num_layers: int | Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the weighted losses at the exits selected by `exit_mode`, or at `num_layers`."""
+        targets = self.targets(data_samples, inputs)
+        context, state = self.start(inputs, data_samples)
+        if self.exit_mode == "all" and num_layers is None:
+            losses: dict[str, Tensor] = {}
+            for k, encoded in self.walk(state, self.exits):
+                scaled = _scale(self.loss(context, encoded, targets), self.alpha(k) / len(self.exits))
+                losses |= {f"e{k}.{name}": value for name, value in scaled.items()}
+            return losses
+        if num_layers is None:
+            num_layers = self.train_exit if self.exit_mode == "sample" and self.train_exit else self.num_layers
+        weight = 1.0 if self.exit_mode == "full" else self.alpha(int(num_layers))
+        return _scale(self.loss(context, self.encode_layers(state, int(num_layers)), targets), weight)
 
     def predict_exits(self, inputs: Tensor, samples: list[DataSample]) -> tuple[Tensor, Iterator[list[DataSample]]]:
         """Return the gate features (B, dim), and an iterator over the exits: copies of the samples with predictions.
 
         The backbone and each encoder layer run once.
         """
-        raise NotImplementedError
+        context, state = self.start(inputs, samples)
+        predicted = (
+            self.predict(context, encoded, inputs, [s.clone() for s in samples])
+            for _, encoded in self.walk(state, self.exits)
+        )
+        return self.gate_features(state), predicted
+
+    def export_graph(self, exit: int | None = None) -> ExportGraph:
+        """Return the graph of one exit. Default: that of the policy.
+
+        Raises:
+            ConfigError: There is no such exit, or the policy chooses by image.
+        """
+        name = type(self).__name__
+        if exit is None and self.policy not in ("full", *self.exits):
+            raise ConfigError(
+                f"{name}: policy={self.policy!r} chooses an exit for each image, and a graph has one: export each of "
+                f"the exits {list(self.exits)} with --exit"
+            )
+        if exit is None and self.policy != "full":
+            exit = self.policy
+        if exit is not None and exit not in self.exits:
+            raise ConfigError(f"{name}: --exit {exit} is not one of the exits {list(self.exits)}")
+        return super().export_graph(exit)
 
     def set_policy(self, policy: Policy, histogram: Sequence[float] | None = None) -> None:
         """Set how exits are selected in modes "predict" and "tensor".
@@ -140,57 +221,6 @@ class EarlyExits(nn.Module):
             return self.choose(state, samples)
         given = num_layers.tolist() if isinstance(num_layers, Tensor) else num_layers
         return [given] * len(state.tokens) if isinstance(given, int) else list(given)
-
-    def exit_losses(
-        self,
-        encode: Callable[[int], Encoded],
-        walk: Callable[[Sequence[int]], Iterator[tuple[int, Encoded]]],
-        loss: Callable[[Encoded], dict[str, Tensor]],
-        num_layers: int | Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the weighted losses at the exits selected by `exit_mode`, or at `num_layers`.
-
-        Args:
-            encode: Returns the output of the encoder after a number of layers.
-            walk: Yields (k, output of the encoder after k layers).
-            loss: Returns the losses of an output of the encoder.
-            num_layers: The exit, whatever the mode.
-        """
-        if self.exit_mode == "all" and num_layers is None:
-            losses: dict[str, Tensor] = {}
-            for k, encoded in walk(self.exits):
-                scaled = _scale(loss(encoded), self.alpha(k) / len(self.exits))
-                losses |= {f"e{k}.{name}": value for name, value in scaled.items()}
-            return losses
-        if num_layers is None:
-            num_layers = self.train_exit if self.exit_mode == "sample" and self.train_exit else self.num_layers
-        weight = 1.0 if self.exit_mode == "full" else self.alpha(int(num_layers))
-        return _scale(loss(encode(int(num_layers))), weight)
-
-    def exported_exit(self, exit: int | None) -> int | None:
-        """Return the number of layers of an exported graph, None for all. Default: that of a fixed policy.
-
-        Raises:
-            ConfigError: There is no such exit, or the policy chooses by image.
-        """
-        name = type(self).__name__
-        if exit is None and self.policy not in ("full", *self.exits):
-            raise ConfigError(
-                f"{name}: policy={self.policy!r} chooses an exit for each image, and a graph has one: export each of "
-                f"the exits {list(self.exits)} with --exit"
-            )
-        if exit is None and self.policy != "full":
-            exit = self.policy
-        if exit is not None and exit not in self.exits:
-            raise ConfigError(f"{name}: --exit {exit} is not one of the exits {list(self.exits)}")
-        return exit
-
-
-def with_depths(samples: list[DataSample], depths: Sequence[int]) -> list[DataSample]:
-    """Return the samples with the number of layers in their metainfo."""
-    for sample, depth in zip(samples, depths, strict=True):
-        sample.set_metainfo({"num_layers": depth})
-    return samples
 
 
 def _scale(losses: dict[str, Any], factor: float) -> dict[str, Tensor]:

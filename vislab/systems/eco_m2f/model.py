@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor, nn
 
 from vislab.models.encoders.timm_encoder import TimmEncoder
-from vislab.models.export_graph import ExportGraph
 from vislab.models.mask2former import Mask2Former, Mask2FormerLoss, MaskDecoder, PixelDecoder
 from vislab.models.mask2former.inference import MaskInference
 from vislab.models.mask2former.pixel_decoder import Tokens
 from vislab.registry import MODELS
 from vislab.structures import DataSample
-from vislab.systems.eco_m2f.early_exits import Alpha, EarlyExits, ExitMode, Policy, with_depths
+from vislab.systems.eco_m2f.early_exits import Alpha, EarlyExits, ExitMode, Policy
 
 
 @MODELS.register_module()
@@ -61,65 +59,16 @@ class EcoM2F(EarlyExits, Mask2Former):
             exit_mode=exit_mode, alpha=alpha, policy=policy, depth_penalty=depth_penalty, histogram=histogram,
         )  # fmt: skip
 
-    def forward_tensor(
-        self,
-        inputs: Tensor,
-        data_samples: Sequence[DataSample] | None = None,
-        num_layers: int | Sequence[int] | Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Return the outputs of Mask2Former and "num_layers" (B,); the argument overrides the policy."""
-        finest, state, depths = self._encode_by_policy(inputs, data_samples, num_layers)
-        return self.outputs(finest, state) | {"num_layers": torch.tensor(depths)}
-
-    def forward_predict(
-        self,
-        inputs: Tensor,
-        data_samples: list[DataSample],
-        num_layers: int | Sequence[int] | Tensor | None = None,
-    ) -> list[DataSample]:
-        """Return the samples as in Mask2Former, with the number of layers in their metainfo."""
-        finest, state, depths = self._encode_by_policy(inputs, data_samples, num_layers)
-        return with_depths(self.predict(finest, state, inputs, data_samples), depths)
-
-    def forward_loss(
-        self, inputs: Tensor, data_samples: Sequence[DataSample] | None, num_layers: int | Tensor | None = None
-    ) -> dict[str, Tensor]:
-        """Return the losses at the exits selected by `exit_mode` or `num_layers`."""
+    def start(self, inputs: Tensor, samples: Sequence[DataSample] | None) -> tuple[Tensor, Tokens]:
         maps = self.backbone(inputs)
-        state = self.pixel_decoder.project(maps)
-        targets = self.targets(data_samples, inputs)
-        return self.exit_losses(
-            lambda k: self.pixel_decoder.encode(state, k),
-            lambda exits: self.pixel_decoder.walk(state, exits),
-            lambda tokens: self.loss(maps[0], tokens, targets),
-            num_layers,
-        )
+        return maps[0], self.pixel_decoder.project(maps)
 
-    def export_graph(self, exit: int | None = None) -> ExportGraph:
-        """Return the graph of one exit. Default: that of the policy, if it is a fixed one."""
-        return super().export_graph(self.exported_exit(exit))
+    def encode_layers(self, state: Tokens, num_layers: int | Sequence[int]) -> Tokens:
+        return self.pixel_decoder.encode(state, num_layers)
+
+    def walk(self, state: Tokens, exits: Sequence[int]) -> Iterator[tuple[int, Tokens]]:
+        return self.pixel_decoder.walk(state, exits)
 
     def gate_features(self, state: Tokens) -> Tensor:
         """Return the gate features (B, dim): the mean over tokens of the coarsest level before the first layer."""
         return state.tokens[:, : state.count(1)].float().mean(1)
-
-    def predict_exits(self, inputs: Tensor, samples: list[DataSample]) -> tuple[Tensor, Iterator[list[DataSample]]]:
-        maps = self.backbone(inputs)
-        state = self.pixel_decoder.project(maps)
-        predicted = (
-            self.predict(maps[0], tokens, inputs, [s.clone() for s in samples])
-            for _, tokens in self.pixel_decoder.walk(state, self.exits)
-        )
-        return self.gate_features(state), predicted
-
-    def _encode_by_policy(
-        self,
-        inputs: Tensor,
-        data_samples: Sequence[DataSample] | None,
-        num_layers: int | Sequence[int] | Tensor | None,
-    ) -> tuple[Tensor, Tokens, list[int]]:
-        """Return the finest map of the backbone, the tokens, and the number of layers of each image."""
-        maps = self.backbone(inputs)
-        state = self.pixel_decoder.project(maps)
-        depths = self.depths(state, data_samples, num_layers)
-        return maps[0], self.pixel_decoder.encode(state, depths), depths

@@ -7,6 +7,7 @@ import timm
 import torch
 
 from vislab.engine.config.load import load_config
+from vislab.models.meta_device import meta_device
 from vislab.registry import MODELS, OPTIM_WRAPPER_CONSTRUCTORS
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -27,7 +28,7 @@ def name(path: Path) -> str:
 def build_on_meta(path: Path):
     cfg = load_config(path)
     model = cfg.model.to_dict()
-    with torch.device("meta"):
+    with meta_device():
         return cfg, MODELS.build(model)
 
 

@@ -9,9 +9,13 @@ from torch import nn
 
 from tests.helpers.pretended_gpu import with_content
 from tests.helpers.small_configs import shrink
+from vislab.engine.config.components import resolve
 from vislab.engine.config.load import load_config
+from vislab.models.deformable_detr import DeformableDETR
+from vislab.models.mask2former import Mask2Former
 from vislab.registry import MODELS
 from vislab.structures import DataSample
+from vislab.systems.eco_m2f.early_exits import EarlyExits
 
 
 def build(path: Path, small: bool = True, device: str = "meta") -> tuple[nn.Module, dict]:
@@ -19,9 +23,20 @@ def build(path: Path, small: bool = True, device: str = "meta") -> tuple[nn.Modu
     cfg = load_config(path)._cfg_dict
     if small:
         shrink(cfg)
+        _two_layers(cfg.model)
     _without_weights(cfg.model)
     with torch.device(device):
         return MODELS.build(cfg.model), cfg.optim_wrapper
+
+
+def _two_layers(model: dict) -> None:
+    """Leave two layers of each stack of a detector or of Mask2Former: the others are like them."""
+    kind = resolve(model["type"], MODELS)
+    parts = {Mask2Former: ("pixel_decoder", "decoder"), DeformableDETR: ("encoder", "decoder")}
+    for part in next((names for base, names in parts.items() if issubclass(kind, base)), ()):
+        model[part] = {**(model.get(part) or {}), "num_layers": 2}
+    if issubclass(kind, EarlyExits):
+        model["exits"] = (1, 2)
 
 
 def _without_weights(node) -> None:

@@ -25,6 +25,7 @@ from vislab.engine.config.problems import Problem
 from vislab.engine.resume.epoch_counts import check_hooks, check_schedules
 from vislab.engine.runner import Runner
 from vislab.errors import ConfigError, did_you_mean
+from vislab.models.meta_device import meta_device
 from vislab.registry import MODELS, PARAM_SCHEDULERS
 
 _MOST_PARAMETERS = 50_000
@@ -129,7 +130,7 @@ def model(walk: Walk, config: dict) -> nn.Module | None:
 
     watch = register_module_parameter_registration_hook(limit)
     try:
-        with torch.device("meta"):
+        with meta_device():
             return MODELS.build(without_weights(config))
     except NotImplementedError:  # an operation needs values
         return None

@@ -23,6 +23,7 @@ from vislab.errors import CheckpointError, ConfigError, DataError
 from vislab.io.paths import expand_path
 from vislab.io.weights import check_types, read_weights
 from vislab.models.encoders.vit import ViT
+from vislab.models.meta_device import meta_device
 from vislab.registry import MODELS
 from vislab.systems.cae.frozen import Frozen
 from vislab.systems.cae.targets import MaskedBatch, Target
@@ -124,7 +125,7 @@ def load_dvae(path: str | Path) -> DvaeEncoder:
     width, codes = (state[key].shape[0] if key in state and state[key].ndim else 0 for key in (_MARK, _HEAD))
     if width < 4 or not codes:
         raise CheckpointError(f"{path} is no dVAE encoder: {_MARK} or {_HEAD} is missing or has no channels")
-    with torch.device("meta"):  # compares the shapes before memory is allocated for them
+    with meta_device():  # compares the shapes before memory is allocated for them
         model = DvaeEncoder(width=width, num_codes=codes)
     own = model.state_dict()
     wrong = sorted(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from vislab.errors import DataError
+from vislab.models.meta_device import meta_device
 from vislab.systems.hnerv.codec.content import Quantized, dequantize
 from vislab.systems.hnerv.codec.reader import HnvFile
 from vislab.systems.hnerv.model import HNeRVDecoder
@@ -80,7 +81,7 @@ class HnvDecoder:
         """
         if self._network is None or self._network[0] != segment:
             spec = self.file.head(segment).spec
-            with torch.device("meta"):
+            with meta_device():
                 network = spec.network()
             weights = {name: weight.to(self.device) for name, weight in self.weights(segment).items()}
             network.load_state_dict(weights, assign=True)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from vislab.models.meta_device import meta_device
 from vislab.systems.hnerv.codec.content import Segment, dequantize
 from vislab.systems.hnerv.codec.decoder import to_pixels
 from vislab.systems.hnerv.codec.repack import coarsen
@@ -25,7 +26,7 @@ def mean_psnr(decoded: Iterable[np.ndarray], originals: Iterable[np.ndarray]) ->
 def segment_psnr(segment: Segment, frames: np.ndarray, size: tuple[int, int]) -> float:
     """Return the mean PSNR in dB of up to 64 evenly chosen frames of a segment, against (T, 3, h, w) uint8, padded."""
     numbers = np.linspace(0, segment.frames - 1, min(segment.frames, _MOST_FRAMES)).round().astype(int)
-    with torch.device("meta"):
+    with meta_device():
         network = segment.spec.network()
     network.load_state_dict(dequantize(segment.weights), assign=True)
     network.requires_grad_(False).to(memory_format=torch.channels_last)

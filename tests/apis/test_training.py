@@ -3,11 +3,15 @@
 import pytest
 from mmengine.config import Config
 
+from tests.helpers import REPOSITORY
 from tests.helpers.plain_config import plain_config
 from vislab.apis.training import training_config
+from vislab.engine.config.load import load_config
 from vislab.engine.optim.amp import AmpOptimWrapper
 from vislab.errors import CheckpointError, ConfigError
-from vislab.registry import OPTIM_WRAPPERS
+from vislab.registry import OPTIM_WRAPPERS, VISUALIZERS
+from vislab.visualization.trackers import TRACKERS
+from vislab.visualization.visualizer import Visualizer
 
 
 def test_resume_and_load_from(tmp_path, monkeypatch):
@@ -61,3 +65,25 @@ def test_trackers_are_added_to_the_visualizer():
     ]
     with pytest.raises(ConfigError, match="log='comet' is not one of"):
         training_config(plain_config(), log=["comet"])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        *({"log": [name]} for name in TRACKERS),
+        *({"amp": amp} for amp in (True, "bfloat16")),
+        {"auto_scale_lr": True, "cfg_options": {"auto_scale_lr": {"base_batch_size": 4}}},
+        {"resume": True, "seed": 3, "work_dir": "elsewhere"},
+    ],
+    ids=str,
+)
+def test_configs_of_this_package_are_written_and_read_with_flags(tmp_path, monkeypatch, flags):
+    monkeypatch.setattr("vislab.visualization.trackers.find_spec", lambda name: object())
+    cfg = training_config(REPOSITORY / "configs/hnerv/hnerv_bunny_160x320_cpu.py", **flags)
+    cfg.dump(tmp_path / "dumped.py")
+    dumped = load_config(tmp_path / "dumped.py")
+    assert dumped._cfg_dict.to_dict() == cfg._cfg_dict.to_dict()
+    if "log" in flags:
+        assert isinstance(
+            VISUALIZERS.build({**dumped.visualizer, "name": str(flags), "save_dir": str(tmp_path)}), Visualizer
+        )

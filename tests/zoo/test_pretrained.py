@@ -20,7 +20,7 @@ from tests.helpers.local_server import serving
 from vislab.errors import ConfigError, DataError
 from vislab.io.checkpoint import save_weights
 from vislab.io.download import checksum
-from vislab.zoo.catalogue import Entry, Weights
+from vislab.zoo.catalogue import Entry, Weights, find_entry
 from vislab.zoo.pretrained import download, hub_classes, load_pretrained, use_file
 
 
@@ -231,6 +231,19 @@ def test_without_a_network_there_is_one_message(tmp_path):
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert "hf download SenseTime/deformable-detr" in done.stderr
+
+
+def test_errors_of_the_http_library_become_one_message(monkeypatch):
+    class ProxyError(Exception):
+        """As of httpx, which is no OSError."""
+
+    def refuse(*_, **__):
+        raise ProxyError("403 Forbidden")
+
+    monkeypatch.setattr("vislab.zoo.pretrained.hf_hub_download", refuse)
+    entry = find_entry("deformable_detr_r50_coco")
+    with pytest.raises(DataError, match=r"ProxyError: 403 Forbidden\. Download it where.*--from-file"):
+        download(entry)
 
 
 def test_offline_holds_for_the_hub_of_timm_too():

@@ -124,10 +124,15 @@ def add_tracker(visualizer: Mapping[str, Any], name: str) -> dict[str, Any]:
     _require(name)
     kind = TRACKERS[name]
     backends = list(visualizer.get("vis_backends") or [{"type": "LocalVisBackend"}])
-    kinds = {str(getattr(backend["type"], "__name__", backend["type"])).rpartition(".")[2] for backend in backends}
-    if not kinds & {base.__name__ for base in kind.__mro__[:2]}:
-        backends.append({"type": f"{kind.__module__}.{kind.__name__}"})  # as text: it is written to work_dir
-    return {**visualizer, "vis_backends": backends}
+    if not {_text(b["type"]).rpartition(".")[2] for b in backends} & {base.__name__ for base in kind.__mro__[:2]}:
+        backends.append({"type": kind})
+    backends = [{**backend, "type": _text(backend["type"])} for backend in backends]
+    return {**visualizer, "type": _text(visualizer.get("type", "Visualizer")), "vis_backends": backends}
+
+
+def _text(kind: type | str) -> str:
+    """Return the name of a class of a config, which is written to work_dir as text."""
+    return f"{kind.__module__}.{kind.__name__}" if isinstance(kind, type) else str(kind)
 
 
 def _require(package: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from torch import nn
 
 from vislab.errors import CheckpointError, ConfigError, DataError
@@ -220,17 +220,24 @@ def _source(weights: Weights) -> str:
 def _from_hub(entry: Entry, files: Sequence[str]) -> Path:
     """Return the first of `files` that the repository of an entry has."""
     weights, failure, why = entry.weights[0], None, ""
+    remedy = (
+        f"Download it where there is a network (hf download {weights.hub} --local-dir D), and pass it with its "
+        f"config.json: `vislab download {entry.name} --from-file D/{weights.file or _HUB_FILES[0]}`"
+    )
     for file in files:
         try:
             with hub_rules():
                 return Path(hf_hub_download(weights.hub, file, revision=weights.revision))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
             failure: Exception = error
-            why = (
-                f"{' or '.join(files)} is not in the cache, and the hub cannot be reached. Download it where there is "
-                f"a network (hf download {weights.hub} --local-dir D), and pass it with its config.json: `vislab "
-                f"download {entry.name} --from-file D/{weights.file or _HUB_FILES[0]}`"
-            )
-        except (EntryNotFoundError, HfHubHTTPError, OSError) as error:
-            failure, why = error, f"{file} cannot be downloaded: {str(error).splitlines()[0]}"
+            why = f"{' or '.join(files)} is not in the cache, and the hub cannot be reached. {remedy}"
+        except EntryNotFoundError as error:
+            failure, why = error, f"{file} cannot be downloaded: {_first_line(error)}"
+        except Exception as error:  # of the HTTP library, which is another one in other versions of the hub's
+            why = f"{file} cannot be downloaded: {type(error).__name__}: {_first_line(error)}. {remedy}"
+            raise DataError(f"{weights.hub}: {why}") from error
     raise DataError(f"{weights.hub}: {why}") from failure
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0].rstrip(".")

@@ -5,8 +5,10 @@ hook fails at the first checkpoint. Here every section is checked: names and typ
 by building cheap components (dry.py), intervals and metric names against the run (run.py), and hooks (hooks.py).
 """
 
+import logging
 import os
 import random
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,19 +28,20 @@ from mmengine.runner import LogProcessor
 from vislab import registry as ours
 from vislab.engine.class_lists import compare_counts
 from vislab.engine.config import dry
-from vislab.engine.config.components import Walk, name_of, resolve
+from vislab.engine.config.components import Walk, call, name_of, resolve
 from vislab.engine.config.defaults import TEST_KEYS, set_test_defaults
 from vislab.engine.config.hooks import check_hooks, hook_results
 from vislab.engine.config.keys import RUNNER_KEYS
 from vislab.engine.config.problems import Problem, path_problem
 from vislab.engine.config.run import Run, result_names
-from vislab.engine.config.schema import Paramwise, Settings, arguments_of
+from vislab.engine.config.schema import arguments_of
+from vislab.engine.config.sections import Paramwise, Settings
 from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoop, ValLoop
 from vislab.errors import ConfigError, did_you_mean
 from vislab.io.paths import expand
 
-_METRIC_ARGUMENTS = ("save_best", "monitor", "metrics")  # of hooks and schedulers: names of metrics
-_LOADER_EXTRA = {"num_batch_per_epoch", "disable_subprocess_warning"}
+_LOADER = arguments_of(torch.utils.data.DataLoader).but(more={"num_batch_per_epoch", "disable_subprocess_warning"})
+_CLIPS = {"norm": torch.nn.utils.clip_grad_norm_, "value": torch.nn.utils.clip_grad_value_}
 
 
 def check_config(cfg: Config | dict, *, files: bool = True, train: bool = True) -> None:
@@ -79,10 +82,10 @@ def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True,
         train: With `files`, check those of the training data too.
     """
     plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
-    with DefaultScope.overwrite_default_scope("vislab"), _random_states_kept():
-        check = _Check(plain, Walk(files=files, build=build), train_files=train)
-        check.run()
-    return check.walk.found
+    with DefaultScope.overwrite_default_scope("vislab"), _without_traces():
+        walk = Walk(files=files, build=build, unread=() if train else ("train_dataloader",))
+        _Check(plain, walk).run()
+    return walk.found
 
 
 def check_class_count(cfg: Config | dict, dataset: Any) -> None:
@@ -99,12 +102,18 @@ def check_class_count(cfg: Config | dict, dataset: Any) -> None:
 
 
 @contextmanager
-def _random_states_kept() -> Iterator[None]:
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        yield
-    random.setstate(states[0])
-    np.random.set_state(states[1])
+def _without_traces() -> Iterator[None]:
+    """Keep the states of random numbers, and suppress warnings and log lines, which the run emits again."""
+    states, disabled = (random.getstate(), np.random.get_state()), logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _plain(node: Any) -> Any:
@@ -119,9 +128,8 @@ def _plain(node: Any) -> Any:
 class _Check:
     """Checks a config section by section; built components are kept for comparison with later sections."""
 
-    def __init__(self, cfg: dict, walk: Walk, *, train_files: bool = True) -> None:
+    def __init__(self, cfg: dict, walk: Walk) -> None:
         self.cfg, self.walk = {k: v for k, v in cfg.items() if v is not None}, walk
-        self.train_files = train_files
         self.facts = Run(self.cfg)
         self.wrapper: OptimWrapper | None = None
         self.hooks: dict[str, Hook] = {}
@@ -145,7 +153,7 @@ class _Check:
     def settings(self) -> None:
         """Check plain values and sections of plain values."""
         settings = arguments_of(Settings)
-        self.walk.arguments(_only(self.cfg, settings.parameters), "", settings, "the Runner")
+        self.walk.arguments(_only(self.cfg, settings.parameters), "", settings, "the Runner", required=False)
         for key in ("load_from", "resume"):
             if self.walk.files and self.cfg.get(key) != "auto":
                 self.walk.found += path_problem(self.cfg.get(key), key)
@@ -175,24 +183,18 @@ class _Check:
             self.walk.add(key, text)
 
     def _parts(self) -> None:
-        component, cfg = self.walk.component, self.cfg
-        if "model" in cfg:
-            component(cfg["model"], "model", ours.MODELS)
-        if "data_preprocessor" in cfg:
-            component(
-                cfg["data_preprocessor"], "data_preprocessor", ours.MODELS, build=lambda kind, given: kind(**given)
-            )
-        if "tta_model" in cfg:
-            component(cfg["tta_model"], "tta_model", ours.MODELS, required=False)
-        self.walk.nested(cfg.get("tta_pipeline"), "tta_pipeline", ours.TRANSFORMS)
-        defaults = {
-            "model_wrapper_cfg": (ours.MODEL_WRAPPERS, "MMDistributedDataParallel"),
-            "visualizer": (ours.VISUALIZERS, "Visualizer"),
-            "log_processor": (ours.LOG_PROCESSORS, LogProcessor),
+        parts = {
+            "model": (ours.MODELS, {}),
+            "data_preprocessor": (ours.MODELS, {"build": call}),
+            "tta_model": (ours.MODELS, {"required": False}),
+            "model_wrapper_cfg": (ours.MODEL_WRAPPERS, {"default": "MMDistributedDataParallel"}),
+            "visualizer": (ours.VISUALIZERS, {"default": "Visualizer"}),
+            "log_processor": (ours.LOG_PROCESSORS, {"default": LogProcessor}),
         }
-        for key, (registry, default) in defaults.items():
-            if key in cfg:
-                component(cfg[key], key, registry, default=default)
+        for key, (registry, options) in parts.items():
+            if key in self.cfg:
+                self.walk.component(self.cfg[key], key, registry, **options)
+        self.walk.nested(self.cfg.get("tta_pipeline"), "tta_pipeline", ours.TRANSFORMS)
 
     # ------------------------------------------------------------------------------------------------ data and loops
 
@@ -201,12 +203,11 @@ class _Check:
         loader, walk, before = self.cfg.get(key), self.walk, len(self.walk.found)
         if loader is None or not walk.is_dict(loader, key, "as in dict(batch_size=2, dataset=..., sampler=...)"):
             return None
-        arguments = arguments_of(torch.utils.data.DataLoader)
-        walk.arguments(loader, key, arguments, "DataLoader", extra=_LOADER_EXTRA)
+        walk.arguments(loader, key, _LOADER, "DataLoader", required=False)
         if loader.get("dataset") is None:
             walk.add(f"{key}.dataset", f"a data loader needs a dataset{did_you_mean('dataset', loader)}")
         if "sampler" not in loader and "batch_sampler" not in loader:
-            hint = did_you_mean("sampler", set(loader) - set(arguments.parameters))
+            hint = did_you_mean("sampler", set(loader) - set(_LOADER.parameters))
             walk.add(
                 f"{key}.sampler", f"a data loader needs a sampler, e.g. dict(type=EpochSampler, shuffle=True){hint}"
             )
@@ -248,8 +249,7 @@ class _Check:
 
     def _training(self) -> None:
         train, walk, place = self.cfg.get("train_cfg"), self.walk, "train_cfg"
-        with walk.checking_files(self.train_files):
-            loader = self._loader("train_dataloader")
+        loader = self._loader("train_dataloader")
         if train is None or not walk.is_dict(train, place, "as in dict(by_epoch=True, max_epochs=3)"):
             return
         by_epoch = train.get("by_epoch", "max_epochs" in train)
@@ -282,7 +282,9 @@ class _Check:
             and walk.is_dict(paramwise, f"{place}.paramwise_cfg", "of rules")
         ):
             before = len(walk.found)
-            walk.arguments(paramwise, f"{place}.paramwise_cfg", arguments_of(rules), name_of(constructor))
+            walk.arguments(
+                paramwise, f"{place}.paramwise_cfg", arguments_of(rules), name_of(constructor), required=False
+            )
             if rules is not Paramwise and len(walk.found) == before:
                 walk.attempt(lambda: rules(**paramwise), f"{place}.paramwise_cfg", paramwise)
         before = len(walk.found)
@@ -310,14 +312,12 @@ class _Check:
     def _clip_grad(self, clip: Any, place: str) -> None:
         if not self.walk.is_dict(clip, place, "as in dict(max_norm=1.0)"):
             return
-        functions = {"norm": torch.nn.utils.clip_grad_norm_, "value": torch.nn.utils.clip_grad_value_}
         kind = clip.get("type", "norm")
-        if not isinstance(kind, str) or kind not in functions:
-            self.walk.add(f"{place}.type", f"expected 'norm' or 'value'{did_you_mean(str(kind), functions)}", kind)
+        if kind not in list(_CLIPS):  # may be not hashable
+            self.walk.add(f"{place}.type", f"expected 'norm' or 'value'{did_you_mean(str(kind), _CLIPS)}", kind)
             return
-        arguments, given = arguments_of(functions[kind]), {k: v for k, v in clip.items() if k != "type"}
-        self.walk.arguments(given, place, arguments, name_of(functions[kind]))
-        self.walk.needed(given, place, arguments, name_of(functions[kind]), {"parameters"})
+        arguments = arguments_of(_CLIPS[kind]).but(passed={"parameters"})
+        self.walk.arguments({k: v for k, v in clip.items() if k != "type"}, place, arguments, name_of(_CLIPS[kind]))
 
     def _schedules(self) -> None:
         given, run = self.cfg.get("param_scheduler"), self.facts

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from vislab.engine.config.components import NeedsRun, Walk
-from vislab.engine.config.problems import Problem
+from vislab.engine.config.problems import Problem, problem_of
 from vislab.engine.resume.epoch_counts import check_hooks, check_schedules
 from vislab.engine.runner import Runner
 from vislab.errors import ConfigError, did_you_mean
@@ -155,12 +155,7 @@ def _at_constructor(walk: Walk, error: Exception, config: dict) -> Problem:
     given = config
     for key in place.split(".")[1:]:
         given = given[int(key)] if isinstance(given, (list, tuple)) else given[key]
-    walk.attempt(lambda: _raise(error), place, {k: v for k, v in given.items() if k != "type"})
-    return walk.found.pop()
-
-
-def _raise(error: Exception) -> None:
-    raise error
+    return problem_of(error, place, {k: v for k, v in given.items() if k != "type"})
 
 
 def without_weights(node: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Problems reported by the config check, and the check that paths exist.
+"""Problems reported by the config check, from exceptions too, and the check that paths exist.
 
 Relative paths are joined to the `data_root` of the component, as in mmengine's datasets. `data_root`, `ann_file` and
 `data_prefix` of a dataset and `checkpoint` of an `init_cfg` are always checked; other classes declare their paths in
@@ -6,6 +6,8 @@ Relative paths are joined to the `data_root` of the component, as in mmengine's 
 """
 
 import os
+import re
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,30 @@ def problem(place: str, text: str, value: Any = ABSENT) -> Problem:
     """Return a Problem with an abbreviated value."""
     shown = "" if value is ABSENT else getattr(value, "__name__", None) or repr(value)
     return Problem(place, shown if len(shown) <= 70 else shown[:67] + "...", text)
+
+
+def problem_of(error: Exception, place: str, given: dict, owner: str = "") -> Problem:
+    """Return an exception as a Problem at `place`, or at the argument of `given` that its message is about."""
+    zeros = [k for k, v in given.items() if type(v) in (int, float) and v == 0]
+    if isinstance(error, ZeroDivisionError) and len(zeros) == 1:
+        return problem(f"{place}.{zeros[0]}", f"{owner} divides by it: it must not be 0", 0)
+    text = str(error).strip()
+    if isinstance(error, AssertionError) and not text:
+        text = traceback.extract_tb(error.__traceback__)[-1].line or ""
+    if not text or not (isinstance(error, (ValueError, RuntimeError)) or type(error).__module__.startswith("vislab")):
+        text = f"{type(error).__name__}: {text}"
+    about = _about(text, given)
+    text = text if owner in text else f"{owner}: {text}"
+    return problem(place, text) if about is None else problem(f"{place}.{about}", text, given[about])
+
+
+def _about(text: str, given: dict) -> str | None:
+    """Return the argument that an error message is about: named with its value, named, or only its value quoted."""
+    values = {k: expand(v) if isinstance(v, str) else repr(v) for k, v in given.items()}
+    named = [k for k in given if re.search(rf"(?<![\w.]){re.escape(str(k))}(?!\w)", text)]
+    quoted = [k for k, v in values.items() if len(v) > 1 and v in text]
+    both = [k for k in named if values[k] in text]
+    return next(iter(both or named or (quoted if len(quoted) == 1 else [])), None)
 
 
 def path_problems(target: Any, given: dict, place: str, registry: str) -> Iterator[Problem]:

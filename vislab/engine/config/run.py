@@ -25,7 +25,7 @@ class Run:
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         train_cfg = cfg.get("train_cfg")
         train_cfg = train_cfg if isinstance(train_cfg, Mapping) else {}
-        self.by_epoch = bool(train_cfg.get("by_epoch", "max_epochs" in train_cfg))
+        self.by_epoch = train_cfg.get("by_epoch", "max_epochs" in train_cfg) is True
         value = train_cfg.get("max_epochs" if self.by_epoch else "max_iters")
         self.steps = value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
         self.validated = cfg.get("val_dataloader") is not None
@@ -39,8 +39,6 @@ class Run:
             given: Arguments of a component.
             place: Dotted key of the component.
             by_epoch: Whether the component counts epochs; None: the unit of the training loop.
-            place: Its dotted key.
-            by_epoch: What it counts; None: as the training loop.
         """
         unit = "epochs" if self.by_epoch else "iterations"
         for name in (*_BEGINS, *_LAST):

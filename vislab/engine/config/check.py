@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
-from mmengine.evaluator import BaseMetric
 from mmengine.hooks import Hook
 from mmengine.optim import DefaultOptimWrapperConstructor, OptimWrapper
 from mmengine.registry import MODELS as ROOT_MODELS
@@ -40,7 +39,7 @@ from vislab.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop, TestLoo
 from vislab.errors import ConfigError, did_you_mean
 from vislab.io.paths import expand
 
-_LOADER = arguments_of(torch.utils.data.DataLoader).but(more={"num_batch_per_epoch", "disable_subprocess_warning"})
+_LOADER_EXTRA = {"num_batch_per_epoch", "disable_subprocess_warning"}
 _CLIPS = {"norm": torch.nn.utils.clip_grad_norm_, "value": torch.nn.utils.clip_grad_value_}
 
 
@@ -132,6 +131,7 @@ class _Check:
         self.cfg, self.walk = {k: v for k, v in cfg.items() if v is not None}, walk
         self.facts = Run(self.cfg)
         self.wrapper: OptimWrapper | None = None
+        self.constructor: Any = None
         self.hooks: dict[str, Hook] = {}
 
     def run(self) -> None:
@@ -158,13 +158,13 @@ class _Check:
             if self.walk.files and self.cfg.get(key) != "auto":
                 self.walk.found += path_problem(self.cfg.get(key), key)
         scopes = {"mmengine", *ROOT_MODELS.children}
-        scope = self.cfg.get("default_scope", "vislab")
+        scope, folder = self.cfg.get("default_scope", "vislab"), self.cfg.get("work_dir")
         if not isinstance(scope, str) or scope not in scopes:
-            self.walk.add(
-                "default_scope", f"expected one of {', '.join(sorted(scopes))}{did_you_mean(str(scope), scopes)}", scope
-            )
-        if self.walk.files and any(map(os.path.isfile, _with_parents(self.cfg.get("work_dir")))):
-            self.walk.add("work_dir", "is a file, or lies in one: a folder is needed", self.cfg["work_dir"])
+            text = f"expected one of {', '.join(sorted(scopes))}{did_you_mean(str(scope), scopes)}"
+            self.walk.add("default_scope", text, scope)
+        full = Path(expand(folder)) if self.walk.files and isinstance(folder, str) else Path()
+        if any(os.path.isfile(part) for part in (full, *full.parents)):
+            self.walk.add("work_dir", "is a file, or lies in one: a folder is needed", folder)
 
     def _groups(self) -> None:
         """Check that settings which depend on each other are given together."""
@@ -203,23 +203,21 @@ class _Check:
         loader, walk, before = self.cfg.get(key), self.walk, len(self.walk.found)
         if loader is None or not walk.is_dict(loader, key, "as in dict(batch_size=2, dataset=..., sampler=...)"):
             return None
-        walk.arguments(loader, key, _LOADER, "DataLoader", required=False)
+        arguments = arguments_of(torch.utils.data.DataLoader).but(more=_LOADER_EXTRA)
+        walk.arguments(loader, key, arguments, "DataLoader", required=False)
         if loader.get("dataset") is None:
             walk.add(f"{key}.dataset", f"a data loader needs a dataset{did_you_mean('dataset', loader)}")
         if "sampler" not in loader and "batch_sampler" not in loader:
-            hint = did_you_mean("sampler", set(loader) - set(_LOADER.parameters))
-            walk.add(
-                f"{key}.sampler", f"a data loader needs a sampler, e.g. dict(type=EpochSampler, shuffle=True){hint}"
-            )
+            text = "a data loader needs a sampler, e.g. dict(type=EpochSampler, shuffle=True)"
+            walk.add(f"{key}.sampler", text + did_you_mean("sampler", set(loader) - set(arguments.parameters)))
         if loader.get("shuffle"):
             walk.add(f"{key}.shuffle", "the sampler decides the order: set sampler.shuffle", True)
         for name in ("collate_fn", "worker_init_fn"):
             if isinstance(loader.get(name), dict):
                 walk.component(loader[name], f"{key}.{name}", ours.FUNCTIONS)
-        if loader.get("sampler") is not None:
-            walk.component(loader["sampler"], f"{key}.sampler", ours.DATA_SAMPLERS, build=dry.sampler)
-        if loader.get("batch_sampler") is not None:
-            walk.component(loader["batch_sampler"], f"{key}.batch_sampler", ours.DATA_SAMPLERS)
+        for name, build in (("sampler", dry.sampler), ("batch_sampler", None)):
+            if loader.get(name) is not None:
+                walk.component(loader[name], f"{key}.{name}", ours.DATA_SAMPLERS, build=build)
         built = dry.loader(walk, loader, key) if walk.build and len(walk.found) == before else None
         if loader.get("dataset") is not None:
             walk.component(loader["dataset"], f"{key}.dataset", ours.DATASETS)
@@ -228,13 +226,10 @@ class _Check:
     def _evaluation(self, mode: str) -> None:
         key, walk = f"{mode}_evaluator", self.walk
         loader, value = self._loader(f"{mode}_dataloader"), self.cfg.get(key)
-        metrics: list[BaseMetric | None] = []
         if isinstance(value, dict) and "metrics" in value:
             walk.component(value, key, ours.EVALUATOR, default="Evaluator")
             value, key = value["metrics"], f"{key}.metrics"
-        for i, metric in enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]:
-            if metric is not None:
-                metrics.append(walk.component(metric, f"{key}.{i}".rstrip("."), ours.METRICS))
+        metrics = [walk.component(metric, where, ours.METRICS) for where, metric in _each(value, key)]
         build = dry.loop(dataloader=loader, evaluator=dry.evaluator(metrics))
         if f"{mode}_cfg" in self.cfg:
             default = ValLoop if mode == "val" else TestLoop
@@ -269,32 +264,20 @@ class _Check:
         if wrapper is None or not walk.is_dict(wrapper, place, "as in dict(optimizer=dict(type=SGD, lr=0.1))"):
             return
         named = wrapper.get("constructor", DefaultOptimWrapperConstructor)
-        constructor = resolve(named, ours.OPTIM_WRAPPER_CONSTRUCTORS)
-        if constructor is None:
+        self.constructor = resolve(named, ours.OPTIM_WRAPPER_CONSTRUCTORS)
+        if self.constructor is None:
             walk.component({"type": named}, f"{place}.constructor", ours.OPTIM_WRAPPER_CONSTRUCTORS)
-        rules = (
-            Paramwise if constructor is DefaultOptimWrapperConstructor else getattr(constructor, "paramwise_type", None)
-        )
-        paramwise = wrapper.get("paramwise_cfg")
-        if (
-            paramwise is not None
-            and rules is not None
-            and walk.is_dict(paramwise, f"{place}.paramwise_cfg", "of rules")
-        ):
-            before = len(walk.found)
-            walk.arguments(
-                paramwise, f"{place}.paramwise_cfg", arguments_of(rules), name_of(constructor), required=False
-            )
-            if rules is not Paramwise and len(walk.found) == before:
-                walk.attempt(lambda: rules(**paramwise), f"{place}.paramwise_cfg", paramwise)
+        rules = getattr(self.constructor, "paramwise_type", None)
+        if self.constructor is DefaultOptimWrapperConstructor:
+            rules = Paramwise
+        if wrapper.get("paramwise_cfg") is not None and rules is not None:
+            self._paramwise(wrapper["paramwise_cfg"], rules, f"{place}.paramwise_cfg")
         before = len(walk.found)
         if wrapper.get("clip_grad") is not None:
             self._clip_grad(wrapper["clip_grad"], f"{place}.clip_grad")
         clips = len(walk.found) == before
-        if (
-            "optimizer" not in wrapper and "constructor" in wrapper and rules is None
-        ):  # builds several wrappers in its own way
-            return
+        if "optimizer" not in wrapper and "constructor" in wrapper and rules is None:
+            return  # it builds several wrappers in its own way
         own = {k: v for k, v in wrapper.items() if k not in ("optimizer", "constructor", "paramwise_cfg")}
         optimizer = None
         if wrapper.get("optimizer") is None:
@@ -308,6 +291,13 @@ class _Check:
             return kind(optimizer=optimizer, **given)
 
         self.wrapper = walk.component(own, place, ours.OPTIM_WRAPPERS, default=OptimWrapper, build=build)
+
+    def _paramwise(self, given: Any, rules: type, place: str) -> None:
+        before, walk = len(self.walk.found), self.walk
+        if walk.is_dict(given, place, "of rules"):
+            walk.arguments(given, place, arguments_of(rules), name_of(self.constructor), required=False)
+            if len(walk.found) == before:
+                walk.attempt(lambda: rules(**given), place, given)
 
     def _clip_grad(self, clip: Any, place: str) -> None:
         if not self.walk.is_dict(clip, place, "as in dict(max_norm=1.0)"):
@@ -325,9 +315,8 @@ class _Check:
         if isinstance(given, dict) and "type" not in given and all(isinstance(v, (dict, list)) for v in given.values()):
             groups = {f"param_scheduler.{name}": value for name, value in given.items()}  # one list per optimizer
         for place, group in groups.items():
-            for i, config in enumerate(group) if isinstance(group, (list, tuple)) else [("", group)]:
-                where = f"{place}.{i}".rstrip(".")
-                if config is None or not self.walk.is_dict(config, where, "as in dict(type=CosineAnnealingLR)"):
+            for where, config in _each(group, place):
+                if not self.walk.is_dict(config, where, "as in dict(type=CosineAnnealingLR)"):
                     continue
                 build = dry.scheduler(config, self.wrapper, run.steps, run.by_epoch)
                 before = len(self.walk.found)
@@ -359,18 +348,15 @@ class _Check:
         for place, hook in self.hooks.items() if network is not None else ():
             if hasattr(hook, "check_model"):
                 walk.attempt(lambda hook=hook: hook.check_model(network), place, {})
-        wrapper = cfg.get("optim_wrapper")
-        if network is not None and wrapper and "optimizer" in wrapper:
-            constructor = resolve(
-                wrapper.get("constructor", DefaultOptimWrapperConstructor), ours.OPTIM_WRAPPER_CONSTRUCTORS
-            )
-            dry.parameter_rules(walk, constructor, wrapper, network)
-
-
-def _with_parents(path: Any) -> list[str]:
-    full = Path(expand(path)) if isinstance(path, str) else Path()
-    return [str(part) for part in (full, *full.parents)]
+        if network is not None and "optimizer" in cfg.get("optim_wrapper", {}):
+            dry.parameter_rules(walk, self.constructor, cfg["optim_wrapper"], network)
 
 
 def _only(section: dict, names: Any) -> dict[str, Any]:
     return {k: v for k, v in section.items() if k in names}
+
+
+def _each(value: Any, place: str) -> list[tuple[str, Any]]:
+    """Return the elements of a list with their places, or a single value with its own; None is left out."""
+    parts = [(f"{place}.{i}", v) for i, v in enumerate(value)] if isinstance(value, (list, tuple)) else [(place, value)]
+    return [(where, part) for where, part in parts if part is not None]

@@ -67,7 +67,7 @@ class Settings(BaseModel):
     log_level: Literal["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"] = "INFO"
     work_dir: str | None = None
     experiment_name: str | None = None
-    default_scope: str | None = None
+    default_scope: Any = None  # compared with the scopes of the registries
     load_from: str | None = None
     resume: bool | str | None = None
     find_unused_parameters: bool | None = None

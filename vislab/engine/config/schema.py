@@ -97,11 +97,11 @@ def _of_function(function: Callable, drop: int = 0) -> Arguments:
     except (ValueError, TypeError):  # built-in, implemented in C
         return Arguments(open=True)
     names = getattr(inspect.unwrap(function), "__globals__", None)
-    named = {p.name: p.replace(annotation=_kind_of(p, names)) for p in parameters if p.kind in _KEYWORD}
+    named = {p.name: p.replace(annotation=_annotation_of(p, names)) for p in parameters if p.kind in _KEYWORD}
     return Arguments(named, any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters))
 
 
-def _kind_of(parameter: inspect.Parameter, names: dict[str, Any] | None) -> Any:
+def _annotation_of(parameter: inspect.Parameter, names: dict[str, Any] | None) -> Any:
     """Return the annotation, evaluated with the global `names`; Any if it is not known."""
     name, kind, default = parameter.name, parameter.annotation, parameter.default
     if name in _KINDS:
@@ -145,19 +145,12 @@ def _none_of(*kinds: type) -> Any:
 
 @dataclass(frozen=True)
 class Kind:
-    """Meaning of an annotation.
+    """Meaning of an annotation."""
 
-    Attributes:
-        words: Its text in a message.
-        judged: The annotation as passed to pydantic; Any where a value cannot be validated.
-        whole: Class whose arguments a plain dict contains.
-        each: The same for each value of a dict.
-    """
-
-    words: str
-    judged: Any = Any
-    whole: Callable | None = None
-    each: Callable | None = None
+    words: str  # in a message
+    judged: Any = Any  # the annotation as passed to pydantic; Any where a value cannot be validated
+    whole: Callable | None = None  # class whose arguments a plain dict contains
+    each: Callable | None = None  # the same for each value of a dict
 
 
 _NUMBER = _none_of(str, bytes, dict, type)  # of an argument without annotation that has a number as default
@@ -170,15 +163,9 @@ _PLAIN = {
     torch.Tensor: Kind("Tensor", InstanceOf[torch.Tensor]), _NUMBER: Kind("a number", _NUMBER),
     _FLAG: Kind("bool", _FLAG),
 }  # fmt: skip
-_LISTS = {
-    list: (),
-    tuple: (),
-    set: (),
-    frozenset: (),
-    Sequence: (_TEXT,),
-    Collection: (_TEXT,),
-    Iterable: (_TEXT, dict),
-}
+_ABSTRACT = (Sequence, Collection, Iterable)
+_CONTAINERS = {kind: kind for kind in (dict, list, tuple, set, frozenset)} | dict.fromkeys(_ABSTRACT, list)
+_CONTAINERS[Mapping] = dict
 
 
 def kind_of(annotation: Any) -> Kind:
@@ -201,26 +188,23 @@ def kind_of(annotation: Any) -> Kind:
         words = " or ".join(dict.fromkeys(kind.words for kind in kinds))
         part = next((kind for kind in kinds if kind.whole or kind.each), kinds[0])
         return replace(part, words=words, judged=functools.reduce(operator.or_, judged))
-    words = origin.__name__ if inspect.isclass(origin) and not args else str(annotation).replace("typing.", "")
-    if _is_a(annotation, BaseModel):
-        return Kind(f"a dict of {', '.join(annotation.model_fields)}", dict, whole=annotation)
-    if _is_a(annotation, (os.PathLike, enum.Enum)):
-        return Kind(words, _TEXT | InstanceOf[annotation])
-    if origin not in (dict, Mapping, *_LISTS):
+    words = str(annotation).replace("typing.", "")
+    if inspect.isclass(origin) and not args:
+        words = origin.__name__
+        if issubclass(origin, BaseModel):
+            return Kind(f"a dict of {', '.join(origin.model_fields)}", dict, whole=origin)
+        if issubclass(origin, (os.PathLike, enum.Enum)):
+            return Kind(words, _TEXT | InstanceOf[origin])
+    if origin not in _CONTAINERS:
         return Kind(words)
-    parts = [kind_of(arg) for arg in args if arg is not ...]
-    judged = tuple(part.judged for part in parts)
-    if origin in (dict, Mapping):
-        return Kind(words, dict[judged], each=parts[1].whole) if len(parts) == 2 else Kind(words, dict)
-    if origin is tuple and parts:
-        return Kind(words, tuple[(*judged, ...)] if ... in args else tuple[judged])
-    words = f"a list of {parts[0].words}" if origin in (Sequence, list) and parts else words
-    others = [kind for kind in _LISTS[origin] if kind is dict or str in args or not args]
-    return Kind(words, functools.reduce(operator.or_, others, list[judged[:1] or Any]))
-
-
-# not for list[int], which inspect takes for a class in Python 3.10
-_is_a = lambda kind, base: inspect.isclass(kind) and get_origin(kind) is None and issubclass(kind, base)
+    parts = [Kind("", ...) if arg is ... else kind_of(arg) for arg in args]
+    judged = _CONTAINERS[origin][tuple(part.judged for part in parts)] if parts else _CONTAINERS[origin]
+    if origin in _ABSTRACT and (str in args or not args):  # a text is a sequence too
+        judged |= _TEXT
+    if origin in (Sequence, list) and parts:
+        words = f"a list of {parts[0].words}"
+    each = parts[1].whole if origin in (dict, Mapping) and parts else None
+    return Kind(words, judged | dict if origin is Iterable else judged, each=each)
 
 
 @functools.lru_cache(maxsize=4096)

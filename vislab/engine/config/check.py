@@ -80,7 +80,7 @@ def find_problems(cfg: Config | dict, *, files: bool = True, build: bool = True,
         build: Also check values, by building what is cheap.
         train: With `files`, check those of the training data too.
     """
-    plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
+    plain = _plain(cfg)
     with DefaultScope.overwrite_default_scope("vislab"), _without_traces():
         walk = Walk(files=files, build=build, unread=() if train else ("train_dataloader",))
         _Check(plain, walk).run()
@@ -93,7 +93,7 @@ def check_class_count(cfg: Config | dict, dataset: Any) -> None:
     Raises:
         ConfigError: They disagree.
     """
-    plain = _plain(cfg._cfg_dict if isinstance(cfg, Config) else cfg)
+    plain = _plain(cfg)
     classes = (getattr(dataset, "metainfo", None) or {}).get("classes")
     found = [Problem(*problem) for problem in compare_counts(plain, classes, type(dataset).__name__)]
     if found:
@@ -119,6 +119,8 @@ def _plain(node: Any) -> Any:
     """Return plain dicts and lists with the imported classes in place of lazy objects."""
     if isinstance(node, (LazyObject, LazyAttr)):
         return node.build()
+    if isinstance(node, Config):
+        return _plain(node._cfg_dict)
     if isinstance(node, dict):
         return {key: _plain(value) for key, value in dict.items(node)}
     return type(node)(map(_plain, node)) if isinstance(node, (list, tuple)) else node

@@ -65,7 +65,8 @@ def arguments_of(target: Callable, strict: bool = False) -> Arguments:
     """Return the arguments of a class or function; `strict` (for hooks): `**kwargs` are passed to parents only."""
     if isinstance(target, functools.partial):
         whole = arguments_of(target.func, strict)
-        return whole.but(passed={*target.keywords, *list(whole.parameters)[: len(target.args)]})
+        others = dict(list(whole.parameters.items())[len(target.args) :])
+        return Arguments(others, whole.open).but(passed=target.keywords)
     if not inspect.isclass(target) or issubclass(target, BaseModel):
         return _of_function(target)
     found, filled, skip = Arguments(), set(), 0  # skip: leading parameters that a subclass passes by position

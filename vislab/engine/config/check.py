@@ -255,7 +255,7 @@ class _Check:
         elif not isinstance(by_epoch, bool):
             walk.add(f"{place}.by_epoch", "expected True (max_epochs) or False (max_iters)", by_epoch)
         given = {k: v for k, v in train.items() if k != "by_epoch"}
-        default = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+        default = EpochBasedTrainLoop if self.facts.by_epoch else IterBasedTrainLoop
         walk.component(given, place, ours.LOOPS, default=default, build=dry.loop(dataloader=loader))
         self.facts.compare(walk, train, place)
 
@@ -286,12 +286,7 @@ class _Check:
             walk.add(f"{place}.optimizer", f"needs an optimizer{did_you_mean('optimizer', own)}")
         else:
             optimizer = walk.component(wrapper["optimizer"], f"{place}.optimizer", ours.OPTIMIZERS, build=dry.optimizer)
-
-        def build(kind: Any, given: dict) -> Any:
-            if optimizer is None or not clips:
-                raise dry.NeedsRun
-            return kind(optimizer=optimizer, **given)
-
+        build = dry.using(optimizer=optimizer if clips else None)
         self.wrapper = walk.component(own, place, ours.OPTIM_WRAPPERS, default=OptimWrapper, build=build)
 
     def _paramwise(self, given: Any, rules: type, place: str) -> None:

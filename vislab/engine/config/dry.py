@@ -63,15 +63,20 @@ def loader(walk: Walk, config: dict, place: str) -> Any:
     return walk.attempt(lambda: Runner.build_dataloader({**config, "dataset": _Dataset()}, seed=0), place, config)
 
 
-def loop(**parts: Any) -> Callable[[Callable, dict], Any]:
-    """Return a function that builds a loop with a loader and an evaluator."""
+def using(**parts: Any) -> Callable[[Callable, dict], Any]:
+    """Return a function that builds a component with `parts`, of which those with problems of their own are None."""
 
     def build(kind: Callable, given: dict) -> Any:
-        if None in parts.values():  # a part has problems of its own
+        if None in parts.values():
             raise NeedsRun
-        return kind(runner=_Runner(), **parts, **given)
+        return kind(**parts, **given)
 
     return build
+
+
+def loop(**parts: Any) -> Callable[[Callable, dict], Any]:
+    """Return a function that builds a loop with a loader and an evaluator."""
+    return using(runner=_Runner(), **parts)
 
 
 def evaluator(metrics: list) -> Any:

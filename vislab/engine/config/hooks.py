@@ -1,6 +1,5 @@
 """Check hooks: each one, its slot in `default_hooks`, against the run, and for duplicates."""
 
-import inspect
 import itertools
 from typing import Any
 
@@ -33,16 +32,17 @@ def check_hooks(walk: Walk, cfg: dict[str, Any], run: Run) -> dict[str, Hook]:
             walk.add(f"default_hooks.{name}", text, default[name])
     configs = {f"default_hooks.{name}": hook for name, hook in default.items() if hook is not None and name in slots}
     configs |= {f"custom_hooks.{i}": hook for i, hook in enumerate(custom)}
-    built = {place: _check_hook(walk, hook, place, run) for place, hook in configs.items()}
-    kinds = {place: None if hook is None else type(hook) for place, hook in built.items()}
+    checked = {place: _check_hook(walk, hook, place, run) for place, hook in configs.items()}
+    built = {place: hook for place, hook in checked.items() if hook is not None}
+    kinds = {place: type(hook) for place, hook in built.items()}
     for name, kind in slots.items():
         place = f"default_hooks.{name}"
-        if place not in kinds and name not in default:
-            kinds[place] = None if name in OPTIONAL_SLOTS else kind
-        elif kind is not None and inspect.isclass(kinds.get(place)):
+        if name not in default and name not in OPTIONAL_SLOTS:
+            kinds[place] = kind
+        elif kind is not None and place in kinds:
             _check_slot(walk, kind, kinds[place], f"{place}.type")
-    _check_doubles(walk, configs, {place: kind for place, kind in kinds.items() if kind is not None})
-    return {place: hook for place, hook in built.items() if hook is not None}
+    _check_doubles(walk, configs, kinds)
+    return built
 
 
 def hook_results(cfg: dict[str, Any]) -> list[str]:

@@ -25,7 +25,8 @@ class Run:
     def __init__(self, cfg: Mapping[str, Any]) -> None:
         train_cfg = cfg.get("train_cfg")
         train_cfg = train_cfg if isinstance(train_cfg, Mapping) else {}
-        self.by_epoch = train_cfg.get("by_epoch", "max_epochs" in train_cfg) is True
+        by_epoch = train_cfg.get("by_epoch")
+        self.by_epoch = by_epoch if isinstance(by_epoch, bool) else "max_epochs" in train_cfg
         value = train_cfg.get("max_epochs" if self.by_epoch else "max_iters")
         self.steps = value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
         self.validated = cfg.get("val_dataloader") is not None

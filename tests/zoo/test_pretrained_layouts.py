@@ -267,5 +267,5 @@ def from_hub(folder: Path, model: Mapping, monkeypatch) -> Predictor:
         )
         entry = Entry("small", "A", config, (), (Weights("owner/small", "", None, (), "", "hf", "MIT"),))
         file = download(entry)
-        _from_hub(entry.weights[0], ("config.json",))
+        _from_hub(entry, ("config.json",))
     return Predictor(config, converted(file, "hf", config), device="cpu")

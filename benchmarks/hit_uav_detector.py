@@ -18,8 +18,8 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 CONFIG = REPOSITORY / "configs/mutdet/rotated_detr_lite0_hit_uav_cpu.py"
 NEIGHBORS, PROPOSALS = 25, 100
-SHOWN = (12, 57, 83)  # validation images of the picture
-SHOWN_SCORE = 0.4
+SHOWN = (25, 50, 75)  # validation images of the picture
+SHOWN_SCORE = 0.25
 
 
 def main() -> None:
@@ -132,14 +132,19 @@ def picture(config, checkpoint: str, control: Control) -> np.ndarray:
         record = control.val.get_data_info(number)
         image = read_rgb(record["img_path"])
         objects = [one for one in record["instances"] if not one["ignore"]]
-        found, guess = next(iter(predictor(image))).pred_instances, control.predict(image)
-        panels = [("labels", [one["label"] for one in objects], [one["rbbox"] for one in objects])]
-        for title, part in (("detections", found), ("control", guess)):
-            shown = np.asarray(part["scores"]) >= SHOWN_SCORE
-            panels.append((title, np.asarray(part["labels"])[shown], np.asarray(part["rbboxes"])[shown]))
+        (found,), guess = predictor(image), control.predict(image)
+        parts = {
+            "labels": ([one["label"] for one in objects], [one["rbbox"] for one in objects], None),
+            "detections": (found.labels, found.rotated_boxes, found.scores),
+            "control": (guess["labels"], guess["rbboxes"], guess["scores"] / guess["scores"].max()),
+        }
+        panels = []
+        for title, (labels, boxes, scores) in parts.items():
+            shown = np.ones(len(labels), bool) if scores is None else scores >= SHOWN_SCORE
+            panels.append((title, np.asarray(labels, int)[shown], np.asarray(boxes)[shown]))
         rows.append(
             [
-                (title, draw.draw_rboxes(image, boxes, colors[np.asarray(labels, int)], [names[k] for k in labels]))
+                (title, draw.draw_legend(draw.draw_rboxes(image, boxes, colors[labels]), names, colors))
                 for title, labels, boxes in panels
             ]
         )

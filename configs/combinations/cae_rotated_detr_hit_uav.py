@@ -2,7 +2,7 @@
 
 Command:  python tools/train.py configs/combinations/cae_rotated_detr_hit_uav.py
 Data:     hit_uav (data/README.md), python tools/prepare_data.py weights; VISLAB_DATA is the data folder
-Hardware: 2 CPU cores, 2000 iterations
+Hardware: 2 CPU cores, 1500 iterations
 Result:   not run in this length; docs/combinations.md has the AP of short runs with and without
 """
 

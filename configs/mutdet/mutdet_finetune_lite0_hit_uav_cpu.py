@@ -4,7 +4,7 @@ Command:  python tools/train.py configs/mutdet/mutdet_finetune_lite0_hit_uav_cpu
           --load-from work_dirs/mutdet_pretrain_lite0_hit_uav_cpu/iter_2000.pth
           --cfg-options train_dataloader.dataset.label_share=0.05   for 5 % of the labels
 Data:     hit_uav (data/README.md), python tools/prepare_data.py weights; VISLAB_DATA is the data folder
-Hardware: 2 CPU cores, 2000 iterations
+Hardware: 2 CPU cores, 1500 iterations
 Result:   not run; for AP of all arms, see benchmarks/mutdet_fewshot.py
 """
 

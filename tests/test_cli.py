@@ -1,8 +1,10 @@
 """Test how tools end: one message and status 2 for user errors, a traceback for bugs."""
 
+import argparse
 import errno
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from vislab import cli
-from vislab.errors import DataError
+from vislab.errors import ConfigError, DataError
 
 
 @pytest.fixture(autouse=True)
@@ -112,3 +114,24 @@ def test_output_to_a_full_disk_is_said():
 def test_other_commands_are_named_as_this_one_was_started(monkeypatch, program, expected):
     monkeypatch.setattr(sys, "argv", [program])
     assert cli.command("print-config") == expected
+
+
+def test_numbers_of_flags_are_checked(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--steps", type=cli.at_least(1))
+    parser.add_argument("--seconds", type=cli.at_least(0, float))
+    assert parser.parse_args(["--steps", "1", "--seconds", "0.5"]) == argparse.Namespace(steps=1, seconds=0.5)
+    wrong = [("--steps", text) for text in ("0", "-3", "1.5", "x")]
+    for flag, text in [*wrong, ("--seconds", "-1"), ("--seconds", "nan"), ("--seconds", "inf")]:
+        with pytest.raises(SystemExit, match="2"):
+            parser.parse_args([flag, text])
+        assert re.search(rf"{flag}: expected a .*number of at least \d, got '{text}'", capsys.readouterr().err)
+
+
+def test_the_error_of_a_model_names_the_shape():
+    message = r"--shape 64: .* Input height \(64\) doesn't match model \(32\)\. Use"
+    with pytest.raises(ConfigError, match=message), cli.explained_shape([64]):
+        raise AssertionError("Input height (64) doesn't match model (32).")
+    for shape, error in ((None, AssertionError("a bug")), ([64], torch.OutOfMemoryError("CUDA out of memory"))):
+        with pytest.raises(type(error)), cli.explained_shape(shape):
+            raise error

@@ -8,12 +8,14 @@ A tool has `parse_args()` and `main(args)`, with slow imports inside `main`::
 """
 
 import errno
+import math
 import os
 import re
 import signal
 import sys
-from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from vislab.errors import ConfigError, VislabError
@@ -116,6 +118,21 @@ def remedy(error: BaseException) -> str | None:
     return None
 
 
+@contextmanager
+def explained_shape(shape: Sequence[int] | None) -> Iterator[None]:
+    """Raise the error of a model that cannot take images of `shape` as a ConfigError; without a shape, as it is."""
+    try:
+        yield
+    except (AssertionError, RuntimeError, ValueError) as error:
+        if not shape or remedy(error):  # memory
+            raise
+        reason = str(error).rstrip(".")
+        raise ConfigError(
+            f"--shape {' '.join(map(str, shape))}: the model does not take images of this size: {reason}. Use another "
+            "one, or change the model with --cfg-options, e.g. model.img_size=64"
+        ) from error
+
+
 def command(name: str) -> str:
     """Return the start of a command line for `name`, such as "test", in the form that started this process.
 
@@ -134,6 +151,22 @@ def format_metrics(metrics: Mapping[str, Any]) -> str:
     numbers = [f"{key}: {value:.6g}" for key, value in metrics.items() if not isinstance(value, str)]
     words = [f"{key}: {value}" for key, value in metrics.items() if isinstance(value, str)]
     return "\n".join(["  ".join(numbers), *words])
+
+
+def at_least(low: float, kind: type[int] | type[float] = int) -> Callable[[str], float]:
+    """Return a `type=` of argparse: a finite number from `low` on, whole unless `kind` is float."""
+
+    def convert(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value < math.inf:
+            what = "whole number" if kind is int else "number"
+            raise ArgumentTypeError(f"expected a {what} of at least {low}, got {text!r}")
+        return value
+
+    return convert
 
 
 def add_cfg_options(parser: ArgumentParser) -> None:

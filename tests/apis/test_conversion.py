@@ -115,6 +115,13 @@ def test_a_published_file(place):
     assert same_weights(build_model(place / "small.py", path, "cpu"), model)
 
 
+@pytest.mark.parametrize("flags", [{"name": "a/b"}, {"name": "my model"}, {"name": ""}, {"url": "ftp:/x"}])
+def test_names_and_addresses_that_cannot_be_published(place, flags):
+    with pytest.raises(ConfigError, match=next(iter(flags))):
+        publish("missing.pth", "missing.py", place / "not_made", **flags)
+    assert not (place / "not_made").exists()
+
+
 def test_weights_that_are_not_finite_are_not_published(place):
     model = small_model()
     model.decoder.norm.weight.data[0] = torch.nan

@@ -36,7 +36,7 @@ def test_what_a_test_cannot_do_is_said_before_it_runs(tmp_path):
     torch.save({"w": torch.ones(1)}, tmp_path / "a.pth")
     with pytest.raises(ConfigError, match="test_dataloader"):
         testing.test(plain_config(), tmp_path / "a.pth", work_dir=tmp_path)
-    with pytest.raises(ConfigError, match="predictions are written as .pkl"):
+    with pytest.raises(ConfigError, match="ends in .pkl or .pickle"):
         testing.test(plain_config(test_dataloader={"x": 1}), tmp_path / "a.pth", work_dir=tmp_path, out="a.json")
     with pytest.raises(CheckpointError, match="b.pth does not exist"):
         testing.test(plain_config(test_dataloader={"x": 1}), tmp_path / "b.pth", work_dir=tmp_path)

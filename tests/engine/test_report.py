@@ -1,13 +1,15 @@
 """Test metrics.json: training results are kept by a test, and times include earlier parts of the run."""
 
 import json
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
 import torch
+from mmengine.config import Config
 
 from tests.helpers.toy_run import Killed, make_runner, stop_at
-from vislab.engine.report import write_details, write_metrics
+from vislab.engine.report import closing_lines, write_details, write_metrics
 from vislab.evaluation.details import Details
 from vislab.io.checkpoint import load_checkpoint, save_checkpoint
 
@@ -73,3 +75,11 @@ def test_details_have_the_environment_and_what_metrics_keep(tmp_path):
     assert content["split"] == "test" and content["environment"]["torch"] == torch.__version__
     assert [entry["metric"] for entry in content["evaluation"]] == ["M"]
     assert content["evaluation"][0]["classes"] == [{"class": "a", "AP": 1.0}]
+
+
+def test_the_next_command_can_be_copied(tmp_path):
+    (tmp_path / "it's mine.py").write_text("val_dataloader = dict(batch_size=1)")
+    cfg = Config.fromfile(tmp_path / "it's mine.py")
+    last = closing_lines(tmp_path / "my runs/metrics.json", tmp_path, cfg, "my runs/a.pth").splitlines()[-1]
+    words = shlex.split(last)
+    assert words[-4:] == [f"{tmp_path}/it's mine.py", "my runs/a.pth", "--show-dir", f"{tmp_path}/my runs/pictures"]

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from vislab.errors import ConfigError, DataError
-from vislab.io.paths import expand, usable_folder
+from vislab.io.paths import expand, usable_file, usable_folder
 
 
 def test_variables_and_home_are_put_in(tmp_path, monkeypatch):
@@ -34,3 +34,16 @@ def test_expand_leaves_unknown_variables(monkeypatch):
     monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("RUNS", "/runs")
     assert expand("~/$RUNS/${NOT_SET_HERE}/a") == "/home/somebody//runs/${NOT_SET_HERE}/a"
+
+
+def test_files_are_checked_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNS", str(tmp_path / "runs"))
+    assert usable_file("$RUNS/new/a.PNG", (".svg", ".png")) == str(tmp_path / "runs/new/a.PNG")
+    assert os.listdir(tmp_path / "runs/new") == []
+    with pytest.raises(ConfigError, match=r"--out='a.xyz': expected .* ends in .svg or .png"):
+        usable_file("a.xyz", (".svg", ".png"))
+    with pytest.raises(ConfigError, match="runs' is a folder; expected the name of a file"):
+        usable_file(tmp_path / "runs")
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="out='.*file' is a file; expected a folder"):
+        usable_file(tmp_path / "file" / "a.json", what="out")

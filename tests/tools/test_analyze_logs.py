@@ -1,12 +1,13 @@
 """Test that analyze_logs joins the parts of a resumed run and reads incomplete logs of killed runs."""
 
+import argparse
 import json
 from pathlib import Path
 
 import pytest
 
 from vislab.commands import analyze_logs as logs
-from vislab.errors import DataError
+from vislab.errors import ConfigError, DataError
 
 
 def write(run: Path, part: str, records: list[dict], tail: str = "") -> None:
@@ -43,3 +44,28 @@ def test_nan_and_single_runs(tmp_path):
     assert logs.table({"a": curves}, ["loss"]).splitlines()[1].split()[:6] == ["a", "loss", "2", "2", "2", "2"]
     logs.draw({"a": curves}, ["loss"], tmp_path / "new" / "c.svg")
     assert (tmp_path / "new" / "c.svg").stat().st_size > 1000
+
+
+def analyzed(*words: object) -> None:
+    parser = argparse.ArgumentParser()
+    logs.add_arguments(parser)
+    logs.main(parser.parse_args([str(word) for word in words]))
+
+
+def test_flags_that_cannot_be_followed(tmp_path, capsys):
+    write(tmp_path, "1", [{"loss": 2.0, "step": 2}])
+    with pytest.raises(DataError, match="no run has a value in --steps 100:"):
+        analyzed(tmp_path, "--steps", "100:", "--keys", "loss")
+    with pytest.raises(DataError, match="'2' is not of the form FROM:TO"):
+        analyzed(tmp_path, "--steps", "2")
+    for name in ("curves.xyz", "curves"):
+        with pytest.raises(ConfigError, match="ends in .png or .svg or .pdf"):
+            analyzed(tmp_path, "--out", tmp_path / name)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_file_that_is_no_log_has_one_warning(tmp_path, capsys):
+    (tmp_path / "a.png").write_text("x\n" * 500)
+    with pytest.raises(DataError, match="log is empty"):
+        analyzed(tmp_path / "a.png")
+    assert capsys.readouterr().err.count("warning") == 1

@@ -1,6 +1,7 @@
 """Convert weights of other projects to files of this project, and make files of weights to publish."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -99,8 +100,13 @@ def publish(
         The file, and the text of the entry.
 
     Raises:
+        ConfigError: The name, the address or the folder cannot be used.
         CheckpointError: The checkpoint does not fit, or has weights that are not finite.
     """
+    if name is not None and not re.fullmatch(r"[\w.-]+", name, flags=re.ASCII):
+        raise ConfigError(f"name={name!r} becomes a part of a file name and an address: use letters, digits, _ . and -")
+    if url and not url.startswith(("https://", "http://")):
+        raise ConfigError(f"url={url!r} is no address: expected https://HOST/FOLDER, or leave it away")
     content = load_checkpoint(checkpoint)
     model = create_model(str(config), device="cpu", cfg_options=cfg_options)
     load_state(model, content, source=str(checkpoint))

@@ -1,7 +1,6 @@
 """Export models to ONNX and torch.export, and check the files against the models before they get their name."""
 
 import json
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -19,7 +18,7 @@ from vislab.engine.class_lists import checkpoint_classes
 from vislab.errors import CheckpointError, ConfigError, check_choice
 from vislab.io.atomic import write_atomically
 from vislab.io.checkpoint import load_checkpoint
-from vislab.io.paths import usable_folder
+from vislab.io.paths import usable_file
 from vislab.models.deformable_detr import DeformableDETR
 from vislab.models.export_graph import ExportGraph
 from vislab.models.mask2former import Mask2Former
@@ -153,13 +152,9 @@ def check_target(out: str | Path, format: Format) -> Path:
         ConfigError: The name does not fit the format, or the folder cannot be written to.
     """
     check_choice("format", format, SUFFIX)
-    path = Path(os.path.expanduser(out))
-    if path.suffix != SUFFIX[format]:
+    if Path(out).suffix != SUFFIX[format]:
         raise ConfigError(f"--out {out}: files of --format {format} are named *{SUFFIX[format]}")
-    if path.is_dir():
-        raise ConfigError(f"--out {out} is a folder; expected the name of a file")
-    usable_folder(path.parent, "--out")
-    return path
+    return Path(usable_file(out))
 
 
 def export_graph(model: nn.Module, exit: int | None = None) -> ExportGraph:

@@ -12,7 +12,7 @@ from vislab.apis.published import published_options, resolve_weights, use_checkp
 from vislab.engine.config.defaults import set_test_defaults
 from vislab.engine.config.source import is_name
 from vislab.errors import ConfigError
-from vislab.io.paths import usable_folder
+from vislab.io.paths import usable_file, usable_folder
 from vislab.models.encoders.initial_weights import initial_weights
 
 
@@ -61,10 +61,8 @@ def test(
     if show_dir is not None:
         show_dir = usable_folder(show_dir, "show_dir")
         _draw_all(cfg, show_dir)
-    if out is not None and Path(out).suffix not in (".pkl", ".pickle"):
-        raise ConfigError(f"out={str(out)!r}: predictions are written as .pkl")
     if out is not None:
-        usable_folder(Path(out).parent, "out")
+        out = usable_file(out, (".pkl", ".pickle"), "out")
     from vislab.engine.runner import Runner
 
     with initial_weights(load=False):

@@ -20,29 +20,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--keys", nargs="+", metavar="KEY", help="metrics to show (default: all but times and memory)")
     parser.add_argument("--out", metavar="F", help="draw the curves to this file (.png, .svg, .pdf)")
     parser.add_argument("--legend", nargs="+", metavar="NAME", help="one name per run (default: its folder)")
-    parser.add_argument("--steps", default=":", metavar="FROM:TO", help="only these steps")
+    parser.add_argument("--steps", default=":", metavar="FROM:TO", help="only these steps, without TO")
     parser.add_argument("--log-scale", action="store_true", help="logarithmic value axis")
 
 
 def main(args: argparse.Namespace) -> None:
+    from vislab.io.paths import usable_file
+
     names = args.legend or [_run_name(path) for path in args.runs]
     if len(names) != len(args.runs):
         raise DataError(f"--legend has {len(names)} names for {len(args.runs)} runs")
     low, high = _parse_range(args.steps)
+    out = args.out and usable_file(args.out, (".png", ".svg", ".pdf"))
     runs = {}
     for name, path in zip(names, args.runs, strict=True):
         curves = read_curves(Path(path))
         cut = {key: [point for point in curve if low <= point[0] < high] for key, curve in curves.items()}
         runs[name if name not in runs else f"{name} ({len(runs)})"] = {k: c for k, c in cut.items() if c}
     known = sorted({key for curves in runs.values() for key in curves})
+    if not known:
+        raise DataError(f"no run has a value in --steps {args.steps}")
     keys = args.keys or [k for k in known if k.split("/")[-1] not in ("time", "data_time", "memory", "iter", "epoch")]
     for key in keys:
         if key not in known:
             close = nearest(key, known)
             raise DataError(f"no run logs {key!r}; " + (f"did you mean {close[0]!r}?" if close else f"known: {known}"))
     print(table(runs, keys))
-    if args.out:
-        draw(runs, keys, Path(args.out), log_scale=args.log_scale)
+    if out:
+        draw(runs, keys, Path(out), log_scale=args.log_scale)
         print(f"curves: {args.out}")
 
 
@@ -99,7 +104,7 @@ def _run_name(path: str) -> str:
 
 def _parse_range(text: str) -> tuple[float, float]:
     try:
-        low, _, high = text.partition(":")
+        low, high = text.split(":")
         return float(low or 0), float(high or math.inf)
     except ValueError:
         raise DataError(f"--steps {text!r} is not of the form FROM:TO, e.g. 100:") from None

@@ -13,29 +13,37 @@ import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
-from vislab.cli import add_cfg_options, parse_cfg_options
+from vislab.cli import add_cfg_options, at_least, explained_shape, parse_cfg_options
 from vislab.errors import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file")
     parser.add_argument("--checkpoint", help="weights (default: initial weights)")
-    parser.add_argument("--shape", type=int, nargs="+", metavar="N", help="use random images of this height and width")
     parser.add_argument(
-        "--batch-size", type=int, help="images per step (default: 1, or that of the config with --train)"
+        "--shape", type=at_least(1), nargs="+", metavar="N", help="use random images of this height and width"
     )
-    parser.add_argument("--steps", type=int, default=50, help="timed steps (default 50)")
-    parser.add_argument("--warmup", type=int, default=5, help="untimed warm-up steps (default 5)")
-    parser.add_argument("--max-seconds", type=float, default=60, help="maximum duration of the timing (default 60)")
+    parser.add_argument(
+        "--batch-size",
+        type=at_least(1),
+        metavar="N",
+        help="images per step (default: 1, or that of the config with --train)",
+    )
+    parser.add_argument("--steps", type=at_least(1), metavar="N", default=50, help="timed steps (default 50)")
+    parser.add_argument("--warmup", type=at_least(0), metavar="N", default=5, help="untimed first steps (default 5)")
+    parser.add_argument(
+        "--max-seconds", type=at_least(0, float), metavar="S", default=60, help="most time for the steps (default 60)"
+    )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--train", action="store_true", help="time training steps")
     what.add_argument("--loader-only", action="store_true", help="time the training data loader")
-    parser.add_argument("--workers", type=int, help="worker processes with --loader-only (default: that of the config)")
+    parser.add_argument(
+        "--workers", type=at_least(0), metavar="N", help="processes with --loader-only (default: that of the config)"
+    )
     parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--device", help="device such as cpu or cuda:0 (default: a GPU if available)")
-    parser.add_argument("--threads", type=int, help="torch threads on the CPU")
+    parser.add_argument("--threads", type=at_least(1), metavar="N", help="torch threads on the CPU")
     parser.add_argument("--out", metavar="F", help="also write the results to this .json file")
     add_cfg_options(parser)
 
@@ -44,9 +52,11 @@ def main(args: argparse.Namespace) -> None:
     import torch
 
     from vislab.apis.training import training_config
+    from vislab.io.atomic import write_text_atomically
+    from vislab.io.paths import usable_file
 
-    if args.steps < 1 or args.warmup < 0:
-        raise ConfigError(f"--steps {args.steps} --warmup {args.warmup}: at least one step must be timed")
+    _refuse_flags_without_effect(args)
+    out = args.out and usable_file(args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
     cfg = training_config(args.config, cfg_options=parse_cfg_options(args.cfg_options), amp=args.amp and args.train)
@@ -54,7 +64,8 @@ def main(args: argparse.Namespace) -> None:
         step, images, close = _loader_step(cfg, args)
     else:
         step, images, close = (_train_step if args.train else _predict_step)(cfg, args)
-    times = _measure(step, args.steps, args.warmup, args.max_seconds)
+    with explained_shape(args.shape):
+        times = _measure(step, args.steps, args.warmup, args.max_seconds)
     close()
     report = {
         "what": "loader" if args.loader_only else "train" if args.train else "predict",
@@ -65,12 +76,23 @@ def main(args: argparse.Namespace) -> None:
         "p95_ms": _percentile(times, 95) * 1e3,
         "images_per_second": images * len(times) / sum(times),
         "peak_memory_mib": _peak_memory(),
-        "device": _device_name(),
+        "device": _device_name(args.device),
     }
     for key, value in report.items():
         print(f"{key:<18} {value:.4g}" if isinstance(value, float) else f"{key:<18} {value}")
-    if args.out:
-        Path(args.out).write_text(json.dumps(report, indent=1))
+    if out:
+        write_text_atomically(json.dumps(report, indent=1), out)
+
+
+def _refuse_flags_without_effect(args: argparse.Namespace) -> None:
+    if args.train and args.shape:
+        raise ConfigError("--train needs labels and cannot be combined with --shape")
+    if args.workers is not None and not args.loader_only:
+        raise ConfigError(f"--workers {args.workers} is for --loader-only: other steps take their images once, before")
+    model = {"--shape": args.shape, "--checkpoint": args.checkpoint, "--amp": args.amp, "--device": args.device}
+    if args.loader_only and any(model.values()):
+        flag = next(name for name, value in model.items() if value)
+        raise ConfigError(f"--loader-only uses no model: remove {flag}")
 
 
 def _predict_step(cfg, args):
@@ -101,8 +123,6 @@ def _train_step(cfg, args):
 
     model = build_model(cfg, args.checkpoint, device=args.device).train()
     size = args.batch_size or cfg.train_dataloader.get("batch_size", 1)
-    if args.shape:
-        raise ConfigError("--train needs labels and cannot be combined with --shape")
     batch = raw_batch(cfg, split="train", batch_size=size)
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     device = next(model.parameters()).device
@@ -156,10 +176,11 @@ def _wait(device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _device_name() -> str:
+def _device_name(device: str | None) -> str:
     import torch
 
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} threads"
+    gpu = torch.cuda.is_available() and (device or "cuda").startswith("cuda")
+    return torch.cuda.get_device_name() if gpu else f"cpu, {torch.get_num_threads()} threads"
 
 
 def _peak_memory() -> float:

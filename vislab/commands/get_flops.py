@@ -9,15 +9,18 @@ the first one of the test set.
 
 import argparse
 import json
-from pathlib import Path
 
-from vislab.cli import add_cfg_options, parse_cfg_options
+from vislab.cli import add_cfg_options, at_least, explained_shape, parse_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="config file")
-    parser.add_argument("--shape", type=int, nargs="+", metavar="N", help="height and width, or one side of a square")
-    parser.add_argument("--depth", type=int, default=2, help="levels of modules in the table (default 2)")
+    parser.add_argument(
+        "--shape", type=at_least(1), nargs="+", metavar="N", help="height and width, or one side of a square"
+    )
+    parser.add_argument(
+        "--depth", type=at_least(0), metavar="N", default=2, help="levels of modules in the table (default 2)"
+    )
     parser.add_argument("--mode", choices=["tensor", "predict"], default="tensor", help="predict: with post-processing")
     parser.add_argument("--out", metavar="F", help="also write the results to this .json file")
     add_cfg_options(parser)
@@ -29,12 +32,15 @@ def main(args: argparse.Namespace) -> None:
 
     from vislab.apis.build import build_model, load
     from vislab.apis.sampling import one_batch
+    from vislab.io.atomic import write_text_atomically
+    from vislab.io.paths import usable_file
 
+    out = args.out and usable_file(args.out)
     cfg = load(args.config, parse_cfg_options(args.cfg_options))
     model = build_model(cfg, device="cpu", initial=False)
     batch = one_batch(cfg, model, shape=args.shape)
     counter = FlopCounterMode(display=False, depth=None)
-    with torch.no_grad(), counter:
+    with torch.no_grad(), counter, explained_shape(args.shape):
         model(**batch, mode=args.mode)
     flops = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     own = {n: sum(p.numel() for p in m.parameters()) for n, m in model.named_modules()}
@@ -57,10 +63,9 @@ def main(args: argparse.Namespace) -> None:
         counts = f"{_unit(r['parameters']):>9}  {_unit(r['macs']):>9}MAC {r['macs'] / total:6.1%}"
         print(f"{label:<{width}}  {counts}  {r['kind']}")
     print(f"parameters {rows[0]['parameters']:,} ({rows[0]['learned']:,} learned), {_unit(rows[0]['macs'])}MAC")
-    if args.out:
-        Path(args.out).write_text(
-            json.dumps({"shape": [int(height), int(batch["inputs"].shape[-1])], "parts": rows}, indent=1)
-        )
+    if out:
+        facts = {"shape": [int(height), int(batch["inputs"].shape[-1])], "parts": rows}
+        write_text_atomically(json.dumps(facts, indent=1), out)
 
 
 def _macs(path: str, module, flops: dict[str, int]) -> int:

@@ -9,6 +9,7 @@ both sets are read; what is odd is printed. docs/own_data.md shows the folders.
 
 import argparse
 import importlib.util
+import shlex
 
 from vislab.cli import command
 
@@ -46,4 +47,4 @@ def main(args: argparse.Namespace) -> None:
     out = args.out or f"my_{args.task}.py"
     for note in new_config(args.task, args.data, out, weights=find_weights(args.weights)):
         print(f"- {note}")
-    print(f"wrote {out}; train with:\n    {command('train')} {out}")
+    print(f"wrote {out}; train with:\n    {command('train')} {shlex.quote(out)}")

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class", dest="classes", action="append", metavar="NAME",
                         help="only objects of this class; several times for several classes")  # fmt: skip
     parser.add_argument("--tiles", type=int, metavar="SIZE", help="predict larger images in tiles of this many pixels")
-    parser.add_argument("--overlap", type=int, default=200, help="overlap of the tiles in pixels (default 200)")
+    parser.add_argument("--overlap", type=int, metavar="N", help="overlap of the tiles in pixels (default 200)")
     parser.add_argument("--device", help="device such as cpu or cuda:0 (default: a GPU if available)")
     add_cfg_options(parser)
 
@@ -55,6 +55,9 @@ def main(args: argparse.Namespace) -> None:
     from vislab import apis
     from vislab.apis.tiles import Tiles
 
+    if args.overlap is not None and args.tiles is None:
+        raise ConfigError(f"--overlap {args.overlap} is that of the tiles: give their size with --tiles, e.g. 1024")
+    overlap = 200 if args.overlap is None else args.overlap
     checkpoint, inputs = split_inputs(args.config, args.inputs)
     apis.predict(
         args.config,
@@ -66,7 +69,7 @@ def main(args: argparse.Namespace) -> None:
         classes=args.classes,
         device=args.device,
         cfg_options=parse_cfg_options(args.cfg_options),
-        tiles=None if args.tiles is None else Tiles(args.tiles, args.overlap, args.batch_size),
+        tiles=None if args.tiles is None else Tiles(args.tiles, overlap, args.batch_size),
         report=print,
     )
     print(f"results are in {args.out}")

@@ -12,6 +12,7 @@ the same command. Datasets that ask for a registration are obtained by hand: dat
 
 import argparse
 import os
+import shlex
 from pathlib import Path
 
 
@@ -54,6 +55,6 @@ def main(args: argparse.Namespace) -> None:
         there = all((full_root / full.place / file).exists() for file in full.files or [""])
         print(f"{name:13}  {'yes' if there else 'no':6} {full.about} ({full.terms})")
     if any((root / small.place).exists() for small in SETS.values()):
-        print(f"\nBefore running a config:  export VISLAB_DATA={root}")
+        print(f"\nBefore running a config:  export VISLAB_DATA={shlex.quote(str(root))}")
     if (root / "downloads").is_dir():
         print(f"{root / 'downloads'} is no longer needed")

@@ -8,6 +8,7 @@ those of metrics.json in the folder of the checkpoint, if they are of this check
 """
 
 import argparse
+import shlex
 
 from vislab.cli import add_cfg_options, parse_cfg_options
 
@@ -38,4 +39,4 @@ def main(args: argparse.Namespace) -> None:
     print(entry, end="")
     print(f"wrote {path}")
     if args.name is None and is_name(args.config):
-        print(f"to use the file by name elsewhere: vislab download {args.config} --from-file {path}")
+        print(f"to use the file by name elsewhere: vislab download {args.config} --from-file {shlex.quote(str(path))}")

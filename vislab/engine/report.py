@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import platform
+import shlex
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -138,8 +139,10 @@ def closing_lines(path: Path, log_dir: str | Path, cfg: Mapping[str, Any], check
         if filename:
             tested = bool(cfg.get("test_dataloader") or cfg.get("val_dataloader"))
             start = command("test" if tested else "predict")
-            end = f"--show-dir {path.parent}/pictures" if tested else f"IMAGES --out {path.parent}/pictures"
-            lines.append(f"    next:       {start} {filename} {checkpoint} {end}")
+            end = ["--show-dir" if tested else "--out", f"{path.parent}/pictures"]
+            images = [] if tested else ["IMAGES"]
+            rest = shlex.join([str(filename), str(checkpoint), *images, *end])  # paths may have spaces
+            lines.append(f"    next:       {start} {rest}")
     return "\n".join(lines)
 
 

@@ -2,6 +2,8 @@
 
 import os
 import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 from vislab.errors import ConfigError, DataError
 
@@ -64,3 +66,24 @@ def usable_folder(path: str | os.PathLike, what: str = "work_dir") -> str:
             "space."
         ) from error
     return folder
+
+
+def usable_file(path: str | os.PathLike, suffixes: Sequence[str] = (), what: str = "--out") -> str:
+    """Expand the path of a file to write, create its folder, and check that it can be written; for before the work.
+
+    Args:
+        path: Path of the file.
+        suffixes: The suffixes that name a format which can be written; empty for any.
+        what: Name of the setting in messages.
+
+    Raises:
+        ConfigError: The path is a folder, has another suffix, or its folder cannot be created or written to.
+        DataError: The path has an environment variable that is not set.
+    """
+    file = Path(expand_path(os.fspath(path), what))
+    if suffixes and file.suffix.lower() not in suffixes:
+        raise ConfigError(f"{what}={str(path)!r}: expected the name of a file that ends in {' or '.join(suffixes)}")
+    if file.is_dir():
+        raise ConfigError(f"{what}={str(path)!r} is a folder; expected the name of a file")
+    usable_folder(file.parent, what)
+    return str(file)

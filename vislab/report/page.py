@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader
 from vislab import __version__
 from vislab.errors import DataError
 from vislab.io.atomic import write_text_atomically
+from vislab.io.paths import usable_file
 from vislab.report.charts import COLORS, confusion_chart, curve_chart
 from vislab.report.run import Run, differences, read_run
 
@@ -35,8 +36,10 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
         Path of the file.
 
     Raises:
+        ConfigError: The file cannot be written.
         DataError: A folder is not a work directory, or two are the same.
     """
+    out = Path(usable_file(out))
     runs = _named([read_run(Path(folder)) for folder in folders])
     page = {
         "title": ", ".join(run.name for run in runs),
@@ -53,8 +56,6 @@ def write_report(folders: Sequence[str | Path], out: str | Path) -> Path:
         text = template.render(**page, pictures=pictures)
         if len(text.encode()) <= MAX_BYTES:
             break
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_text_atomically(text, out)
     return out
 

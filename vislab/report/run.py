@@ -92,7 +92,7 @@ def read_curves(path: Path) -> dict[str, Curve]:
 
 
 def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    lines = file.read_text(errors="replace").splitlines()
+    lines, wrong = file.read_text(errors="replace").splitlines(), []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -100,10 +100,13 @@ def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
             record = json.loads(line)
         except json.JSONDecodeError:
             if number < len(lines):  # only the last line may be incomplete, after a killed run
-                print(f"warning: {file}, line {number} is not JSON and is skipped", file=sys.stderr)
+                wrong.append(number)
             continue
         if isinstance(record, dict):
             yield record
+    if wrong:
+        others = f" (and {len(wrong) - 1} others)" if len(wrong) > 1 else ""
+        print(f"warning: {file}, line {wrong[0]}{others} is not JSON and is skipped", file=sys.stderr)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Dying(Dataset):
     [
         (DataError("label.png: broken"), "label.png: broken"),
         (OSError(errno.ENOSPC, "No space left on device", "run/log.txt"), "run/log.txt: No space left on device"),
+        (FileExistsError(errno.EEXIST, "File exists", "a.png"), "a.png: File exists: a file lies where a folder is"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), "x: Permission denied"),
         (ImportError('Please run "pip install wandb" to install wandb'), "install it, or remove the part"),
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "lower train_dataloader.batch_size"),

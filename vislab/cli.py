@@ -87,6 +87,10 @@ _DISK = {  # external causes, not bugs
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EEXIST, errno.ENOTDIR,
     errno.EISDIR, errno.ENAMETOOLONG, errno.EMFILE, errno.EIO,
 }  # fmt: skip
+_FOLDER = ": a file lies where a folder is needed; use another path"
+_OTHER_PATH = {
+    errno.EEXIST: _FOLDER, errno.ENOTDIR: _FOLDER, errno.EISDIR: ": a file is needed, not a folder; use another path",
+}  # fmt: skip
 _REMEDIES = [  # pattern in the message of a library -> remedy
     (r"DataLoader worker .*(killed by signal|exited unexpectedly)",
      "a data loader worker was killed, usually for lack of memory: lower num_workers or batch_size of the loaders; "
@@ -108,7 +112,8 @@ def remedy(error: BaseException) -> str | None:
     """Return a message for an error of a library with an external cause; None if the error is a bug."""
     text = str(error).strip()
     if isinstance(error, OSError) and error.errno in _DISK:
-        return f"{error.filename or 'a file'}: {error.strerror}" if error.strerror else text
+        advice = _OTHER_PATH.get(error.errno, "")
+        return f"{error.filename or 'a file'}: {error.strerror}{advice}" if error.strerror else text
     if isinstance(error, MemoryError):
         return "not enough memory: lower the batch size, the image size or num_workers"
     if isinstance(error, (RuntimeError, ImportError)):

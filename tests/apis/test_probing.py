@@ -70,11 +70,12 @@ def test_one_class_has_no_accuracy(kind):
         ({"kind": "svm"}, "expected one or several of knn, linear"),
         ({"kind": ()}, "expected one or several"),
         ({"seeds": ()}, "at least one"),
+        ({"seeds": (0, -1)}, "no negative seed"),
         ({"feature": "max"}, "'max' is not one of"),
         ({"device": "cuda:99"}, "cuda"),
         ({"layer": 7}, "1 blocks"),
         ({"size": 0}, "size=0 is no size"),
-        ({"num_workers": -1}, "no negative number of workers"),
+        ({"num_workers": -1}, "no negative seed or number of workers"),
         ({"splits": ("val", "val"), "size": 8}, "the test images would be those of the training"),
     ],
 )

@@ -93,6 +93,13 @@ def test_raw_pixels():
         load_encoder("pixels", "file.pth")
 
 
+def test_a_shipped_config_by_its_name():
+    with pytest.raises(ConfigError, match="random=True is for timm models; a config"):
+        load_encoder("cae_vit_cifar10_norm_pixel_cpu", random=True)
+    with pytest.raises(ConfigError, match="splits are folders of a path; the sets of a config"):
+        load_data("cae_vit_cifar10_norm_pixel_cpu", None, splits=("a", "b"))
+
+
 def test_options_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="choose one"):
         load_encoder("resnet10t", "file.pth", random=True)

@@ -64,6 +64,10 @@ def test_pseudo_labels(tmp_path, run, capsys, monkeypatch):
     save_file(timm.create_model("resnet10t").state_dict(), str(tmp_path / "w.safetensors"))
     common = ["--encoder", "resnet10t", "--weights", tmp_path / "w.safetensors", "--crop-size", 32, "--limit", 8]
     fit = ["--dims", 4, "--clusters", 3, "--labels", CONFIGS / "_base_/datasets/hit_uav.py"]
+    for labels, message in (("missing.py", "there is no config"), ("hnerv_bunny", "nor the name of a shipped config")):
+        with pytest.raises(ConfigError, match=message):
+            run("pseudo_labels.py", data / "train", "--out", tmp_path / "new", *common, "--labels", labels)
+    assert not (tmp_path / "new").exists()
     run("pseudo_labels.py", data / "train", "--out", tmp_path / "out", *common, *fit)
     printed = capsys.readouterr().out
     assert "objects in 4 images are in" in printed and "recall at IoU 0.5 of 3 labeled objects: 0.000 with 8" in printed
@@ -74,6 +78,8 @@ def test_pseudo_labels(tmp_path, run, capsys, monkeypatch):
         assert book.get_tensor("centroids").shape == (3, 4)
     with pytest.raises(ConfigError, match="pseudo_labels.safetensors exists"):
         run("pseudo_labels.py", data / "train", "--out", tmp_path / "out", *common, *fit)
+    with pytest.raises(ConfigError, match="remove --dims and --clusters"):
+        run("pseudo_labels.py", data / "train", "--out", tmp_path / "x", *common, *fit, "--codebook", tmp_path / "out")
     run("pseudo_labels.py", data / "train", "--out", tmp_path / "again", *common, "--codebook", tmp_path / "out")
     again = PseudoFile(tmp_path / "again/pseudo_labels.safetensors")
     np.testing.assert_array_equal(again.read(0).embeddings, file.read(0).embeddings)

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for checkouts that are not installed
-from vislab.cli import run
+from vislab.cli import at_least, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,7 +26,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--images", default="images/*.png", help="pattern of the images (default images/*.png)")
     parser.add_argument("--labels", default="labelTxt/*.txt", help='pattern of the text files, "" for none')
     parser.add_argument("--classes", nargs="+", metavar="NAME", help="class names (default: the 15 of DOTA-v1.0)")
-    parser.add_argument("--workers", type=int, default=0, help="number of processes (default: this one)")
+    parser.add_argument("--workers", type=at_least(0), default=0, help="number of processes (default: this one)")
     return parser.parse_args()
 
 

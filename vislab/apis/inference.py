@@ -127,7 +127,7 @@ class _Writer:
         try:
             self.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"the output folder {out} cannot be created:  {error.strerror or error}") from error
+            raise ConfigError(f"the output folder {out} cannot be created: {error.strerror or error}") from error
 
     def image(self, name: str, prediction: Prediction) -> dict:
         write_image(picture(prediction)[..., ::-1], self.out, f"{name}.png")

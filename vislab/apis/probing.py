@@ -81,10 +81,10 @@ def probe(
     """
     began = time.perf_counter()
     kinds = _check_kinds(kind)
-    if not seeds or epochs < 1 or batch_size < 1 or num_workers < 0:
+    if not seeds or min(seeds) < 0 or epochs < 1 or batch_size < 1 or num_workers < 0:
         raise ConfigError(
             f"seeds={list(seeds)}, epochs={epochs}, batch_size={batch_size}, num_workers={num_workers}: at least one "
-            "of each, and no negative number of workers"
+            "of each, and no negative seed or number of workers"
         )
     target = usable_device(device or get_device())
     source = load_encoder(

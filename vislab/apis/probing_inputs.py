@@ -11,6 +11,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 from vislab.apis.build import build_model, load
+from vislab.engine.config.source import is_name, shipped_configs
 from vislab.errors import ConfigError, DataError
 from vislab.io.archives import list_members, split_archive
 from vislab.io.paths import expand, expand_path
@@ -74,11 +75,17 @@ def load_encoder(
         return ProbeEncoder(RawPixels(), ImagePreprocessor(), None, "raw pixels", "none")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(source, Config) or str(source).endswith(".py") or os.path.isfile(expand(source)):
+        if _is_config(source) or os.path.isfile(expand(source)):
             return _from_config(source, checkpoint, part, random, seed, cfg_options)
         if cfg_options:
             raise ConfigError(f"cfg_options apply to a config, {source!r} is a timm model")
         return _from_timm(str(source), checkpoint, part, random, seed)
+
+
+def _is_config(source: str | Path | Config) -> bool:
+    """Return whether `source` is a config, the path of one, or the name of a shipped one."""
+    shipped = is_name(source) and Path(source).name in shipped_configs()
+    return isinstance(source, Config) or str(source).endswith(".py") or shipped
 
 
 def _from_config(
@@ -143,7 +150,7 @@ def load_data(
         raise ConfigError(f"crop={crop} is not in (0, 1]")
     if size is not None and size < 1:
         raise ConfigError(f"size={size} is no size of images: expected pixels")
-    config = isinstance(data, Config) or str(data).endswith(".py")
+    config = _is_config(data)
     if config and size is None:
         sets, settings = _sets_of_config(data, splits, None)
         text = f"pipeline of {_name(data)}"

@@ -22,13 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
-    from vislab.errors import ConfigError
+    from vislab.errors import ConfigError, did_you_mean
     from vislab.zoo.catalogue import find_entry, list_models
     from vislab.zoo.pretrained import download, use_file
 
     if args.list:
+        if args.dest or args.from_file:
+            raise ConfigError("--list downloads nothing: remove --dest and --from-file, or --list")
         for pattern in args.names or ["*"]:
-            for name in list_models(pattern):
+            if not (names := list_models(pattern)):
+                hint = did_you_mean(pattern, list_models())
+                raise ConfigError(f"no model with published weights is named {pattern!r}{hint}")
+            for name in names:
                 entry = find_entry(name)
                 weights = entry.weights[0]
                 source = weights.place

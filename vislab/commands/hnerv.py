@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     size.add_argument("--psnr", type=float, metavar="DB", help="mean PSNR of the decoded frames")
     length = encode.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=float, metavar="M", help="time for everything")
-    length.add_argument("--epochs", type=int, metavar="N", help="passes over the frames instead (default 36)")
+    length.add_argument(
+        "--epochs", type=int, metavar="N", help="passes over the frames instead (default 36, at least 3)"
+    )
     encode.add_argument("--strides", type=int, nargs="+", metavar="S", help="upsampling per stage (default: by size)")
     encode.add_argument("--segment", type=int, default=600, metavar="N", help="most frames of a network (default 600)")
     encode.add_argument(

@@ -29,11 +29,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> None:
     from vislab.apis.full_data import FULL_SETS, prepare_full
     from vislab.apis.small_data import NEED_WEIGHTS, SETS, prepare
-    from vislab.errors import ConfigError
+    from vislab.errors import ConfigError, check_choice
 
     names = [name for name, small in SETS.items() if small.automatic] if "all" in args.names else args.names
     if args.source and len(names) != 1:
         raise ConfigError(f"--source is the download of one dataset; got {len(names)} names")
+    for name in names:  # before the first one is made
+        check_choice("dataset", name, [*SETS, *FULL_SETS, "all"])
     root = Path(args.root or os.environ.get("VISLAB_DATA") or "data/small").expanduser().absolute()
     full_root = Path(args.root or "data").expanduser().absolute()
     for name in names:

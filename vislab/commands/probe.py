@@ -15,7 +15,11 @@ from vislab.cli import add_cfg_options, format_metrics, parse_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("encoder", metavar="CONFIG|TIMM_NAME", help='config file, timm model name, or "pixels"')
+    parser.add_argument(
+        "encoder",
+        metavar="CONFIG|TIMM_NAME",
+        help='config file, name of a shipped config or of a timm model, or "pixels"',
+    )
     parser.add_argument("checkpoint", nargs="?", help="weights (default: initial weights, or those of timm)")
     parser.add_argument(
         "--data", required=True, help="folder or .zip file with class folders in train and val, or config"

@@ -18,6 +18,8 @@ import sys
 import time
 from pathlib import Path
 
+from vislab.cli import at_least
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, help="folder of images")
@@ -28,16 +30,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--encoder", default="resnet50", help="timm model (default resnet50)")
     parser.add_argument("--weights", help="file of its weights (default: timm's download)")
     parser.add_argument("--crop-size", type=int, default=224, help="side of the crops in pixels (default 224)")
-    parser.add_argument("--dims", type=int, default=256, help="length of the embeddings (default 256)")
-    parser.add_argument("--clusters", type=int, default=256, help="number of clusters (default 256)")
+    parser.add_argument("--dims", type=int, metavar="N", help="length of the embeddings (default 256)")
+    parser.add_argument("--clusters", type=int, metavar="N", help="number of clusters (default 256)")
     parser.add_argument("--codebook", type=Path, metavar="D", help="use PCA and clusters of another run")
     parser.add_argument("--labels", metavar="CONFIG", help="print the recall on the training set of a config")
-    parser.add_argument("--workers", type=int, default=0, help="processes that find boxes (default: this one)")
+    parser.add_argument(
+        "--workers", type=at_least(0), metavar="N", default=0, help="processes that find boxes (default: this one)"
+    )
     parser.add_argument("--device", default="cpu", help="device of the encoder (default cpu)")
 
 
 def main(args: argparse.Namespace) -> None:
     from vislab.errors import ConfigError
+    from vislab.io.paths import usable_folder
     from vislab.systems.mutdet import pseudo_labels as stage
     from vislab.systems.mutdet.codebook import Codebook
     from vislab.systems.mutdet.crops import CropEncoder
@@ -45,12 +50,17 @@ def main(args: argparse.Namespace) -> None:
     target, work = args.out / "pseudo_labels.safetensors", args.out / "partial"
     if target.exists():
         raise ConfigError(f"{target} exists: remove it, or choose another folder")
-    codebook = {"dims": args.dims, "clusters": args.clusters}
+    fit = {"dims": args.dims, "clusters": args.clusters}
+    codebook = {name: 256 if value is None else value for name, value in fit.items()}
     if args.codebook is not None:
+        if set(fit.values()) != {None}:
+            raise ConfigError("--codebook brings PCA and clusters of its own: remove --dims and --clusters")
         codebook = Codebook.load(args.codebook / "codebook.safetensors")
+    truth = args.labels and read_labels(args.labels)  # before the work, which may take hours
     encoder = CropEncoder(name=args.encoder, pretrained=args.weights or True, size=args.crop_size).to(args.device)
     proposer = make_proposer(args)
     stage.check_sizes(codebook, encoder.channels, args.limit)
+    usable_folder(args.out, "--out")
     names = ("limit", "masks", "model", "encoder", "weights", "crop_size")
     settings = {name: getattr(args, name) for name in names}
     began, first, objects = time.monotonic(), None, 0
@@ -66,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
     shutil.rmtree(work)
     print(f"\n{sum(len(f.rboxes) for f in found)} objects in {len(images)} images are in {target}")
     if args.labels:
-        print_recall(args, {i.name: f.rboxes for i, f in zip(images, found, strict=True)})
+        print_recall(args, {i.name: f.rboxes for i, f in zip(images, found, strict=True)}, truth)
 
 
 def make_proposer(args: argparse.Namespace):
@@ -86,21 +96,35 @@ def make_proposer(args: argparse.Namespace):
     return MaskModelProposer(Predictor(*args.model, device=args.device).predict_samples, limit=args.limit)
 
 
-def print_recall(args: argparse.Namespace, rboxes: dict) -> None:
-    import os
+def read_labels(config: str):
+    """Return the labeled boxes of the training set of a config, which may hold nothing but datasets.
 
+    Raises:
+        ConfigError: The config is missing or invalid, or has no training set.
+    """
     from mmengine.config import Config
 
+    from vislab.engine.config.source import find, scan
     from vislab.errors import ConfigError
     from vislab.registry import DATASETS
-    from vislab.systems.mutdet.recall import labeled_boxes, recall
+    from vislab.systems.mutdet.recall import labeled_boxes
 
-    cfg = Config.fromfile(args.labels)
+    cfg = Config.fromfile(scan(find(Path(config))).path)
     dataset = cfg.get("train_set") or (cfg.get("train_dataloader") or {}).get("dataset")
     if dataset is None:
-        raise ConfigError(f"{args.labels} has neither a train_dataloader nor a train_set")
-    truth = labeled_boxes(DATASETS.build({**dataset, "pipeline": []}))
+        raise ConfigError(f"{config} has neither a train_dataloader nor a train_set")
+    return labeled_boxes(DATASETS.build({**dataset, "pipeline": []}))
+
+
+def print_recall(args: argparse.Namespace, rboxes: dict, truth: dict) -> None:
+    import os
+
+    from vislab.systems.mutdet.recall import recall
+
     found = {os.path.realpath(args.folder / name): boxes for name, boxes in rboxes.items()}
+    if not found.keys() & truth.keys():
+        print(f"no recall: no image of {args.folder} is in the training set of {args.labels}")
+        return
     limits = [n for n in (10, 30, 100, 300, 1000) if n < args.limit] + [args.limit]
     values, total = recall(found, truth, limits)
     shown = ", ".join(f"{value:.3f} with {limit}" for limit, value in values.items())

@@ -239,3 +239,14 @@ def test_classes_in_a_file_next_to_the_config(tmp_path, monkeypatch):
         load_config(tmp_path / "other/config.py")
     load_config(path)
     assert str(tmp_path / "other") not in sys.path and str(tmp_path) in sys.path
+
+
+def test_a_shipped_config_is_named_where_its_folder_is_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for path in ("configs/hnerv/hnerv_bunny_160x320_cpu.py", "hnerv/hnerv_bunny_160x320_cpu"):
+        with pytest.raises(
+            ConfigError, match="there is no config .*; 'hnerv_bunny_160x320_cpu' alone names the shipped"
+        ):
+            load_config(path)
+    with pytest.raises(ConfigError, match="is a folder; a config is a .py file"):
+        load_config(tmp_path)

@@ -83,7 +83,10 @@ def scan(path: Path, importer: str = "") -> ConfigFile:
     """
     path = Path(os.path.abspath(path.expanduser()))
     if not path.is_file():
-        raise ConfigError(f"{importer}there is no config {relative(path)}{_similar_files(path)}")
+        if path.is_dir():
+            raise ConfigError(f"{importer}{relative(path)} is a folder; a config is a .py file")
+        shipped = f"; {path.stem!r} alone names the shipped config" if path.stem in shipped_configs() else ""
+        raise ConfigError(f"{importer}there is no config {relative(path)}{shipped or _similar_files(path)}")
     if path.suffix != ".py":
         raise ConfigError(f"{importer}{relative(path)}: a config is a .py file")
     try:

@@ -164,7 +164,7 @@ def test_files(name, format, tmp_path):
     out = tmp_path / f"model{'.onnx' if format == 'onnx' else '.pt2'}"
     done = export_model(model, out, format=format, size=size, dynamic=free)
     assert done.largest.relative <= 1e-4 and len({d.size for d in done.differences}) == (3 if name in FREE else 1)
-    choices = {"segmentation": 1, "eco_m2f": 3, "plain detr": 1, "two-stage detr": 2, "rotated detr": 5, "mutdet": 5}
+    choices = {"segmentation": 1, "eco_m2f": 3, "plain detr": 1, "two-stage detr": 2, "rotated detr": 6, "mutdet": 6}
     assert done.choices == choices.get(name, 0)
     if format == "onnx":
         session = onnxruntime.InferenceSession(out)

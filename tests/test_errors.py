@@ -36,7 +36,7 @@ def test_several_are_in_order():
     assert nearest("resnet5", ["vit", "resnet18", "resnet50", "resnet"], 2) == ["resnet", "resnet50"] or nearest(
         "resnet5", ["vit", "resnet18", "resnet50", "resnet"], 2
     ) == ["resnet50", "resnet"]
-    assert did_you_mean("lrr", ["lr", "momentum"]) == "; did you mean 'lr'?" and did_you_mean("xyz", ["lr"]) == ""
+    assert did_you_mean("lrr", ["lr", "momentum"]) == "; did you mean 'lr'?" and did_you_mean("xyz", ["lr"], ".") == "."
 
 
 @pytest.mark.parametrize("kind", [ConfigError, DataError, CheckpointError, TrainingError])

@@ -20,7 +20,8 @@ def main() -> None:
     elif name == "--version":
         print(__version__)
     elif name not in COMMANDS:
-        sys.exit(f"error: vislab has no command {name!r}{did_you_mean(name, COMMANDS)}; `vislab --help` lists them")
+        hint = did_you_mean(name, COMMANDS, ".")
+        sys.exit(f"error: vislab has no command {name!r}{hint} `vislab --help` lists them")
     else:
         run_command(name, rest, prog=f"vislab {name}")
 

@@ -44,10 +44,10 @@ def nearest(name: str, candidates: Iterable[str], count: int = 1) -> list[str]:
     return [by_lower[c] for c in close[:count]]
 
 
-def did_you_mean(name: str, candidates: Iterable[str]) -> str:
-    """Return a hint such as "; did you mean 'lr'?" for the end of a message; empty if no candidate is close."""
+def did_you_mean(name: str, candidates: Iterable[str], otherwise: str = "") -> str:
+    """Return a hint such as "; did you mean 'lr'?" for the end of a sentence; `otherwise` if no candidate is close."""
     close = nearest(name, candidates)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}?" if close else otherwise
 
 
 def check_choice(what: str, value: Any, choices: Iterable[Any]) -> None:

@@ -49,6 +49,8 @@ def test_tiles_of_dota_and_a_submission(tmp_path, run, capsys):
     (tmp_path / "predictions.json").write_text(json.dumps(found))
     out = tmp_path / "Task1.zip"
     run("dataset_converters/dota_submission.py", tiles / "tiles.json", tmp_path / "predictions.json", "--out", out)
+    with pytest.raises(ConfigError, match="ends in .zip"):
+        run("dataset_converters/dota_submission.py", tiles / "tiles.json", "missing.json", "--out", tmp_path / "a.txt")
     with zipfile.ZipFile(out) as archive:
         (line,) = archive.read("Task1_plane.txt").decode().splitlines()
         assert len(archive.namelist()) == 15
@@ -78,6 +80,8 @@ def test_pseudo_labels(tmp_path, run, capsys, monkeypatch):
         assert book.get_tensor("centroids").shape == (3, 4)
     with pytest.raises(ConfigError, match="pseudo_labels.safetensors exists"):
         run("pseudo_labels.py", data / "train", "--out", tmp_path / "out", *common, *fit)
+    with pytest.raises(ConfigError, match="device='foo' cannot be used"):
+        run("pseudo_labels.py", data / "train", "--out", tmp_path / "new", *common, "--device", "foo")
     with pytest.raises(ConfigError, match="remove --dims and --clusters"):
         run("pseudo_labels.py", data / "train", "--out", tmp_path / "x", *common, *fit, "--codebook", tmp_path / "out")
     run("pseudo_labels.py", data / "train", "--out", tmp_path / "again", *common, "--codebook", tmp_path / "out")

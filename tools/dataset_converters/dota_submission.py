@@ -29,9 +29,11 @@ def parse_args() -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     from vislab.apis.dota_submission import merge_tiles, write_submission
     from vislab.datasets.corner_text import DOTA_CLASSES
+    from vislab.io.paths import usable_file
 
+    out = Path(usable_file(args.out, (".zip",)))
     images, names = merge_tiles(args.index, args.predictions, threshold=args.threshold, min_score=args.min_score)
-    write_submission(images, names, args.out, DOTA_CLASSES)
+    write_submission(images, names, out, DOTA_CLASSES)
     print(f"{sum(map(len, images.values()))} detections in {len(images)} images are in {args.out}")
 
 

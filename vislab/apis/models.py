@@ -104,8 +104,8 @@ def _published(name: str | Path | Config) -> Entry:
         raise ConfigError(f"{getattr(name, 'filename', name)} is not a name of the catalogue: pass weights")
     if name not in entries and str(name) not in shipped:
         raise ConfigError(
-            f"there is no model {str(name)!r}{did_you_mean(str(name), shipped)}. `vislab download --list` lists those "
-            "with published weights; vislab.list_models() lists all"
+            f"there is no model {str(name)!r}{did_you_mean(str(name), shipped, '.')} `vislab download --list` lists "
+            "those with published weights; vislab.list_models() lists all"
         )
     if str(name) not in entries:
         raise ConfigError(f"no weights of {name} are published: pass a checkpoint")

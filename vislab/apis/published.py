@@ -32,8 +32,9 @@ def resolve_weights(given: str | Path) -> str | Path:
         return given
     entries = read_catalogue()
     if str(given) not in entries:
+        hint = did_you_mean(str(given), entries, ".")
         raise ConfigError(
-            f"{str(given)!r} is neither a file nor a name with published weights{did_you_mean(str(given), entries)}. "
+            f"{str(given)!r} is neither a file nor a name with published weights{hint} "
             "`vislab download --list` lists the names"
         )
     return published_checkpoint(entries[str(given)])

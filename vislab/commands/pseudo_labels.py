@@ -41,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> None:
+    from vislab.engine.device import usable_device
     from vislab.errors import ConfigError
     from vislab.io.paths import usable_folder
     from vislab.systems.mutdet import pseudo_labels as stage
@@ -57,7 +58,8 @@ def main(args: argparse.Namespace) -> None:
             raise ConfigError("--codebook brings PCA and clusters of its own: remove --dims and --clusters")
         codebook = Codebook.load(args.codebook / "codebook.safetensors")
     truth = args.labels and read_labels(args.labels)  # before the work, which may take hours
-    encoder = CropEncoder(name=args.encoder, pretrained=args.weights or True, size=args.crop_size).to(args.device)
+    device = usable_device(args.device)
+    encoder = CropEncoder(name=args.encoder, pretrained=args.weights or True, size=args.crop_size).to(device)
     proposer = make_proposer(args)
     stage.check_sizes(codebook, encoder.channels, args.limit)
     usable_folder(args.out, "--out")

@@ -68,7 +68,7 @@ def class_index(name: str, given: Sequence[str], place: str) -> int:
     shown = ", ".join(map(str, given[:10])) + (", ..." if len(given) > 10 else "")
     raise DataError(
         f"{place} contains the class {name!r}, which is not one of the {len(given)} in metainfo=dict(classes=[...]): "
-        f"{shown}{did_you_mean(name, given)}. Add it to the list, or rename it in the data"
+        f"{shown}{did_you_mean(name, given, '.')} Add it to the list, or rename it in the data"
     )
 
 

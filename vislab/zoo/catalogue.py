@@ -118,8 +118,8 @@ def find_entry(name: str) -> Entry:
     entries = read_catalogue()
     if name not in entries:
         raise ConfigError(
-            f"the catalogue has no model {name!r}{did_you_mean(name, entries)}. `vislab download --list` lists those "
-            "with published weights; for other configs, pass weights"
+            f"the catalogue has no model {name!r}{did_you_mean(name, entries, '.')} `vislab download --list` lists "
+            "those with published weights; for other configs, pass weights"
         )
     return entries[name]
 

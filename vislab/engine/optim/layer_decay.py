@@ -58,7 +58,7 @@ class Rules:
                     parts = sorted({".".join(name.split(".")[: start.count(".") + 1]) for name in names})
                     raise ConfigError(
                         f"optim_wrapper.paramwise_cfg.{setting}: no parameter begins with {start!r}"
-                        f"{did_you_mean(start, parts)}. The model has {', '.join(parts[:8])}"
+                        f"{did_you_mean(start, parts, '.')} The model has {', '.join(parts[:8])}"
                         f"{' ...' if len(parts) > 8 else ''}. A base's keys stay under `update(...)`: "
                         f'assign optim_wrapper["paramwise_cfg"]["{setting}"] = {{...}} to replace them.'
                     )

@@ -81,7 +81,7 @@ class MuonRules(Rules):
                     parts = sorted({".".join(name.split(".")[: prefix.count(".") + 1]) for name in parameters})
                     raise ConfigError(
                         f"optim_wrapper.paramwise_cfg.{setting}: no parameter begins with {prefix!r}"
-                        f"{did_you_mean(prefix, parts)}. The model has {', '.join(parts[:8])}"
+                        f"{did_you_mean(prefix, parts, '.')} The model has {', '.join(parts[:8])}"
                         f"{' ...' if len(parts) > 8 else ''}"
                     )
         shuffles = _before_pixel_shuffle(model) if self.split_pixel_shuffle else {}

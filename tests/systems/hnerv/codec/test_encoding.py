@@ -126,7 +126,16 @@ def test_an_unwritable_folder_is_noticed_at_once(source, tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"epochs": 2}, {"minutes": 1.0}, {"epochs": None}, {"epochs": None, "minutes": 0.0}, {"segment_frames": 0}],
+    [
+        {"epochs": 2},
+        {"minutes": 1.0},
+        {"epochs": None},
+        {"epochs": None, "minutes": 0.0},
+        {"segment_frames": 0},
+        {"strides": (0, 2)},
+        {"strides": ()},
+        {"seed": -1},
+    ],  # fmt: skip
 )
 def test_impossible_options_are_refused(change):
     with pytest.raises(ConfigError):

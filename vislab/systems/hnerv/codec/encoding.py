@@ -76,6 +76,10 @@ class EncodeOptions:
             raise ConfigError(f"minutes={self.minutes:g}; expected a positive number")
         if self.segment_frames < 1 or self.section < 1:
             raise ConfigError(f"segment_frames={self.segment_frames}, section={self.section}; expected at least 1")
+        if self.strides is not None and min(self.strides, default=0) < 1:
+            raise ConfigError(f"strides={' '.join(map(str, self.strides))}; expected numbers of at least 1")
+        if self.seed < 0:
+            raise ConfigError(f"seed={self.seed}; expected at least 0")
 
 
 @dataclass(frozen=True)

@@ -18,3 +18,8 @@ def test_devices_that_are_not_here(name):
 
 def test_the_cpu():
     assert usable_device("cpu") == torch.device("cpu")
+
+
+def test_a_long_reason_ends_with_a_word():
+    with pytest.raises(ConfigError, match=r"device='foo' cannot be used: Expected one of .* \.\.\.\. Here: cpu"):
+        usable_device("foo")

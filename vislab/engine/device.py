@@ -1,5 +1,7 @@
 """Check that a device is available."""
 
+from textwrap import shorten
+
 import torch
 
 from vislab.errors import ConfigError
@@ -18,7 +20,9 @@ def usable_device(name: str | torch.device) -> torch.device:
         torch.zeros(1, device=device).item()
     except Exception as error:  # backends raise different types: RuntimeError, AssertionError, NotImplementedError ...
         reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") or type(error).__name__
-        raise ConfigError(f"device={str(name)!r} cannot be used: {reason[:160]}. Here: {', '.join(_here())}") from error
+        raise ConfigError(
+            f"device={str(name)!r} cannot be used: {shorten(reason, 160, placeholder=' ...')}. Here: {', '.join(_here())}"
+        ) from error
     return device
 
 

@@ -20,9 +20,8 @@ def usable_device(name: str | torch.device) -> torch.device:
         torch.zeros(1, device=device).item()
     except Exception as error:  # backends raise different types: RuntimeError, AssertionError, NotImplementedError ...
         reason = str(error).strip().splitlines()[0].split(". ")[0].rstrip(".") or type(error).__name__
-        raise ConfigError(
-            f"device={str(name)!r} cannot be used: {shorten(reason, 160, placeholder=' ...')}. Here: {', '.join(_here())}"
-        ) from error
+        reason = shorten(reason, 160, placeholder=" ...")
+        raise ConfigError(f"device={str(name)!r} cannot be used: {reason}. Here: {', '.join(_here())}") from error
     return device
 
 

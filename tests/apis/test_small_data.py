@@ -248,7 +248,7 @@ def test_tool_says_what_is_needed_and_what_is_there(tmp_path, capsys):
     (tmp_path / "camvid").mkdir()
     tool(argparse.Namespace(names=["camvid"], root=str(tmp_path), source=None))
     assert f"export VISLAB_DATA={tmp_path}" in capsys.readouterr().out
-    with pytest.raises(DataError, match="no small dataset 'camvdi'"):
+    with pytest.raises(ConfigError, match="dataset='camvdi' is not one of .*did you mean 'camvid'"):
         tool(argparse.Namespace(names=["camvdi"], root=str(tmp_path), source=None))
     with pytest.raises(ConfigError, match="--source is the download of one dataset; got 5 names"):
         tool(argparse.Namespace(names=["all"], root=str(tmp_path), source="a.zip"))

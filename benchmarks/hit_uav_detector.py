@@ -58,7 +58,7 @@ def main() -> None:
     ]
     table = _common.print_table(rows)
     if args.picture:
-        cv2.imwrite(args.picture, picture(config, checkpoint, control)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 80])
+        cv2.imwrite(args.picture, picture(config, checkpoint, control)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 75])
     if not args.no_record:
         _common.record(table, args.quick)
     _common.result(detector_ap50=found["mAP_50_11point"], control_ap50=controlled["mAP_50_11point"])
@@ -134,13 +134,13 @@ def picture(config, checkpoint: str, control: Control) -> np.ndarray:
         objects = [one for one in record["instances"] if not one["ignore"]]
         (found,), guess = predictor(image), control.predict(image)
         parts = {
-            "labels": ([one["label"] for one in objects], [one["rbbox"] for one in objects], None),
+            "labels": ([one["label"] for one in objects], [one["rbbox"] for one in objects], np.ones(len(objects))),
             "detections": (found.labels, found.rotated_boxes, found.scores),
             "control": (guess["labels"], guess["rbboxes"], guess["scores"] / guess["scores"].max()),
         }
         panels = []
         for title, (labels, boxes, scores) in parts.items():
-            shown = np.ones(len(labels), bool) if scores is None else scores >= SHOWN_SCORE
+            shown = scores >= SHOWN_SCORE
             panels.append((title, np.asarray(labels, int)[shown], np.asarray(boxes)[shown]))
         rows.append(
             [

@@ -34,6 +34,14 @@ def test_no_initializer_runs():
     assert "empty" in names and not {"uniform_", "normal_", "erfinv_", "clamp_"} & set(names), names
 
 
+def test_operations_with_other_tensors_check_the_shapes():
+    with meta_device():
+        assert torch.zeros(2).add_(torch.zeros(1)).shape == (2,)
+        for name in ("add_", "mul_", "copy_"):
+            with pytest.raises(RuntimeError):
+                getattr(torch.zeros(2), name)(torch.zeros(3))
+
+
 def test_tensors_with_content_are_filled():
     with meta_device():
         assert torch.zeros(2, device="cpu").add_(1).fill_(3).tolist() == [3, 3]

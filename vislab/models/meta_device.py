@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 _FILLS = {  # called by initializers, also those that torch.nn.init does not have
-    getattr(Tensor, name)
-    for name in ("add_", "clamp_", "copy_", "erfinv_", "fill_", "mul_", "normal_", "sub_", "uniform_", "zero_")
+    getattr(Tensor, name) for name in ("add_", "clamp_", "erfinv_", "fill_", "mul_", "normal_", "uniform_", "zero_")
 }
 
 
@@ -25,7 +24,7 @@ def meta_device() -> Iterator[None]:
 
 
 class _NoFill(TorchFunctionMode):
-    """Return meta tensors as they are instead of filling them."""
+    """Return meta tensors as they are instead of filling them; operations with other tensors check the shapes."""
 
     def __torch_function__(
         self, func: Callable, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
@@ -33,6 +32,6 @@ class _NoFill(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _FILLS or getattr(func, "__module__", None) == "torch.nn.init":
             tensor = args[0] if args else kwargs["tensor"]
-            if tensor.is_meta:
+            if tensor.is_meta and not any(isinstance(value, Tensor) for value in args[1:]):
                 return tensor
         return func(*args, **kwargs)

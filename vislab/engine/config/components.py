@@ -199,8 +199,8 @@ class Walk:
         return None
 
     def _order(self, pipeline: Any, place: str) -> None:
-        """Check the order of this package's transforms by `pipeline_stage`: LoadImage 0, others 1, PackInputs 2, last;
-        transforms without a stage may be anywhere before the last."""
+        """Check the order of this package's transforms by `pipeline_stage`: LoadVideoFrame -1, LoadImage 0, others 1,
+        PackInputs 2, last; transforms without a stage may be anywhere before the last."""
         kinds = [resolve(step.get("type"), ours.TRANSFORMS) if isinstance(step, dict) else None for step in pipeline]
         own = [getattr(kind, "__module__", "").startswith("vislab.") for kind in kinds]
         stages = [getattr(kind, "pipeline_stage", 1) if known else None for kind, known in zip(kinds, own, strict=True)]

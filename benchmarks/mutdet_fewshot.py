@@ -32,7 +32,7 @@ import _common
 from _mutdet_runs import ARMS, DATA, EQUAL, METRICS, ROOT, VALIDATION, pseudo_labels, train_once
 from scipy import stats
 
-RATES = (0.005, 0.01, 0.02)  # of Muon; Adam has a tenth
+RATES = (0.005, 0.01, 0.02, 0.04)  # of Muon; Adam has a tenth
 SEARCH_SHARE = 0.05
 PRETRAIN_PART = 1.5  # CPU time of MutDet's pre-training relative to that of a fine-tuning
 COST_STEPS, COST_IMAGES, LEAST_STEPS = 6, 6, 30

@@ -8,6 +8,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from timm.layers import create_conv2d
 from torch import nn
 
 from tests.helpers import REPOSITORY
@@ -33,12 +34,24 @@ class Halved(nn.Module):
         return {"maps": maps, "labels": largest(maps, dim=1)}
 
 
-def graph(**settings) -> ExportGraph:
+class Padded(nn.Module):
+    """Convolutions with timm's SAME padding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(create_conv2d(3, 3, kernel, stride=2, padding="same") for kernel in (3, 5)))
+
+    def forward(self, images):
+        maps = self.convs(images)
+        return {"maps": maps, "labels": maps.argmax(1)}
+
+
+def graph(kind: type[nn.Module] = Halved, *, divisor: int = 2, **settings) -> ExportGraph:
     torch.manual_seed(0)
-    network = Halved(**settings)
+    network = kind(**settings)
     outputs = {"maps": "(batch, 2, h, w)", "labels": "(batch, h, w)"}
     preprocessor = ImagePreprocessor(mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25))
-    found = ExportGraph([network], network, task="test", outputs=outputs, preprocessor=preprocessor, divisor=2)
+    found = ExportGraph([network], network, task="test", outputs=outputs, preprocessor=preprocessor, divisor=divisor)
     return found.eval()
 
 
@@ -94,6 +107,15 @@ def test_torch_file():
     assert all(torch.equal(outputs[name], own) for name, own in zip(one.outputs, one(images), strict=True))
     with pytest.raises(Exception, match="== 12"):
         module(one.example(3, (8, 14), seed=0))
+
+
+@pytest.mark.parametrize("size", [(16, 24), (24, 12)])
+def test_same_padding_of_free_sizes_is_constant(size):
+    one = graph(Padded, divisor=4)
+    program = trace(one, (16, 24), ("size",), "torch", record=False)
+    assert not [node for node in program.graph.nodes if "max" in node.name and node.name != "argmax"]
+    images = one.example(1, size, seed=0)
+    assert torch.equal(program.module()(images)["maps"], one(images)[0])
 
 
 def test_models_that_cannot_be_traced():

@@ -8,8 +8,10 @@ import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
+import timm.layers.padding
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
@@ -78,7 +80,7 @@ def trace(
     example = graph.example(2 if "batch" in dynamic else 1, size, 0)  # torch.export takes an axis of length 1 as fixed
     traced = _Traced(graph, divisor=divisor, record=record).eval()
     try:
-        with torch.no_grad(), _quiet(), _plain_attention(format == "onnx"):
+        with torch.no_grad(), _quiet(), _plain_attention(format == "onnx"), _same_padding():
             return torch.export.export(traced, (example,), dynamic_shapes=(axes,) if axes else None, strict=False)
     except Exception as error:  # of any kind
         free = f" with free {' and '.join(dynamic)}" if dynamic else ""
@@ -193,6 +195,18 @@ def _reason(error: BaseException) -> str:
 def _plain_attention(active: bool) -> AbstractContextManager:
     """Trace attention as matrix products. The fused kernels' memory layout does not survive the conversion to ONNX."""
     return sdpa_kernel(SDPBackend.MATH) if active else nullcontext()
+
+
+def _same_padding() -> AbstractContextManager:
+    """Compute timm's SAME padding by remainders: constant for free sizes that are multiples of the stride.
+
+    Its own formula rounds a quotient. Nested over the layers, that took torch's solver more than ten minutes.
+    """
+
+    def same_padding(x: int, kernel_size: int, stride: int, dilation: int) -> int:
+        return max((kernel_size - 1) * dilation + 1 - (x % stride or stride), 0)
+
+    return mock.patch.object(timm.layers.padding, "get_same_padding", same_padding)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from vislab.errors import DataError
 from vislab.models.meta_device import meta_device
 from vislab.systems.hnerv.codec.content import Quantized, dequantize
 from vislab.systems.hnerv.codec.reader import HnvFile
+from vislab.systems.hnerv.codec.winograd import use_winograd
 from vislab.systems.hnerv.model import HNeRVDecoder
 
 _BATCH_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}
@@ -74,7 +75,7 @@ class HnvDecoder:
                 yield from self._decode_batch(network, group[start : start + size])
 
     def network(self, segment: int) -> HNeRVDecoder:
-        """Return the network of a segment, in channels-last format on the device.
+        """Return the network of a segment on the device, on CPUs with Winograd's form of its 5x5 convolutions.
 
         Raises:
             DataError: Its weights, or those of a segment that they are added to, are damaged.
@@ -85,7 +86,10 @@ class HnvDecoder:
                 network = spec.network()
             weights = {name: weight.to(self.device) for name, weight in self.weights(segment).items()}
             network.load_state_dict(weights, assign=True)
-            self._network = segment, network.requires_grad_(False).to(memory_format=torch.channels_last).eval()
+            network = network.requires_grad_(False).to(memory_format=torch.channels_last).eval()
+            if self.device.type == "cpu":
+                use_winograd(network.stages)
+            self._network = segment, network
         return self._network[1]
 
     def weights(self, segment: int) -> dict[str, torch.Tensor]:

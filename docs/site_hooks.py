@@ -21,6 +21,7 @@ PAGES = {
     "configs.md": "configs/README.md",
     **{f"configs/{path.parent.name}.md": f"configs/{path.parent.name}/README.md" for path in SYSTEMS},
 }
+CODE = re.compile(r"(?<!<pre>)<code>([^<]*)</code>")  # in a sentence or a table
 LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -37,6 +38,17 @@ def on_page_markdown(markdown, page, **unused):
     """Return the page with links rewritten for the site."""
     name = page.file.src_uri
     return rewrite_links(markdown, name, PAGES.get(name, f"docs/{name}"))
+
+
+def on_page_content(html, **unused):
+    """Return the page with code in sentences and tables broken at the end of words, and never inside an option."""
+    return CODE.sub(lambda match: f"<code>{breakable(match[1])}</code>", html)
+
+
+def breakable(code: str) -> str:
+    """Return the HTML of `code` with places for line breaks after _ and /, and none in options such as --out."""
+    code = re.sub(r"(?<=\w[_/])(?=\w)", "<wbr>", code)
+    return re.sub(r"(?<![\w-])--?\w[\w-]*", r'<span class="option">\g<0></span>', code)
 
 
 def rewrite_links(markdown: str, page: str, source: str) -> str:

@@ -53,6 +53,14 @@ def test_links_between_pages(hooks):
         hooks.rewrite_links("[a](none.md)", "index.md", "README.md")
 
 
+def test_code_breaks_between_words(hooks):
+    html = "<p><code>vislab train a_b --out x/y -m</code></p><pre><code>a_b --out</code></pre>"
+    assert hooks.on_page_content(html) == (
+        '<p><code>vislab train a_<wbr>b <span class="option">--out</span> x/<wbr>y '
+        '<span class="option">-m</span></code></p><pre><code>a_b --out</code></pre>'
+    )
+
+
 def slug(heading: str) -> str:
     """The anchor of a heading on GitHub."""
     return re.sub(r"[^\w\- ]", "", re.sub(r"\[(.*?)\]\(.*?\)", r"\1", heading).lower()).replace(" ", "-")
@@ -80,9 +88,10 @@ def test_code_is_no_part_of_a_list(path):
     assert not found
 
 
-def test_every_page_is_in_the_navigation():
+def test_every_page_is_in_the_navigation(hooks):
     navigation = (REPOSITORY / "mkdocs.yml").read_text()
     pages = [str(path.relative_to(REPOSITORY / "docs")) for path in (REPOSITORY / "docs").rglob("*.md")]
+    pages += hooks.PAGES
     assert [page for page in pages if f": {page}" not in navigation] == []
 
 

@@ -6,6 +6,7 @@ from tests.helpers.hnv import small_hnv
 from vislab.errors import ConfigError
 from vislab.systems.hnerv.codec.encode_video import LiveLine, encode
 from vislab.systems.hnerv.codec.encoding import Status
+from vislab.systems.hnerv.codec.source import open_source
 
 
 def test_bits_per_pixel_become_bytes_and_the_line_states_them(tmp_path):
@@ -32,3 +33,8 @@ def test_without_a_terminal_there_are_few_lines(capsys):
         line(Status(segment=1, segments=2, epoch=epoch, epochs=9, psnr=30.123, size=1234.5, seconds_left=90))
     error = capsys.readouterr().err
     assert error.count("\n") == 2 and "segment 1/2, epoch 9/9: 30.12 dB, about 1234 bytes, 1.5 minutes left" in error
+
+
+def test_the_first_line_says_what_is_encoded(tmp_path, capsys):
+    LiveLine().begin(open_source(small_hnv(tmp_path / "a.hnv", frames=6)))  # frames of (17, 22)
+    assert capsys.readouterr().err.startswith("encoding 6 frames of 22x17 pixels")

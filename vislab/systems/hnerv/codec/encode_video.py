@@ -69,7 +69,11 @@ def encode(
         strides=None if strides is None else tuple(strides),
         seed=seed,
     )
-    result = Encoding(source, target, options, live or LiveLine(), task=task).run()
+    line = LiveLine()
+    encoding = Encoding(source, target, options, live or line, task=task)
+    if live is None:
+        line.begin(source)
+    result = encoding.run()
     lines = [f"{target}: {result.size} bytes, {result.bpp:.5f} bits per pixel, {result.psnr:.2f} dB PSNR (mean over "
              f"{source.frames} frames of 8 bits, decoded from the file)"]  # fmt: skip
     if psnr is not None and abs(result.psnr - psnr) > 0.1:
@@ -97,6 +101,12 @@ class LiveLine:
 
     def __init__(self) -> None:
         self.shown = -30.0
+
+    def begin(self, source: Source) -> None:
+        """Print what is encoded; the first pass over the frames may take minutes."""
+        height, width = source.info.size
+        print(f"encoding {source.frames} frames of {width}x{height} pixels: the state is shown after each pass over "
+              "the frames (epoch)", file=sys.stderr, flush=True)  # fmt: skip
 
     def __call__(self, status: Status) -> None:
         terminal = sys.stderr.isatty()

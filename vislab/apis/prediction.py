@@ -55,12 +55,13 @@ class Prediction:
     tells. Arrays are copies or views of `sample`.
 
     Attributes:
-        sample: The DataSample, with tensors on the CPU.
-        image: The image, (H, W, 3) uint8 RGB.
-        path: Path or URL of the image, "PATH/00012" for frame 12 of a video, "image 0" for an array.
-        frame, time: Number, and time in seconds, of the frame of a video; else None.
-        classes: Names of all classes; empty if unknown.
-        metainfo: What else is known of the data: palette, category_ids.
+        sample (DataSample): The DataSample, with tensors on the CPU.
+        image (np.ndarray): The image, (H, W, 3) uint8 RGB.
+        path (str): Path or URL of the image, "PATH/00012" for frame 12 of a video, "image 0" for an array.
+        frame (int | None): Number of the frame of a video; else None.
+        time (float | None): Time of the frame of a video in seconds; else None.
+        classes (tuple[str, ...]): Names of all classes; empty if unknown.
+        metainfo (dict): What else is known of the data: palette, category_ids.
     """
 
     def __init__(

@@ -103,7 +103,7 @@ class KittiEigen(_DepthList):
     LoadDepth(scale=1 / 256), 0.00390625 in a config. Drives are directly below the depth folder, or in train/ and val/
     as in the official archive.
 
-    Args: As in NYUDepth; data_prefix defaults to {"img": "raw", "depth": "data_depth_annotated"}.
+    The arguments are those of NYUDepth; data_prefix defaults to {"img": "raw", "depth": "data_depth_annotated"}.
 
     Raises:
         DataError: The list is missing or malformed, or does not match the folder.

@@ -41,9 +41,8 @@ class Albu:
         transforms: One dict per transform, with the albumentations class as `name` and its arguments; compositions
             (OneOf, SomeOf, Sequential) have a list `transforms` of the same form. Example: dict(name="Affine",
             rotate=(-10, 10), p=0.5).
+        min_visibility: Minimum visible fraction of an instance's box, in [0, 1].
 
-
-    min_visibility: Minimum visible fraction of an instance's box, in [0, 1].
     Raises:
         ConfigError: Unknown transform or argument; or a transform that would change the type or channels of the image,
             or the encoding of labels.

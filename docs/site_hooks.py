@@ -47,7 +47,7 @@ def on_page_content(html, **unused):
 
 def breakable(code: str) -> str:
     """Return the HTML of `code` with places for line breaks after _ and /, and none in options such as --out."""
-    code = re.sub(r"(?<=\w[_/])(?=\w)", "<wbr>", code)
+    code = re.sub(r"(?<=\w_)(?=\w)|(?<=[^\s/]/)(?=[^\s/])", "<wbr>", code)
     return re.sub(r"(?<![\w-])--?\w[\w-]*", r'<span class="option">\g<0></span>', code)
 
 

@@ -54,9 +54,9 @@ def test_links_between_pages(hooks):
 
 
 def test_code_breaks_between_words(hooks):
-    html = "<p><code>vislab train a_b --out x/y -m</code></p><pre><code>a_b --out</code></pre>"
+    html = "<p><code>vislab train a_b --out &lt;x&gt;/y -m</code></p><pre><code>a_b --out</code></pre>"
     assert hooks.on_page_content(html) == (
-        '<p><code>vislab train a_<wbr>b <span class="option">--out</span> x/<wbr>y '
+        '<p><code>vislab train a_<wbr>b <span class="option">--out</span> &lt;x&gt;/<wbr>y '
         '<span class="option">-m</span></code></p><pre><code>a_b --out</code></pre>'
     )
 

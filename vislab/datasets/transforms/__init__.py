@@ -40,7 +40,8 @@ arrays, "state" keys by the transforms. All labels except `label` are optional.
     num_vanished       state, int           instances that lost all pixels when resized
 
 In `instances`, bbox is xyxy and mask is RLE or polygons. Areas are in square pixels. `map_scale_factors` has the maps
-gt_sem_seg, gt_panoptic and gt_depth. Transforms that only resize are not in `moved`. The files of CAE are in systems/.
+gt_sem_seg, gt_panoptic and gt_depth. Transforms that only resize are not in `moved`.
+cae/ is vislab/systems/cae.
 
 "All labels" in the documentation of a transform means gt_sem_seg, gt_panoptic, gt_depth and the instance labels
 gt_bboxes, gt_rbboxes, gt_masks, gt_labels, gt_ignore, gt_ids, gt_areas and gt_embeddings, as far as they are present.

@@ -32,10 +32,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 CLIPS = {  # arguments of VideoFrames, strides of HNeRV and of NeRV
     "bunny_160x320": ({"source": "bunny", "crop": (640, 1280), "resize": (160, 320)}, (5, 4, 4), (5, 4)),
     "bunny_320x640": ({"source": "bunny", "crop": (640, 1280), "resize": (320, 640)}, (5, 4, 4, 2), (5, 4, 2)),
-    "blocks_320x640": (
-        {"source": "$VISLAB_DATA/video/blocks_720p.mp4", "crop": (640, 1280), "resize": (320, 640), "stop": 132},
-        (5, 4, 4, 2),
-        (5, 4, 2),
+    "blocks_160x320": (
+        {"source": "$VISLAB_DATA/video/blocks_720p.mp4", "crop": (640, 1280), "resize": (160, 320), "stop": 132},
+        (5, 4, 4),
+        (5, 4),
     ),
     "carphone": ({"source": "carphone"}, (5, 4, 4), (5, 4)),  # 144x176, padded to 160x240
 }

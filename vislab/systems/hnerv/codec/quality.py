@@ -8,7 +8,7 @@ import torch
 from vislab.models.meta_device import meta_device
 from vislab.systems.hnerv.codec.content import Segment, dequantize
 from vislab.systems.hnerv.codec.decoder import to_pixels
-from vislab.systems.hnerv.codec.repack import coarsen
+from vislab.systems.hnerv.codec.repack import Coarsening, coarsen
 
 _SLACK = 0.05  # dB
 _MOST_FRAMES = 64
@@ -48,7 +48,7 @@ def fit_quality(segment: Segment, frames: np.ndarray, size: tuple[int, int], psn
     best = segment
     for _ in range(12):
         middle = (low * high) ** 0.5
-        trial = coarsen(segment, middle)
+        trial = coarsen(segment, Coarsening(middle))
         if segment_psnr(trial, frames, size) >= psnr:
             low, best = middle, trial
         else:

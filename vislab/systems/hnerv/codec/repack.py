@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -18,19 +18,38 @@ _LARGEST_FACTOR = 64.0
 _SEARCH_STEPS = 12
 
 
-def coarsen(segment: Segment, factor: float) -> Segment:
-    """Return a segment whose weights, without the biases, have steps `factor` times as large."""
+@dataclass(frozen=True)
+class Coarsening:
+    """New steps of weights. Few distinct symbols change together, and the size jumps: `share` reaches sizes in between.
+
+    Args:
+        factor: Size of the new steps in old ones.
+        finer: A slightly smaller factor, before a jump of the size.
+        share: Part of each tensor that is rounded to steps of `finer`, and then takes those of `factor`.
+    """
+
+    factor: float
+    finer: float = 1.0
+    share: float = 0.0
+
+    def of(self, tensor: Quantized) -> Quantized:
+        """Return a tensor with larger steps, as far as float16 goes."""
+        values, step = tensor.values(), tensor.step.astype(np.float32)
+        largest = np.float32(1e4)
+        found = Quantized.of(values, np.minimum(step * np.float32(self.factor), largest), tensor.offset)
+        count = round(self.share * values.size)
+        if count:
+            other = Quantized.of(values, np.minimum(step * np.float32(self.finer), largest), tensor.offset)
+            found.symbols.flat[:count] = other.symbols.flat[:count]
+        return found
+
+
+def coarsen(segment: Segment, coarsening: Coarsening) -> Segment:
+    """Return a segment whose weights, without the biases, have larger steps."""
     weights = {
-        name: requantize(tensor, factor) if tensor.symbols.ndim > 1 else tensor
-        for name, tensor in segment.weights.items()
+        name: coarsening.of(tensor) if tensor.symbols.ndim > 1 else tensor for name, tensor in segment.weights.items()
     }
     return replace(segment, weights=weights)
-
-
-def requantize(tensor: Quantized, factor: float) -> Quantized:
-    """Return a tensor with a step `factor` times as large, as far as float16 goes."""
-    step = np.minimum(tensor.step.astype(np.float32) * np.float32(factor), np.float32(1e4))
-    return Quantized.of(tensor.values(), step, tensor.offset)
 
 
 def read_segments(decoder: HnvDecoder) -> Iterator[Segment]:
@@ -54,7 +73,7 @@ def read_segments(decoder: HnvDecoder) -> Iterator[Segment]:
 def repack(path: str | os.PathLike, target: str | os.PathLike, *, bpp: float) -> float:
     """Write a file with at most `bpp` bits per pixel; returns the bits per pixel reached.
 
-    All weights but the biases get steps larger by the smallest factor that suffices.
+    All weights but the biases get steps larger by the smallest factor that suffices; see `Coarsening` for jumps.
 
     Args:
         path: Path of a .hnv file.
@@ -76,9 +95,9 @@ def repack(path: str | os.PathLike, target: str | os.PathLike, *, bpp: float) ->
         wanted = bpp * file.frames * prod(file.info.size) / 8
         segments = _Sizes(decoder)
         low, high = 1.0, 2.0  # factors: too many bytes, few enough
-        while segments.size(high) > wanted:
+        while segments.size(Coarsening(high)) > wanted:
             if high >= _LARGEST_FACTOR:
-                least = 8 * segments.size(high) / (file.frames * prod(file.info.size))
+                least = 8 * segments.size(Coarsening(high)) / (file.frames * prod(file.info.size))
                 raise ConfigError(
                     f"bpp={bpp:g} cannot be reached: with steps {high:g} times as large, {path} still has {least:.5f}. "
                     "Encode the video again at that rate."
@@ -86,13 +105,17 @@ def repack(path: str | os.PathLike, target: str | os.PathLike, *, bpp: float) ->
             low, high = high, high * 2
         for _ in range(_SEARCH_STEPS):
             middle = (low * high) ** 0.5
-            low, high = (middle, high) if segments.size(middle) > wanted else (low, middle)
-        write_hnv(target, file.info, (coarsen(segment, high) for segment in read_segments(decoder)))
+            low, high = (middle, high) if segments.size(Coarsening(middle)) > wanted else (low, middle)
+        chosen, most = Coarsening(high), 1.0  # most: a share with too many bytes
+        for _ in range(_SEARCH_STEPS):
+            trial = Coarsening(high, low, (chosen.share + most) / 2)
+            chosen, most = (chosen, trial.share) if segments.size(trial) > wanted else (trial, most)
+        write_hnv(target, file.info, (coarsen(segment, chosen) for segment in read_segments(decoder)))
         return 8 * os.path.getsize(target) / (file.frames * prod(file.info.size))
 
 
 class _Sizes:
-    """Sizes in bytes of a file whose weights have larger steps; only the weights are coded again for each factor."""
+    """Sizes in bytes of a file whose weights have larger steps; only the weights are coded again for each trial."""
 
     def __init__(self, decoder: HnvDecoder):
         self.info = decoder.file.info
@@ -102,18 +125,18 @@ class _Sizes:
             entries.append(code_segment(self.info, segment, start=time, first=not entries)[1])
         header = pack_header(self.info)
         whole = len(header) + sum(entry.length for entry in entries) + len(pack_table(entries, header))
-        self.rest = whole - self._weights(1.0)
+        self.rest = whole - self._weights(Coarsening(1.0))
 
-    def size(self, factor: float) -> float:
-        """Return the size for a factor; the coder's last words and lengths differ by a few bytes at most."""
-        return self.rest + self._weights(factor) + 8 * len(self.segments)
+    def size(self, coarsening: Coarsening) -> float:
+        """Return the size for new steps; the coder's last words and lengths differ by a few bytes at most."""
+        return self.rest + self._weights(coarsening) + 8 * len(self.segments)
 
-    def _weights(self, factor: float) -> float:
+    def _weights(self, coarsening: Coarsening) -> float:
         total = 0.0
         for segment in self.segments:
             for tensor in segment.weights.values():
                 if tensor.symbols.ndim > 1:
-                    symbols = requantize(tensor, factor).symbols
+                    symbols = coarsening.of(tensor).symbols
                     model = fit_model(symbols, range(symbols.ndim))
                     total += len(model.pack()) + model.bits(symbols) / 8
         return total

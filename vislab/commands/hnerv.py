@@ -15,6 +15,7 @@ An encoding that was stopped goes on when the same command is run again. Format:
 """
 
 import argparse
+import time
 
 from vislab.errors import ConfigError
 
@@ -67,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> None:
     if args.command == "encode":
+        began = time.monotonic()  # --minutes count the import
         from vislab.systems.hnerv.codec.encode_video import encode
 
         lines = encode(
@@ -81,6 +83,7 @@ def main(args: argparse.Namespace) -> None:
             segment_frames=args.segment,
             seed=args.seed,
             task=_task(args.task, args.task_weight),
+            began=began,
         )
         print("\n".join(lines))
     elif args.command in ("decode", "info", "verify"):

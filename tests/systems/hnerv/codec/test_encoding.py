@@ -1,6 +1,7 @@
 """Test encoding: target sizes, segments, resuming to the same file, and what is kept when something fails."""
 
 import os
+import time
 from dataclasses import replace
 
 import cv2
@@ -78,10 +79,22 @@ def test_a_low_quality_is_reached_from_above(source, tmp_path):
 
 @pytest.mark.slow
 def test_minutes_set_the_epochs(source, tmp_path):
-    epochs = []
-    options = replace(OPTIONS, epochs=None, minutes=0.03)
-    Encoding(source, tmp_path / "a.hnv", options, lambda status: epochs.append(status.epochs)).run()
-    assert epochs[0] >= 3 and len(epochs) == epochs[-1]
+    statuses, began = [], time.monotonic() - 5  # of the import
+    options = replace(OPTIONS, epochs=None, minutes=0.3)
+    Encoding(source, tmp_path / "a.hnv", options, statuses.append, began=began).run()
+    assert 16 < time.monotonic() - began < 20 and statuses[-1].epoch == statuses[-1].epochs > 20
+
+
+@pytest.mark.slow
+def test_minutes_count_earlier_runs(source, tmp_path, monkeypatch):
+    monkeypatch.setattr(encoding, "_SAVE_SECONDS", -1)
+    options = replace(OPTIONS, epochs=None, minutes=0.3)
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        Encoding(source, tmp_path / "a.hnv", options, stop_after(60)).run()
+    time.sleep(5)
+    Encoding(source, tmp_path / "a.hnv", options).run()
+    assert 15 < time.monotonic() - began - 5 < 21
 
 
 def test_existing_files_other_options_and_a_second_process_are_refused(source, tmp_path):

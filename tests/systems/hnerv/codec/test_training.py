@@ -68,6 +68,15 @@ def test_a_target_is_met(target):
     assert psnr(segment) > 17
 
 
+def test_a_part_of_the_last_epoch(monkeypatch):
+    one, numbers = training(epochs=2.4, fit_share=0.5), []
+    step = one._step
+    monkeypatch.setattr(one, "_step", lambda number, generator: numbers.append(number) or step(number, generator))
+    progress = run(one)
+    assert progress.epoch == 3 and len(numbers) == round(2.4 * len(frames())) and np.isfinite(progress.psnr)
+    assert set(numbers[: len(frames())]) == set(range(len(frames())))
+
+
 @pytest.mark.parametrize("share", [0.98, 0.6])
 def test_too_many_bits_are_rounded_away(share):
     one = training(epochs=3, lam=1e-6)

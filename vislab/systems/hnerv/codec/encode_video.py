@@ -29,6 +29,7 @@ def encode(
     seed: int = 0,
     task: Task | None = None,
     live: Callable[[Status], None] | None = None,
+    began: float | None = None,
 ) -> list[str]:
     """Encode a video, and return lines about the result.
 
@@ -45,6 +46,7 @@ def encode(
         seed: See `EncodeOptions`.
         task: A frozen network that shall see the decoded frames like the originals.
         live: Called after each epoch. Default: a line on stderr.
+        began: See `Encoding`.
 
     Raises:
         ConfigError: An invalid option, or a target that exists.
@@ -70,7 +72,7 @@ def encode(
         seed=seed,
     )
     line = LiveLine()
-    encoding = Encoding(source, target, options, live or line, task=task)
+    encoding = Encoding(source, target, options, live or line, task=task, began=began)
     if live is None:
         line.begin(source)
     result = encoding.run()

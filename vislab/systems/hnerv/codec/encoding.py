@@ -12,7 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ class Encoding:
         options: See EncodeOptions.
         report: Called after each epoch.
         task: A frozen network that shall see the decoded frames like the originals.
+        began: `time.monotonic()` at the time from which `minutes` count. Default: now.
 
     Raises:
         ConfigError: The target exists.
@@ -129,6 +130,7 @@ class Encoding:
         report: Callable[[Status], None] = lambda status: None,
         *,
         task: Task | None = None,
+        began: float | None = None,
     ):
         self.source, self.options, self.report, self.task = source, options, report, task
         self.target = Path(target)
@@ -136,7 +138,7 @@ class Encoding:
         if self.target.exists():
             raise ConfigError(f"{target} exists; choose another name, or remove it")
         self.segments = split(source.frames, options.segment_frames)
-        self.began = time.monotonic()
+        self.began = time.monotonic() if began is None else began
 
     def run(self) -> Result:
         """Encode the video; the folder of the work is removed at the end.
@@ -148,6 +150,8 @@ class Encoding:
         try:
             with self._lock():
                 self._check_plan()
+                if (self.folder / "state.pth").exists():
+                    self.began -= load_checkpoint(self.folder / "state.pth")["seconds"]  # of runs before this one
                 for number in range(self._done(), len(self.segments)):
                     self._encode_segment(number)
                 done = self.folder / "done.hnv"
@@ -195,12 +199,12 @@ class Encoding:
         """Return the saved state of a segment, or one to begin with."""
         path = self.folder / "state.pth"
         if not path.exists():
-            return {"segment": number, "seconds": 0.0}
+            return {"segment": number}
         state = load_checkpoint(path)
         if state["segment"] == number:
             return state
         # the network of the segment before, to start from
-        return {"segment": number, "seconds": state["seconds"], "network": state["training"]["network"]}
+        return {"segment": number, "network": state["training"]["network"]}
 
     def _done(self) -> int:
         """Return the number of finished segments."""
@@ -215,8 +219,6 @@ class Encoding:
 
     def _encode_segment(self, number: int) -> None:
         state = self._state(number)
-        before = state["seconds"]
-        started = time.monotonic()
         numbers = self.segments[number]
         bits = self._target_bits(numbers)
         info = self.source.info
@@ -234,8 +236,8 @@ class Encoding:
         saved = time.monotonic()
         while not training.finished:
             progress = training.run_epoch()
-            seconds = before + time.monotonic() - started
-            if planner is not None and training.relaxed is None:
+            seconds = time.monotonic() - self.began
+            if planner is not None:
                 planner.adapt(training, seconds)
             if self.options.target.psnr is not None and training.relaxed is not None:
                 training.log_lam += float(np.clip(0.3 * (progress.psnr - self.options.target.psnr), -0.5, 0.5))
@@ -278,28 +280,30 @@ class Encoding:
 
         planner = None
         if options.minutes is not None:
-            end = 60 * options.minutes * self.segments[number].stop / self.source.frames
-            costs = state.get("costs") or time_steps(start, settings, tensor)
-            planner = EpochPlanner(costs, end=end, frames=len(frames))
-            spent = state["seconds"] + time.monotonic() - self.began
-            settings = replace(settings, epochs=state.get("epochs") or planner.epochs(spent))
+            stop = self.segments[number].stop
+            end = 60 * options.minutes * stop / self.source.frames
+            planner = EpochPlanner(time_steps(start, settings, tensor), end=end, frames=len(frames), decoded=stop)
+            spent = time.monotonic() - self.began
+            settings = replace(settings, **(state.get("length") or {"epochs": planner.epochs(spent)}))
         training = start(settings)
         if "training" in state:
             training.load_state_dict(state["training"])
         return training, planner
 
     def _save(self, training: SegmentTraining, state: dict[str, Any], seconds: float) -> None:
-        content = {**state, "seconds": seconds, "epochs": training.settings.epochs}
-        save_checkpoint({**content, "training": training.state_dict()}, self.folder / "state.pth")
+        length = {"epochs": training.settings.epochs, "fit_share": training.settings.fit_share}
+        content = {**state, "seconds": seconds, "length": length, "training": training.state_dict()}
+        save_checkpoint(content, self.folder / "state.pth")
 
     def _tell(self, number: int, training: SegmentTraining, progress: Any, seconds: float) -> None:
         epochs = training.settings.epochs
-        done = (self.segments[number].start + len(self.segments[number]) * progress.epoch / epochs) / self.source.frames
+        share = min(1.0, progress.epoch / epochs)
+        done = (self.segments[number].start + len(self.segments[number]) * share) / self.source.frames
         size = None
         if progress.bits:
             size = (progress.bits / 8 + 300) * self.source.frames / len(self.segments[number])
         left = seconds * (1 - done) / done
-        status = Status(number + 1, len(self.segments), progress.epoch, epochs, progress.psnr, size, left)
+        status = Status(number + 1, len(self.segments), progress.epoch, ceil(epochs), progress.psnr, size, left)
         self.report(status)
 
     def _finish(self, training: SegmentTraining, numbers: range, bits: float | None, frames: np.ndarray) -> Segment:

@@ -10,7 +10,7 @@ from torch import Tensor
 from vislab.systems.hnerv.codec.training import SegmentTraining, TrainingSettings
 
 _FRAMES = 12  # of the timing
-_RESERVE = 0.02  # share of the time for what comes after the training
+_AFTER = 0.4  # time per frame of what comes after the training (coding, decoding, PSNR), in steps of the fit
 
 
 @dataclass(frozen=True)
@@ -38,20 +38,22 @@ def time_steps(
 
 
 class EpochPlanner:
-    """Number of epochs with which a training ends at a time.
+    """Number of epochs, with a part of the last one, with which a training ends at a time.
 
     Args:
         costs: Costs of steps.
         end: Time of the end, in seconds since the encoding began.
         frames: Frames of the segment.
+        decoded: Frames up to the end of the segment, all of which are decoded after the training.
     """
 
-    def __init__(self, costs: StepCosts, *, end: float, frames: int):
-        self.costs, self.end, self.frames = costs, end, frames
+    def __init__(self, costs: StepCosts, *, end: float, frames: int, decoded: int):
+        self.costs, self.frames = costs, frames
+        self.end = end - _AFTER * costs.fit * decoded
         self._last: float | None = None
 
-    def epochs(self, now: float, done: int = 0, scale: float = 1.0, settings: Any = TrainingSettings) -> int:
-        """Return the total number of epochs.
+    def epochs(self, now: float, done: int = 0, scale: float = 1.0, settings: Any = TrainingSettings) -> float:
+        """Return the total number of epochs, at least 2.
 
         Args:
             now: Seconds since the encoding began.
@@ -61,16 +63,19 @@ class EpochPlanner:
         """
         fit = scale * self.costs.fit
         rounded = scale * (self.costs.rounded + self.costs.refresh / settings.refresh)
-        left = (1 - _RESERVE) * self.end - now
         per_epoch = settings.fit_share * fit + (1 - settings.fit_share) * rounded
-        return max(3, int((left / self.frames + done * fit) / per_epoch))
+        return max(2.0, ((self.end - now) / self.frames + done * fit) / per_epoch)
 
     def adapt(self, training: SegmentTraining, now: float) -> None:
-        """Set the number of epochs of a training that is still fitting, by the time that its last epoch took."""
-        if self._last is not None:
-            scale = (now - self._last) / (self.frames * self.costs.fit)
-            epochs = self.epochs(now, training.epoch, scale, training.settings)
-            changed = replace(training.settings, epochs=epochs)
-            if changed.fit_epochs > training.epoch:
-                training.settings = changed
+        """Set the number of epochs of a training by the time that its last epoch took."""
+        settings, done, last = training.settings, training.epoch, self._last
         self._last = now
+        if last is None or done == settings.fit_epochs + 1:  # the first epoch with rounding prepares it, too
+            return
+        if done <= settings.fit_epochs:
+            epochs = self.epochs(now, done, (now - last) / (self.frames * self.costs.fit), settings)
+            changed = replace(settings, epochs=epochs)
+            training.settings = changed if changed.fit_epochs >= done else settings
+        else:
+            epochs = done + max(0.0, (self.end - now) / (now - last))
+            training.settings = replace(settings, epochs=epochs, fit_share=settings.fit_epochs / epochs)

@@ -32,7 +32,7 @@ class TrainingSettings:
     """Settings of `SegmentTraining`.
 
     Args:
-        epochs: Passes over the frames.
+        epochs: Passes over the frames; of the last one, a part if it is not whole.
         fit_share: Share of the epochs before rounding.
         soft_share: Share of the epochs with soft rounding; hard rounding from the start gave more on Bunny.
         lr: Rate of Muon, for the stage convolutions and the encoder.
@@ -49,7 +49,7 @@ class TrainingSettings:
         seed: Seed of the order of frames and of the noise.
     """
 
-    epochs: int = 36
+    epochs: float = 36
     fit_share: float = 0.45
     soft_share: float = 0.0
     lr: float = 0.02
@@ -76,12 +76,12 @@ class TrainingSettings:
     @property
     def fit_epochs(self) -> int:
         """Epochs before rounding."""
-        return min(max(1, round(self.fit_share * self.epochs)), self.epochs - 1)
+        return min(max(1, round(self.fit_share * self.epochs)), math.ceil(self.epochs) - 1)
 
     @property
     def round_from(self) -> int:
         """First epoch with hard rounding."""
-        return min(self.fit_epochs + round(self.soft_share * self.epochs), self.epochs - 1)
+        return min(self.fit_epochs + round(self.soft_share * self.epochs), math.ceil(self.epochs) - 1)
 
     def rate(self, progress: float) -> float:
         """Return the factor of the learning rates at a share of the run."""
@@ -144,17 +144,18 @@ class SegmentTraining:
     @property
     def finished(self) -> bool:
         """Whether all epochs are done."""
-        return self.epoch == self.settings.epochs
+        return self.epoch >= self.settings.epochs
 
     def run_epoch(self) -> Progress:
-        """Train one epoch. Subnormal numbers are set to zero in this thread: they made steps half as fast."""
+        """Train one epoch, or the part that is left. Subnormal numbers are set to zero in this thread, for speed."""
         torch.set_flush_denormal(True)
         settings, count = self.settings, len(self.frames)
         generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + self.epoch)
         if self.epoch == settings.fit_epochs and self.relaxed is None:
             self._relax()
-        errors = torch.zeros(())
-        for i, number in enumerate(torch.randperm(count, generator=generator).tolist()):
+        errors, steps = torch.zeros(()), max(1, round((settings.epochs - self.epoch) * count))
+        numbers = torch.randperm(count, generator=generator)[:steps].tolist()
+        for i, number in enumerate(numbers):
             step = self.epoch * count + i
             rate = settings.rate(step / (settings.epochs * count))
             for group in self.optimizer.param_groups:
@@ -164,7 +165,7 @@ class SegmentTraining:
             error = self._step(number, generator)
             errors += -10 * error.clamp_min(1e-10).log10()
         self.epoch += 1
-        psnr = (errors / count).item()
+        psnr = (errors / len(numbers)).item()
         if not math.isfinite(psnr):
             raise TrainingError("the fit diverged: its error is not finite; use lower learning rates")
         return Progress(self.epoch, psnr, self.bits, math.exp(self.log_lam))

@@ -2,7 +2,7 @@
 No other exception is raised, and the config is not modified. VISLAB_FUZZ sets the number of changes (default 300),
 VISLAB_FUZZ_SEED the first seed; each change has its own seed, which a failure reports:
 
-    VISLAB_FUZZ=7000 python -m pytest -s tests/fuzz/test_config_values.py
+    VISLAB_FUZZ=7000 python -m pytest -s -m slow tests/fuzz/test_config_values.py
 """
 
 import copy

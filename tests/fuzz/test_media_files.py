@@ -1,7 +1,7 @@
 """Fuzz images, label files and videos: each raises a DataError with the file name or has the correct pixels.
 No other exception is raised. VISLAB_FUZZ sets the number of files (default 300):
 
-    VISLAB_FUZZ=3000 python -m pytest tests/fuzz/test_media_files.py
+    VISLAB_FUZZ=3000 python -m pytest -m slow tests/fuzz/test_media_files.py
 """
 
 import io
